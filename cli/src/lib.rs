@@ -1,0 +1,1 @@
+//! The gauntlet command: runs everything in one process, or drives a deployed suite.

@@ -1,0 +1,1 @@
+//! How services talk: broadcast, command and record, in process or over NATS.

@@ -1,0 +1,424 @@
+//! The plan after parsing: every default filled in, nothing scaled yet ([`crate::scale`] does that).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::threshold::Threshold;
+
+/// A whole plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// Shown in reports and lists.
+    pub name: String,
+    /// All draws of the run follow from it.
+    pub seed: u64,
+    /// Factor on phase lengths, ramps and alert windows; over 0, at most 1 000.
+    pub time_scale: f64,
+    /// Factor on rates and connections, which stay at least 1 where they were; over 0, at most 1 000.
+    pub load_scale: f64,
+    /// The preset that chose phases and sizes.
+    pub tier: Option<Tier>,
+    /// The phases in the order in which they run; never empty.
+    pub phases: Vec<Phase>,
+    /// Processes that we start, in order of name.
+    pub processes: BTreeMap<String, Process>,
+    /// What is stressed; index = order of appearance in the plan. Never empty.
+    pub targets: Vec<Target>,
+    /// The mix of what users do; index = order of appearance. Never empty.
+    pub scenarios: Vec<Scenario>,
+    /// Thresholds over the whole run. A phase's own are in [`Phase::thresholds`].
+    pub thresholds: Vec<Threshold>,
+    /// Load generation outside phases.
+    pub load: Load,
+    /// Rules on the generator (requirement R9.4).
+    pub validity: Validity,
+    /// Pre-phase checks, decisions and shutdown.
+    pub control: Control,
+    /// The report.
+    pub report: Report,
+}
+
+/// The seven phases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names are the documentation; requirement R1 describes each")]
+pub enum PhaseName {
+    Idle,
+    Baseline,
+    Light,
+    Medium,
+    Heavy,
+    Extreme,
+    Chaos,
+}
+
+impl PhaseName {
+    /// All seven, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::Baseline,
+        Self::Light,
+        Self::Medium,
+        Self::Heavy,
+        Self::Extreme,
+        Self::Chaos,
+    ];
+
+    /// As the plan writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Baseline => "baseline",
+            Self::Light => "light",
+            Self::Medium => "medium",
+            Self::Heavy => "heavy",
+            Self::Extreme => "extreme",
+            Self::Chaos => "chaos",
+        }
+    }
+}
+
+/// Tiers (requirement R3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names are the documentation; requirement R3 describes each")]
+pub enum Tier {
+    Base,
+    Stress,
+    Chaos,
+    Ultimate,
+}
+
+/// One phase, unscaled.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Phase {
+    /// Which of the seven.
+    pub name: PhaseName,
+    /// Length before `time-scale`.
+    pub duration: Duration,
+    /// How load arrives.
+    pub model: LoadModel,
+    /// Transports held open through the phase, before `load-scale`. 0 only in idle.
+    /// In the chaos phase's walk: the present rate / 5, at most this.
+    pub connections: u32,
+    /// Operations in progress at most; default = `connections` (closed models: their users).
+    pub max_users: u32,
+    /// Arrivals waiting for a user or connection at most; default = rate × 10 s.
+    pub max_waiting: u64,
+    /// Expected CPU of the target, shares 0 to 1.
+    pub cpu: Option<Range>,
+    /// Expected memory of the target, shares 0 to 1.
+    pub memory: Option<Range>,
+    /// Share of traces kept, 0 to 1.
+    pub trace_sampling: f64,
+    /// Log level of our services and of the reference target.
+    pub log_level: LogLevel,
+    /// Thresholds over this phase.
+    pub thresholds: Vec<Threshold>,
+    /// Overrides of scenarios' `config`, by scenario name, merged key by key.
+    pub scenario_config: BTreeMap<String, serde_json::Value>,
+    /// The parameters of the phase's three objectives (requirement R1.1), by key, e.g. `cache-hit-ratio`.
+    pub objectives: BTreeMap<String, f64>,
+    /// What happens when an objective fails at the phase's end.
+    pub on_objective_failure: OnFailure,
+}
+
+/// What the decision engine does at a phase's end when an objective fails.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// Report it and go on.
+    Continue,
+    /// Keep the phase's rate until it passes, at most this long; then go on.
+    Hold {
+        /// Real time, before `time-scale`.
+        max: Duration,
+    },
+    /// End the run.
+    Abort,
+}
+
+/// A closed range of shares.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Range {
+    /// Lower end.
+    pub min: f64,
+    /// Upper end.
+    pub max: f64,
+}
+
+/// Log levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How load arrives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "model", rename_all = "kebab-case")]
+pub enum LoadModel {
+    /// Nothing is sent.
+    None,
+    /// Open: arrivals by a schedule, whatever the target does.
+    Open {
+        /// Requests per second at the start, before `load-scale`; equal to `rate` when constant.
+        start_rate: f64,
+        /// Requests per second at the end of `ramp`, and from then on.
+        rate: f64,
+        /// Length of the linear ramp from `start_rate`, before `time-scale`; zero = constant.
+        ramp: Duration,
+        /// When within the rate arrivals come.
+        arrivals: Arrivals,
+    },
+    /// Open: a seeded random walk of the rate (requirement R1.4).
+    Walk {
+        /// Lowest rate, requests per second, before `load-scale`.
+        floor: f64,
+        /// Highest rate.
+        ceiling: f64,
+        /// Length of a step; real time, not scaled.
+        step: Duration,
+        /// When within the rate arrivals come.
+        arrivals: Arrivals,
+    },
+    /// Closed: users who wait for their answer, think, and go again.
+    Closed {
+        /// Users at the start, before `load-scale`.
+        start_users: u32,
+        /// Users at the end of `ramp`, and from then on.
+        users: u32,
+        /// Length of the linear ramp, before `time-scale`; zero = constant.
+        ramp: Duration,
+        /// Pause after each turn, beside what the guest asks for.
+        think: Duration,
+    },
+}
+
+/// Arrival shapes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "shape", rename_all = "kebab-case")]
+pub enum Arrivals {
+    /// Evenly spaced (also `sequential`, `sustained`).
+    Even,
+    /// Independent arrivals: exponential gaps.
+    Poisson,
+    /// `size` arrivals at one instant, evenly spaced bursts (`parallel-burst`).
+    Burst {
+        /// Arrivals a burst.
+        size: u32,
+    },
+    /// Gaps drawn from a heavy-tailed distribution, so that lulls and crowds alternate (`chaotic`).
+    Chaotic,
+}
+
+/// A process that we start.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Process {
+    /// Program and arguments; a relative program is found from the plan's directory, else in PATH.
+    pub command: Vec<String>,
+    /// URL that answers 2xx, or `tcp://host:port` that accepts, when it is ready. Absent = ready at once.
+    pub ready: Option<String>,
+    /// How long until ready at most.
+    pub ready_timeout: Duration,
+    /// Environment beside ours.
+    pub env: BTreeMap<String, String>,
+    /// Working directory; default = the plan's.
+    pub dir: Option<PathBuf>,
+    /// How long it may take to end after SIGTERM before SIGKILL.
+    pub stop_timeout: Duration,
+}
+
+/// A system under test or a component of one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Target {
+    /// Its name in the plan.
+    pub name: String,
+    /// Base URLs of its endpoints: `http://` or `https://`. Never empty; endpoints are used round-robin.
+    pub urls: Vec<String>,
+    /// How it is started and stopped.
+    pub platform: Option<PlatformRef>,
+    /// Faults may hit it.
+    pub chaos: bool,
+    /// Where its CPU and memory are read.
+    pub resources: Resources,
+    /// URL of its own Prometheus metrics, read for counts and custom metrics.
+    pub metrics_url: Option<String>,
+    /// Our name of a metric → its Prometheus name, for the objectives: `requests`, `cache-hits`, `cache-misses`,
+    /// `breaker-opened`, `breaker-closed`.
+    pub metrics: BTreeMap<String, String>,
+    /// URL for health checks; default = the first base URL.
+    pub health: Option<String>,
+    /// Certificates.
+    pub tls: Tls,
+}
+
+/// The driver that runs a target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlatformRef {
+    /// A process of the plan.
+    Process(String),
+}
+
+/// Where CPU and memory of a target are read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resources {
+    /// A process of the plan, by name.
+    Process(String),
+    /// Any process, by id.
+    Pid(u32),
+    /// `process_cpu_seconds_total` and `process_resident_memory_bytes` of a Prometheus endpoint.
+    Prometheus(String),
+    /// Not known: CPU and memory are not evaluable, and the report says so.
+    Absent,
+}
+
+/// TLS towards a target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Tls {
+    /// PEM file with the certificates to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files with our certificate and key.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// Do not verify the peer. The report says so.
+    pub insecure: bool,
+    /// Server name to ask for instead of the URL's host.
+    pub server_name: Option<String>,
+}
+
+/// What users do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scenario {
+    /// Its name; default = the guest's.
+    pub name: String,
+    /// The guest.
+    pub guest: GuestRef,
+    /// Names of the targets that it addresses, by the guest's endpoint index. Never empty.
+    pub targets: Vec<String>,
+    /// Share of arrivals, relative to the other scenarios'. Over 0.
+    pub weight: f64,
+    /// The guest's own configuration, handed in as JSON.
+    pub config: serde_json::Value,
+    /// Deadline of a request without its own.
+    pub timeout: Duration,
+}
+
+/// How a plan names a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestRef {
+    /// One that ships with Gauntlet or was installed, with or without a version: `http`, `http@0.1.0`.
+    Name {
+        /// Its name.
+        name: String,
+        /// Its exact version.
+        version: Option<String>,
+    },
+    /// `sha256:…`.
+    Digest(String),
+    /// A `.wasm` file, relative to the plan; with `#sha256:…` appended, of just that digest.
+    Path {
+        /// The file.
+        path: PathBuf,
+        /// What its bytes must hash to.
+        digest: Option<String>,
+    },
+}
+
+/// Load generation outside phases.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Load {
+    /// Load threads; `None` = cores − 1, at least 1.
+    pub threads: Option<u32>,
+    /// Starts handed to a guest at once at most.
+    pub batch: u32,
+    /// Deadline for making a connection, TLS handshake included.
+    pub connect_timeout: Duration,
+    /// Length of the intervals that samples are cut in.
+    pub interval: Duration,
+    /// How long operations in progress may finish at a phase's end.
+    pub grace: Duration,
+    /// Limits of the sandbox.
+    pub guest: GuestLimits,
+    /// Largest answer head that is read.
+    pub max_head: u32,
+    /// Largest answer body that is read.
+    pub max_body: u64,
+}
+
+/// Limits on each guest instance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GuestLimits {
+    /// Longest single call.
+    pub call_deadline: Duration,
+    /// Linear memory, bytes, beside `memory_per_user`.
+    pub memory: u64,
+    /// Linear memory per user, bytes.
+    pub memory_per_user: u64,
+    /// Bytes that one call may return.
+    pub output: u64,
+    /// Log lines per second.
+    pub log_lines: u32,
+}
+
+/// When the generator was the bottleneck (requirement R9.4).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Validity {
+    /// Send lag p99 at most this …
+    pub send_lag: Duration,
+    /// … or this share of the service p99, whichever is more.
+    pub send_lag_share: f64,
+    /// A second counts as short when less than this share of the wanted rate was sent …
+    pub achieved: f64,
+    /// … and more than this share of the seconds may not be short.
+    pub short_seconds: f64,
+    /// Share of arrivals dropped by the generator's own fault at most.
+    pub drops: f64,
+    /// A load thread may not be busier than this share …
+    pub busy: f64,
+    /// … for this long.
+    pub busy_for: Duration,
+    /// Traps a minute at most.
+    pub traps_per_minute: u32,
+    /// `false` = report, but do not judge.
+    pub judge: bool,
+}
+
+/// Pre-phase checks, decisions and shutdown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Control {
+    /// Check target, resources, monitoring and workers before each phase.
+    pub validate: bool,
+    /// How long a pre-phase check may take to pass.
+    pub validate_timeout: Duration,
+    /// How long the load takes to ramp to zero on a graceful stop.
+    pub ramp_down: Duration,
+    /// Interval of health and resource probes.
+    pub probe_interval: Duration,
+    /// Deadline of a probe.
+    pub probe_timeout: Duration,
+    /// Where the HTTP API listens; port 0 = any free one.
+    pub api: String,
+    /// A worker silent for this long is lost.
+    pub worker_timeout: Duration,
+}
+
+/// The report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Where run directories are made, relative to the working directory.
+    pub dir: PathBuf,
+    /// Slowest steps shown.
+    pub slowest: u32,
+}

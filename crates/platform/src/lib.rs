@@ -1,0 +1,1 @@
+//! Drivers that start, stop and observe the systems under test.

@@ -1,0 +1,254 @@
+//! The history of a run: one list in which the scheduler, its only writer, puts everything that happened.
+//!
+//! Entries are JSON, because people read them in `history.ndjson`. Compatibility: variants and fields are only
+//! added; a reader skips kinds that it does not know ([`Event::Unknown`]).
+
+use serde::{Deserialize, Serialize};
+
+/// One entry of the history with its place and time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Position in the run's history, from 1, without gaps.
+    pub sequence: u64,
+    /// When the producer saw it, Unix nanoseconds.
+    pub at_unix_ns: i64,
+    /// The service that saw it: `scheduler`, `load-worker`, `metrics`, ….
+    pub producer: String,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    /// The run was accepted and stored.
+    RunCreated {
+        /// The run's id.
+        run: String,
+        /// The plan's name.
+        name: String,
+        /// The plan's seed.
+        seed: u64,
+        /// Digest of the plan as run.
+        plan_digest: String,
+        /// Factor on phase lengths.
+        time_scale: f64,
+        /// Factor on rates and connections.
+        load_scale: f64,
+        /// Version of Gauntlet.
+        version: String,
+    },
+    /// A process of the plan was started.
+    ProcessStarted {
+        /// Its name in the plan.
+        process: String,
+        /// Its process id.
+        pid: u32,
+        /// Milliseconds until its ready check passed.
+        ready_after_ms: u64,
+    },
+    /// A process of the plan ended although nobody asked it to.
+    ProcessExited {
+        /// Its name in the plan.
+        process: String,
+        /// `exit code 1`, `signal 9`.
+        status: String,
+    },
+    /// All workers are ready.
+    WorkersReady {
+        /// How many workers.
+        workers: u32,
+        /// Load threads of all of them.
+        load_threads: u32,
+        /// Steps, checks and metrics of each scenario, in the order in which samples count them.
+        scenarios: Vec<ScenarioNames>,
+    },
+    /// A pre-phase check was made.
+    PrePhaseCheck {
+        /// The phase about to begin.
+        phase: u32,
+        /// `target ready`, `resources available`, `monitoring fresh`, `workers ready`, ….
+        check: String,
+        /// Whether it passed.
+        passed: bool,
+        /// What was seen.
+        seen: String,
+        /// What would make it pass, if it failed.
+        mend: String,
+    },
+    /// A phase began.
+    PhaseStarted {
+        /// Index in the run.
+        phase: u32,
+        /// `idle` … `chaos`.
+        name: String,
+        /// Length after scaling, milliseconds.
+        duration_ms: u64,
+        /// Wanted rate at its end, requests per second; absent in closed models.
+        rate: Option<f64>,
+        /// Transports held open.
+        connections: u32,
+        /// Virtual users of a closed model.
+        users: Option<u32>,
+    },
+    /// The wanted load was changed by hand or by a service.
+    LoadChanged {
+        /// The phase.
+        phase: u32,
+        /// Offset from the phase's start, milliseconds.
+        at_ms: u64,
+        /// `pause`, `resume`, `rate 500`, `hold`, `skip`.
+        change: String,
+        /// Who asked: `cli`, `api`, `decision`.
+        by: String,
+    },
+    /// A threshold's state changed.
+    ThresholdChanged {
+        /// The phase in which it was evaluated; absent for the whole run's.
+        phase: Option<u32>,
+        /// As the plan writes it.
+        threshold: String,
+        /// Whether it holds now.
+        holds: bool,
+        /// The value seen, with its unit; `inf` when arrivals were dropped or failed.
+        seen: String,
+        /// Whether it ends the run.
+        abort: bool,
+    },
+    /// A guest broke a limit or trapped.
+    GuestFaulted {
+        /// The phase.
+        phase: u32,
+        /// Name of the scenario's guest and its digest.
+        guest: String,
+        /// `deadline`, `memory`, `output`, `trap`, `bad-output`.
+        fault: String,
+        /// What happened.
+        message: String,
+        /// Operations that ended as cancelled by it.
+        operations_cancelled: u64,
+    },
+    /// A target's health changed.
+    TargetHealth {
+        /// Its name in the plan.
+        target: String,
+        /// Whether it answers its health check.
+        healthy: bool,
+        /// What was seen.
+        seen: String,
+    },
+    /// A worker was lost or came back.
+    WorkerChanged {
+        /// Its id.
+        worker: String,
+        /// `joined`, `lost`, `left`.
+        change: String,
+        /// The last that was heard.
+        detail: String,
+    },
+    /// A phase ended; its results and what was decided.
+    PhaseEnded {
+        /// Index in the run.
+        phase: u32,
+        /// `idle` … `chaos`.
+        name: String,
+        /// From its start to its end, milliseconds.
+        lasted_ms: u64,
+        /// The three checks of the phase (requirement R1.1).
+        objectives: Vec<Outcome>,
+        /// Expectations of CPU and memory (R1.2): findings, not failures.
+        expectations: Vec<Outcome>,
+        /// Thresholds scoped to the phase.
+        thresholds: Vec<Outcome>,
+        /// Rules on the generator itself (R9.4).
+        validity: Vec<Outcome>,
+        /// `continue`, `hold`, `abort`, `skipped`.
+        decision: String,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody asked the run to stop, or a rule did.
+    StopRequested {
+        /// `cli`, `api`, `signal SIGINT`, `threshold p(99) < 300ms`, `lost service …`.
+        by: String,
+        /// Exit code that this alone would give.
+        exit_code: u8,
+    },
+    /// Something that the user should know but that changes no verdict.
+    Notice {
+        /// The text.
+        message: String,
+    },
+    /// The run is over.
+    RunEnded {
+        /// What came of it.
+        verdict: Verdict,
+        /// The exit code (requirement R12).
+        exit_code: u8,
+        /// Each reason, most severe first; empty when passed.
+        reasons: Vec<String>,
+        /// Thresholds scoped to the run.
+        thresholds: Vec<Outcome>,
+    },
+    /// An entry written by a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Names of a scenario's parts, by index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioNames {
+    /// The scenario's name.
+    pub scenario: String,
+    /// `name digest` of its guest.
+    pub guest: String,
+    /// Steps.
+    pub steps: Vec<String>,
+    /// Checks.
+    pub checks: Vec<String>,
+    /// The guest's own metrics.
+    pub metrics: Vec<String>,
+}
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything asked for held.
+    Passed,
+    /// A threshold or an objective made into one did not hold.
+    Failed,
+    /// Ended before its time by a person, an alert or a lost service.
+    Aborted,
+    /// The generator was the bottleneck: the numbers say nothing of the target.
+    Invalid,
+}
+
+/// One named check with what was seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The check's name or expression.
+    pub name: String,
+    /// The formula in words.
+    pub expected: String,
+    /// The figures seen.
+    pub seen: String,
+    /// How it came out.
+    pub result: OutcomeResult,
+}
+
+/// How a check came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum OutcomeResult {
+    /// It holds.
+    Pass,
+    /// It does not hold.
+    Fail,
+    /// It could not be evaluated.
+    NotEvaluable {
+        /// Why.
+        reason: String,
+    },
+}

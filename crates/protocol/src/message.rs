@@ -1,0 +1,85 @@
+//! Which verb of the bus carries a message, and on which subject.
+//!
+//! Subjects are `gauntlet.v1.<area>.<run>.<what>`; a command to one instance appends its id. To add a message:
+//! define it in `proto/`, run `cargo xtask proto`, and add one line to the table below. Nothing outside this
+//! file writes a subject.
+
+use crate::v1;
+
+/// A message that may be lost: heartbeats and live figures.
+pub trait Broadcast: prost::Message + Default + Clone + 'static {
+    /// The area and the last word of the subject.
+    const SUBJECT: (&'static str, &'static str);
+    /// The run that the message is about, as its 16 bytes; empty when it is about none.
+    fn run(&self) -> &[u8];
+}
+
+/// A request that one member of a queue group answers.
+pub trait Command: prost::Message + Default + 'static {
+    /// The area (the service that answers) and the last word of the subject.
+    const SUBJECT: (&'static str, &'static str);
+    /// What the answer carries.
+    type Reply: prost::Message + Default + 'static;
+}
+
+/// A message that is appended to a log: durable on return, delivered at least once, applied once.
+pub trait Record: prost::Message + Default + Clone + 'static {
+    /// The area and the last word of the subject; also the name of the log.
+    const SUBJECT: (&'static str, &'static str);
+    /// The run that the record belongs to, as its 16 bytes.
+    fn run(&self) -> &[u8];
+}
+
+macro_rules! broadcasts {
+    ($($message:ident => $area:literal $what:literal),+ $(,)?) => {$(
+        impl Broadcast for v1::$message {
+            const SUBJECT: (&'static str, &'static str) = ($area, $what);
+            fn run(&self) -> &[u8] { &self.run }
+        }
+    )+};
+}
+
+macro_rules! commands {
+    ($($message:ident => $area:literal $what:literal -> $reply:ident),+ $(,)?) => {$(
+        impl Command for v1::$message {
+            const SUBJECT: (&'static str, &'static str) = ($area, $what);
+            type Reply = v1::$reply;
+        }
+    )+};
+}
+
+macro_rules! records {
+    ($($message:ident => $area:literal $what:literal),+ $(,)?) => {$(
+        impl Record for v1::$message {
+            const SUBJECT: (&'static str, &'static str) = ($area, $what);
+            fn run(&self) -> &[u8] { &self.run }
+        }
+    )+};
+}
+
+broadcasts! {
+    Heartbeat => "load" "heartbeat",
+    Aggregate => "metrics" "live",
+    HistoryEntry => "scheduler" "history",
+}
+
+commands! {
+    PrepareRun => "load" "prepare" -> PrepareRunReply,
+    StartPhase => "load" "start-phase" -> Ack,
+    ChangePhase => "load" "change-phase" -> Ack,
+    EndPhase => "load" "end-phase" -> PhaseEnded,
+    EndRun => "load" "end-run" -> Ack,
+    CreateRun => "scheduler" "create" -> CreateRunReply,
+    ControlRun => "scheduler" "control" -> ControlReply,
+    WatchRun => "metrics" "watch" -> Ack,
+    UnwatchRun => "metrics" "unwatch" -> Ack,
+    MarkPhase => "metrics" "mark-phase" -> Ack,
+    QueryAggregate => "metrics" "aggregate" -> Aggregate,
+    QueryRun => "metrics" "run" -> RunSeries,
+    QueryProbes => "metrics" "probes" -> ProbeStates,
+}
+
+records! {
+    SampleBatch => "load" "samples",
+    GuestFault => "load" "guest-faults",
+}

@@ -1,0 +1,1 @@
+//! A run's results as summary.json, junit.xml and report.html.

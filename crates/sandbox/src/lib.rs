@@ -1,0 +1,1 @@
+//! The WebAssembly host: the only crate that knows wasmtime.

@@ -1,0 +1,1 @@
+//! Histograms and counts: exact merging, percentiles and what thresholds read from them.

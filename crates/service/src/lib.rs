@@ -1,0 +1,1 @@
+//! What every service has: tasks with owners, shutdown, tracing, configuration layers.

@@ -1,0 +1,1 @@
+//! Durable state: runs, history, records and samples.

@@ -1,0 +1,1 @@
+//! The http guest: weighted steps, feeders, checks, extraction, think time and cookies.

@@ -1,0 +1,1 @@
+//! What a scenario author builds on: an ordinary Rust trait over gauntlet:scenario.

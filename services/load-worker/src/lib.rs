@@ -1,0 +1,1 @@
+//! The load engine: virtual users, connections, guests and timing.

@@ -1,0 +1,1 @@
+//! Exact merging of samples, live aggregates, target probes and the Prometheus endpoint.

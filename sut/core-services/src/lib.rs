@@ -1,0 +1,1 @@
+//! Reference system under test: a small HTTP service with knobs for latency, errors and stalls.

@@ -1,0 +1,2 @@
+//! The reference target.
+fn main() {}
