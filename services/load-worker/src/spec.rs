@@ -1,0 +1,233 @@
+//! What a load thread is told, and what it answers: plain data, resolved and verified before the thread starts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use plan::model::LoadModel;
+use protocol::v1;
+
+use crate::feeder::Feeder;
+use crate::schedule::Share;
+
+/// Everything about a load thread that stays the same for the whole run.
+#[derive(Clone)]
+pub struct ThreadSpec {
+    /// Number of this thread, from 0.
+    pub index: u32,
+    /// Load threads of this worker, at least 1.
+    pub threads: u32,
+    /// The plan's seed.
+    pub seed: u64,
+    /// The mix, in the plan's order; never empty.
+    pub scenarios: Vec<ScenarioSpec>,
+    /// All targets of the plan, in its order.
+    pub targets: Vec<TargetSpec>,
+    /// Starts handed to a guest at once at most; at least 1.
+    pub batch: u32,
+    /// Deadline for making a connection, TLS handshake included.
+    pub connect_timeout: Duration,
+    /// Largest answer head that is read, bytes.
+    pub max_head: u32,
+    /// Largest answer body that is read, bytes.
+    pub max_body: u64,
+}
+
+/// A scenario of the mix.
+#[derive(Clone)]
+pub struct ScenarioSpec {
+    /// As the plan names it.
+    pub name: String,
+    /// Its guest, compiled.
+    pub guest: Arc<sandbox::Guest>,
+    /// Indices into [`ThreadSpec::targets`]; a request's `endpoint` indexes this list. Never empty.
+    pub targets: Vec<u32>,
+    /// Deadline of a request that names none.
+    pub timeout: Duration,
+    /// The open feeders, by the name that `abi::Feed::file` gives.
+    pub feeds: BTreeMap<String, Arc<Feeder>>,
+}
+
+/// A target.
+#[derive(Clone)]
+pub struct TargetSpec {
+    /// As the plan names it.
+    pub name: String,
+    /// Where it listens; used round-robin. Never empty.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One base URL of a target, resolved.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// As the plan writes it, for messages.
+    pub url: String,
+    /// TLS, for `https://`.
+    pub tls: Option<TlsSpec>,
+    /// All addresses of the host, in the resolver's order. Never empty.
+    pub addrs: Vec<SocketAddr>,
+    /// Value of the Host header: host, and the port unless it is the scheme's own.
+    pub host_header: String,
+    /// Path of the base URL without a slash at its end; `""` mostly. Stands before the guest's path.
+    pub base_path: String,
+}
+
+/// TLS towards an endpoint.
+#[derive(Clone)]
+pub struct TlsSpec {
+    /// Roots, client certificate and verifier, shared by all threads.
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name that is asked for and verified.
+    pub server_name: rustls_pki_types::ServerName<'static>,
+}
+
+/// A phase as one load thread runs it.
+#[derive(Clone, Debug)]
+pub struct PhaseSpec {
+    /// Index in the run. Arrival numbers are `(phase << 40) | k`.
+    pub phase: u32,
+    /// Start of the phase on this host's monotonic clock; may lie a little in the future. All offsets count from it.
+    pub t0: Instant,
+    /// Length after scaling.
+    pub duration: Duration,
+    /// How load arrives, in the whole run, after scaling.
+    pub model: LoadModel,
+    /// Which arrivals and users are this thread's.
+    pub share: Share,
+    /// Transports that this thread holds open, over all its targets; in a walk at most this many
+    /// ([`crate::schedule::Timeline::connections_at`] says how many now). At least 1 where the share is not empty
+    /// and the phase has load.
+    pub connections: u32,
+    /// Transports of the whole run, all workers and threads together.
+    pub total_connections: u32,
+    /// Operations in progress on this thread at most. The guest's users are 0 … users − 1 on each thread.
+    pub users: u32,
+    /// The same of the whole run.
+    pub total_users: u32,
+    /// Arrivals that wait on this thread at most.
+    pub max_waiting: u64,
+    /// Per scenario of [`ThreadSpec::scenarios`]: weights for drawing the scenario of an arrival.
+    pub weights: Vec<f64>,
+    /// Per scenario: its configuration in this phase.
+    pub scenarios: Vec<PhaseScenario>,
+}
+
+/// A scenario's configuration in a phase, and where its parts are counted.
+#[derive(Clone, Debug)]
+pub struct PhaseScenario {
+    /// The configuration with the phase's overrides merged in, as JSON: what the guest is instantiated with.
+    pub config: String,
+    /// Series index by `step * targets + endpoint` of this phase's setup.
+    pub series: Vec<u32>,
+    /// How many targets the scenario has.
+    pub targets: u32,
+    /// Index of each of this phase's checks among the run's checks of the scenario.
+    pub checks: Vec<u32>,
+    /// Index of each of this phase's metrics among the run's metrics of the scenario.
+    pub metrics: Vec<u32>,
+}
+
+impl PhaseScenario {
+    /// The series (an index for [`crate::record::Recorder`]) of a request; `None` when the guest names a step or an
+    /// endpoint that does not exist.
+    #[must_use]
+    pub fn series(&self, step: u32, endpoint: u32) -> Option<u32> {
+        if endpoint >= self.targets {
+            return None;
+        }
+        let at = u64::from(step) * u64::from(self.targets) + u64::from(endpoint);
+        self.series.get(usize::try_from(at).ok()?).copied()
+    }
+}
+
+/// Control to load thread.
+#[derive(Clone, Debug)]
+pub enum EngineCommand {
+    /// Begin a phase. The one before has ended.
+    StartPhase(Box<PhaseSpec>),
+    /// Change the running phase at an offset from its t0.
+    Change {
+        /// Which phase is meant; another one's is ignored.
+        phase: u32,
+        /// When it takes effect, nanoseconds from t0.
+        at_offset_ns: u64,
+        /// What changes.
+        change: Change,
+    },
+    /// Stop arrivals now; operations in progress have `grace` to finish, then are cancelled. Answered with
+    /// [`EngineEvent::PhaseEnded`].
+    EndPhase {
+        /// Which phase is meant.
+        phase: u32,
+        /// How long operations in progress may go on.
+        grace: Duration,
+    },
+    /// Nothing but a wake-up: control asked for a flip of the recorder
+    /// ([`crate::record::Recorder::flip_if_asked`], once per turn of the loop) and the loop may be waiting.
+    Flip,
+    /// Close everything and end the thread.
+    Exit,
+}
+
+/// A change of the running phase.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// Requests per second of the whole run; in closed models its users.
+    Rate(f64),
+    /// No arrivals until [`Change::Resume`].
+    Pause,
+    /// Arrivals again, at the rate from before the pause; the schedule does not catch up.
+    Resume,
+    /// New length of the phase, nanoseconds from t0.
+    ExtendTo(u64),
+    /// Ramp the rate to zero over this many nanoseconds; then arrivals are over.
+    RampDown(u64),
+    /// Multiply the planned rate by this from here on; 1 = as planned.
+    Factor(f64),
+}
+
+/// Load thread to control.
+#[derive(Clone, Debug)]
+pub enum EngineEvent {
+    /// The phase's guests are instantiated and its connections are being made.
+    Started {
+        /// Which thread.
+        thread: u32,
+        /// Which phase.
+        phase: u32,
+    },
+    /// The phase is over on this thread: nothing of it is in progress any more.
+    PhaseEnded {
+        /// Which thread.
+        thread: u32,
+        /// Which phase.
+        phase: u32,
+        /// The thread's totals ([`crate::record::Recorder::totals`]).
+        arrivals: v1::ArrivalCounts,
+    },
+    /// A guest trapped or broke a limit; its instance was replaced.
+    GuestFault {
+        /// Which thread.
+        thread: u32,
+        /// Which phase.
+        phase: u32,
+        /// Index of the scenario.
+        scenario: u32,
+        /// `deadline`, `memory`, `output`, `trap`, `bad-output`.
+        kind: String,
+        /// What happened and in which call.
+        message: String,
+        /// Nanoseconds from t0.
+        offset_ns: u64,
+        /// Operations that ended as cancelled by it.
+        operations_cancelled: u64,
+    },
+    /// The thread cannot go on and ends; nothing more comes from it.
+    Fatal {
+        /// Which thread.
+        thread: u32,
+        /// What happened, for the user.
+        message: String,
+    },
+}
