@@ -297,6 +297,13 @@ pub struct Series {
     /// From the actual send to the first byte.
     #[prost(message, optional, tag = "20")]
     pub first_byte: ::core::option::Option<Histogram>,
+    /// Arrivals of this scenario that were dropped; where the step is not known yet, it is 0. What a batch's
+    /// arrivals count beyond the sum of these is counted against every scenario.
+    #[prost(uint64, tag = "21")]
+    pub dropped: u64,
+    /// Answered operations with a final status of 400 or above or a broken check, each counted once.
+    #[prost(uint64, tag = "22")]
+    pub bad: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusCount {
@@ -505,6 +512,25 @@ pub struct PhaseSeries {
     /// Batches whose part is missing, or a worker that never sent its last.
     #[prost(string, repeated, tag = "7")]
     pub gaps: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How far the samples of each worker have come.
+    #[prost(message, repeated, tag = "8")]
+    pub workers: ::prost::alloc::vec::Vec<WorkerProgress>,
+}
+/// What `metrics` holds of one life of a worker in a phase: compare with `PhaseEnded.last_sequence`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkerProgress {
+    #[prost(bytes = "vec", tag = "1")]
+    pub worker: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub incarnation: ::prost::alloc::vec::Vec<u8>,
+    /// Highest sequence of the phase that was applied.
+    #[prost(uint64, tag = "3")]
+    pub last_sequence: u64,
+    /// The batch marked `last` was applied.
+    #[prost(bool, tag = "4")]
+    pub last: bool,
+    #[prost(uint64, tag = "5")]
+    pub batches: u64,
 }
 /// One second of a phase, all series merged: what charts and windowed rules are drawn from.
 #[derive(Clone, PartialEq, ::prost::Message)]
