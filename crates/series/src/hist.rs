@@ -1,7 +1,9 @@
 //! One histogram.
 
 use std::fmt;
+use std::io::Read as _;
 
+use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 use protocol::v1;
@@ -12,6 +14,12 @@ const DIGITS: u8 = 3;
 const TOP_MICROS: u64 = 3_600_000_000;
 /// 1 h in nanoseconds.
 const TOP_NANOS: u64 = 3_600_000_000_000;
+/// Head of the V2 format with DEFLATE, as all `HdrHistogram` libraries write it.
+const COMPRESSED_COOKIE: u32 = 0x1c84_9314;
+/// Bytes before the counts in the V2 format.
+const PLAIN_HEAD: usize = 40;
+/// No histogram of ours is larger before compression: 33 792 counts of at most 9 bytes.
+const MAX_PLAIN: u64 = 320 << 10;
 /// Percentiles are read to this many parts of a percent.
 const PERCENT_PARTS: u128 = 1_000_000;
 
@@ -228,8 +236,9 @@ impl Hist {
         if message.v2_deflate.is_empty() {
             return Ok(Self { clamped: message.clamped, ..Self::micros() });
         }
+        let plain = inflate(&message.v2_deflate)?;
         let table: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut message.v2_deflate.as_slice())
+            .deserialize(&mut plain.as_slice())
             .map_err(|error| DecodeError::Format(error.to_string()))?;
         let (high, digits) = (table.high(), table.sigfig());
         if digits != DIGITS || table.low() != 1 || ![TOP_MICROS, TOP_NANOS].contains(&high) {
@@ -251,6 +260,33 @@ impl Hist {
         }
         self.table.as_deref_mut()
     }
+}
+
+/// The V2 bytes in a V2 + DEFLATE envelope. The library would take a damaged length or checksum for granted
+/// and allocate up to 4 GiB for it; here both are verified first.
+fn inflate(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let format = |what: &str| DecodeError::Format(what.to_owned());
+    let [c0, c1, c2, c3, l0, l1, l2, l3, body @ ..] = bytes else {
+        return Err(format("shorter than its head"));
+    };
+    if u32::from_be_bytes([*c0, *c1, *c2, *c3]) != COMPRESSED_COOKIE {
+        return Err(format("another cookie than that of V2 with DEFLATE"));
+    }
+    if u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize != body.len() {
+        return Err(format("not as long as its head says"));
+    }
+    let mut plain = Vec::new();
+    let mut decoder = ZlibDecoder::new(body).take(MAX_PLAIN + 1);
+    decoder.read_to_end(&mut plain).map_err(|error| DecodeError::Format(error.to_string()))?;
+    if plain.len() as u64 > MAX_PLAIN {
+        return Err(format("larger than any histogram of ours"));
+    }
+    // Cookie, then the length of the counts, which follow a head of 40 bytes.
+    let counts = plain.get(4..8).and_then(|length| <[u8; 4]>::try_from(length).ok()).map(u32::from_be_bytes);
+    if counts.map(|counts| counts as usize + PLAIN_HEAD) != Some(plain.len()) {
+        return Err(format("counts not as long as their head says"));
+    }
+    Ok(plain)
 }
 
 /// The middle between two ranks as a share of `n`: the library rounds `share × n` up, and half a rank is far
