@@ -1,11 +1,35 @@
 //! Developer tasks: `cargo xtask <task>`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
+mod demo;
+mod guests;
+mod paths;
 mod proto;
+mod test;
+mod tools;
 
-fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some("proto") => proto::generate(),
-        other => anyhow::bail!("unknown task {other:?}: expected proto"),
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <task>
+
+  demo     set up what is needed and run the seven phases against the reference target
+  test     set up what is needed and run all tests
+  guests   compile the guest modules to WebAssembly components (target/guests)
+  proto    generate crates/protocol/src/generated from the .proto files; --check only compares";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["demo"] => return demo::demo(),
+        ["test"] => test::test()?,
+        ["guests"] => guests::build().map(|_| ())?,
+        ["proto"] => proto::generate()?,
+        ["proto", "--check"] => proto::check()?,
+        _ => {
+            eprintln!("{USAGE}");
+            return Ok(ExitCode::from(2));
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }

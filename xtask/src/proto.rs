@@ -4,19 +4,32 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// The workspace's root.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+use crate::paths::{root, target};
+
+const FILE: &str = "gauntlet.v1.rs";
+
+fn committed() -> PathBuf {
+    root().join("crates/protocol/src/generated")
 }
 
-/// Writes the generated code; the result is committed, and a test fails when it has drifted.
+/// Writes the generated code, which is committed.
 pub(crate) fn generate() -> anyhow::Result<()> {
-    let out = root().join("crates/protocol/src/generated");
-    std::fs::create_dir_all(&out)?;
-    generate_into(&out)
+    generate_into(&committed())
+}
+
+/// Fails when the committed code is not what the `.proto` files give.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let fresh = target()?.join("proto-check");
+    generate_into(&fresh)?;
+    anyhow::ensure!(
+        std::fs::read(fresh.join(FILE))? == std::fs::read(committed().join(FILE))?,
+        "crates/protocol/src/generated has drifted from its .proto files: run `cargo xtask proto` and commit"
+    );
+    Ok(())
 }
 
 fn generate_into(out: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out)?;
     let protos = root().join("crates/protocol/proto");
     let files = ["load", "samples", "run"].map(|name| protos.join(format!("gauntlet/v1/{name}.proto")));
     let set = protox::compile(files, [&protos]).context("compile the .proto files")?;

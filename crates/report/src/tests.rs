@@ -1,0 +1,213 @@
+//! A made-up run, from which each view is checked.
+
+use protocol::event::{Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
+use protocol::v1;
+use series::{Hist, Merged};
+
+use crate::summary::Summary;
+use crate::{RunData, html, junit, write_all};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn outcome(name: &str, result: OutcomeResult) -> Outcome {
+    Outcome { name: name.to_owned(), expected: "at most 1 %".to_owned(), seen: "0.4 %".to_owned(), result }
+}
+
+/// `count` answers around `base` µs, one of them slow.
+fn series(count: u64, base: u64) -> v1::Series {
+    let mut merged = Merged::new();
+    for i in 0..count {
+        let service = base + i % 50 * base / 40 + if i == 7 { base * 60 } else { 0 };
+        merged.service.record(service);
+        merged.latency.record(service + i % 3 * 40);
+        merged.queue.record(i % 3 * 40);
+        merged.first_byte.record(service - 10);
+    }
+    merged.counts.started = count;
+    merged.counts.answered = count;
+    merged.counts.good = count;
+    merged.counts.requests = count;
+    merged.statuses.insert(200, count);
+    merged.to_proto(0, 1, 0)
+}
+
+fn second(offset: u64, rate: u64, base: u64) -> v1::Second {
+    let wobble = rate / 20 * (offset % 3);
+    v1::Second {
+        offset_ns: offset * SECOND,
+        length_ns: SECOND,
+        wanted_rate: crate::phases::real(rate),
+        arrivals: Some(v1::ArrivalCounts {
+            scheduled: rate,
+            started: rate - wobble / 4,
+            answered: rate - wobble / 4,
+            ..v1::ArrivalCounts::default()
+        }),
+        good: rate - wobble / 4,
+        latency_us: [1, 2, 3, 6, 12, 20].map(|x| x * (base + wobble)).to_vec(),
+        service_us: [1, 2, 2, 4, 8, 20].map(|x| x * (base + wobble)).to_vec(),
+        queue_us: vec![0; 6],
+        errors: if offset == 2 { rate / 50 } else { 0 },
+        ..v1::Second::default()
+    }
+}
+
+/// Seven phases of four seconds each.
+pub(crate) fn run() -> RunData {
+    let text = "name = \"made up\"\n[targets.shop]\nurl = \"http://127.0.0.1:1\"\n[[scenarios]]\nguest = \"http\"\n\
+                target = \"shop\"\nconfig.steps = [{ name = \"item\", get = \"/\" }]\n";
+    let plan = plan::parse(text, std::path::Path::new("plan.toml")).unwrap();
+    let names = ["idle", "baseline", "light", "medium", "heavy", "extreme", "chaos"];
+    let start = 1_790_000_000_000_000_000_i64;
+    let mut history: Vec<Entry> = Vec::new();
+    let mut push = |at_ms: i64, event: Event| {
+        let sequence = history.len() as u64 + 1;
+        history.push(Entry { sequence, at_unix_ns: start + at_ms * 1_000_000, producer: "scheduler".into(), event });
+    };
+    push(0, Event::RunCreated {
+        run: "r".into(),
+        name: "made up".into(),
+        seed: 7,
+        plan_digest: "sha256:00".into(),
+        time_scale: 0.01,
+        load_scale: 0.1,
+        version: "0.1.0".into(),
+    });
+    push(20, Event::WorkersReady {
+        workers: 1,
+        load_threads: 1,
+        scenarios: vec![ScenarioNames {
+            scenario: "http".into(),
+            guest: "http sha256:00".into(),
+            steps: vec!["home".into(), "item".into()],
+            checks: vec![],
+            metrics: vec![],
+        }],
+    });
+    let mut phases = Vec::new();
+    for (i, name) in (0_u32..).zip(names) {
+        let rate = [0, 10, 100, 500, 1_000, 5_000, 2_000][usize::try_from(i).unwrap()];
+        let at = 100 + i64::from(i) * 4_100;
+        push(at, Event::PhaseStarted {
+            phase: i,
+            name: name.into(),
+            duration_ms: 4_000,
+            rate: Some(crate::phases::real(rate)),
+            connections: 10 * i,
+            users: None,
+        });
+        push(at + 4_000, Event::PhaseEnded {
+            phase: i,
+            name: name.into(),
+            lasted_ms: 4_000,
+            objectives: vec![
+                outcome("normal operation", OutcomeResult::Pass),
+                outcome("caching effective", if i == 4 { OutcomeResult::Fail } else { OutcomeResult::Pass }),
+                outcome("first bottlenecks", OutcomeResult::NotEvaluable { reason: "no CPU is read".into() }),
+            ],
+            expectations: vec![outcome("CPU", OutcomeResult::Fail)],
+            thresholds: vec![],
+            validity: vec![outcome("send lag", OutcomeResult::Pass)],
+            decision: "continue".into(),
+            reason: String::new(),
+        });
+        let base = 300 * u64::from(i + 1);
+        let total = series(rate * 4, base);
+        let mut lag = Hist::nanos();
+        lag.record_n(40_000, rate * 4);
+        phases.push(v1::PhaseSeries {
+            phase: i,
+            series: vec![total.clone()],
+            total: Some(v1::Aggregate {
+                phase: i,
+                arrivals: Some(v1::ArrivalCounts {
+                    scheduled: rate * 4,
+                    started: rate * 4,
+                    answered: rate * 4,
+                    ..v1::ArrivalCounts::default()
+                }),
+                total: Some(total),
+                busy_max: 0.1 * f64::from(i),
+                send_lag: Some(lag.encode()),
+                ..v1::Aggregate::default()
+            }),
+            seconds: (0..4).map(|s| second(s, rate, base)).collect(),
+            targets: vec![v1::TargetSamples {
+                target: 0,
+                metrics: vec![v1::TargetMetric {
+                    name: "cpu".into(),
+                    instance: String::new(),
+                    points: (0..4)
+                        .map(|s| v1::MetricPoint {
+                            at_unix_ns: start + (at + 500 + s * 1_000) * 1_000_000,
+                            value: 0.1 * f64::from(i),
+                        })
+                        .collect(),
+                }],
+                ..v1::TargetSamples::default()
+            }],
+            ..v1::PhaseSeries::default()
+        });
+    }
+    push(29_000, Event::RunEnded {
+        verdict: Verdict::Failed,
+        exit_code: 99,
+        reasons: vec!["threshold p(99) < 300ms: 312 ms".into()],
+        thresholds: vec![outcome("p(99) < 300ms", OutcomeResult::Fail)],
+    });
+    RunData { run: "r".into(), plan, history, series: v1::RunSeries { phases } }
+}
+
+#[test]
+fn the_summary_closes_and_names_everything() {
+    let summary = Summary::new(&run());
+    assert_eq!(summary.phases.len(), 7);
+    assert_eq!(summary.verdict.as_deref(), Some("failed"));
+    assert_eq!((summary.objectives.passed, summary.objectives.failed, summary.objectives.not_evaluable), (13, 1, 7));
+    let heavy = &summary.phases[4];
+    assert_eq!(heavy.arrivals.scheduled, heavy.arrivals.dropped + heavy.arrivals.waiting + heavy.arrivals.started);
+    assert_eq!(heavy.arrivals.unaccounted, 0);
+    assert!((heavy.wanted_rate - 1_000.0).abs() < 1e-9, "wanted {}", heavy.wanted_rate);
+    assert_eq!(heavy.steps[0].step, "item");
+    assert!(heavy.service.max.unwrap() > heavy.service.p99.unwrap());
+}
+
+#[test]
+fn the_summary_follows_its_schema_key_by_key() {
+    let schema = Summary::schema();
+    let value = serde_json::to_value(Summary::new(&run())).unwrap();
+    for key in value.as_object().unwrap().keys() {
+        assert!(schema["properties"].get(key).is_some(), "{key} is not in the schema");
+    }
+}
+
+#[test]
+fn the_page_is_self_contained_and_says_the_verdict_first() {
+    let data = run();
+    let page = html::render(&data, &Summary::new(&data)).unwrap();
+    assert!(page.find("Failed: the target did not hold").unwrap() < page.find("What happened").unwrap());
+    for outside in ["src=\"http", "href=\"http", "@import", "url(http"] {
+        assert!(!page.contains(outside), "the page loads {outside}");
+    }
+    for phase in ["idle", "baseline", "light", "medium", "heavy", "extreme", "chaos"] {
+        assert!(page.contains(&format!("<b>{phase}</b>")), "{phase} has no row");
+    }
+}
+
+#[test]
+fn junit_fails_on_thresholds_and_verdict_only() {
+    let text = junit::render(&Summary::new(&run())).unwrap();
+    assert!(text.contains("failures=\"2\""), "{text}");
+    assert!(text.contains("not met: expected at most 1 %"), "{text}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let dir = std::env::temp_dir().join(format!("gauntlet-report-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    write_all(&dir, &run()).unwrap();
+    assert!(dir.join("report.html").metadata().unwrap().len() > 10_000);
+    std::fs::remove_dir_all(&dir).unwrap();
+    let error = write_all(&dir, &run()).unwrap_err().to_string();
+    assert!(error.contains("plan.toml") && error.contains("--report-dir"), "{error}");
+}
