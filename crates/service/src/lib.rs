@@ -1,1 +1,14 @@
-//! What every service has: tasks with owners, shutdown, tracing, configuration layers.
+//! What every service has: tasks with an owner, one way to shut down, and tracing.
+//!
+//! * [`Shutdown`] is told once, with a reason, and heard by everybody.
+//! * [`Tasks`] owns every spawned task: each has a name and says what its failure means. Nothing else in the
+//!   workspace calls `tokio::spawn`.
+//! * [`telemetry`] writes logs as text or JSON, at a level that can change while the service runs.
+#![forbid(unsafe_code)]
+
+mod shutdown;
+mod tasks;
+pub mod telemetry;
+
+pub use shutdown::Shutdown;
+pub use tasks::{Failure, OnError, Tasks};

@@ -1,0 +1,171 @@
+//! Logs of a service: text for people, JSON for machines, at a level that follows the phase (requirement R8.2).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::{Layer, fmt, reload};
+
+/// Our own crates, by the names that their log lines carry: what [`Telemetry::set_level`] applies to.
+pub const CRATES: [&str; 13] = [
+    "bus",
+    "core_services",
+    "gauntlet",
+    "load_worker",
+    "metrics",
+    "plan",
+    "platform",
+    "report",
+    "sandbox",
+    "scheduler",
+    "series",
+    "service",
+    "store",
+];
+
+/// The shape of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people: time, level, target, message, fields.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// Appended to this file, which is made if need be; its directory must exist.
+    File(PathBuf),
+}
+
+/// How a service logs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The shape of lines.
+    pub format: Format,
+    /// Directives as `RUST_LOG` has them: `info`, `warn,scheduler=debug`.
+    pub filter: String,
+    /// Where lines go.
+    pub output: Output,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { format: Format::Text, filter: directives("info"), output: Output::Stderr }
+    }
+}
+
+/// Why telemetry could not be set up or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not one.
+    #[error("log filter {filter:?}: {source}: expected directives such as `info` or `warn,scheduler=debug`")]
+    Filter {
+        /// As given.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// The log file cannot be opened.
+    #[error("log file {}: {source}: choose a path in a writable directory", .path.display())]
+    File {
+        /// As given.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process logs already.
+    #[error("logging was set up before in this process: set it up once, in main")]
+    Twice,
+    /// The subscriber is gone.
+    #[error("logging has ended: its level cannot be changed any more")]
+    Ended,
+}
+
+/// A handle to change the log level while the service runs.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Telemetry {
+    /// Replaces the filter by these directives.
+    ///
+    /// # Errors
+    /// When they cannot be read; the present filter stays.
+    pub fn set_filter(&self, filter: &str) -> Result<(), TelemetryError> {
+        let parsed = parse(filter)?;
+        self.filter.reload(parsed).map_err(|_| TelemetryError::Ended)
+    }
+
+    /// Sets the level of our own crates, as a phase asks for it: `error`, `warn`, `info`, `debug`, `trace`. Libraries stay
+    /// at `warn`: at `trace` a wasm compiler alone would drown everything.
+    ///
+    /// # Errors
+    /// When the level is none of these.
+    pub fn set_level(&self, level: &str) -> Result<(), TelemetryError> {
+        self.set_filter(&directives(level))
+    }
+}
+
+/// The directives that set our own crates to `level` and leave libraries at `warn`.
+#[must_use]
+pub fn directives(level: &str) -> String {
+    let ours: Vec<String> = CRATES.iter().map(|name| format!("{name}={level}")).collect();
+    format!("warn,{}", ours.join(","))
+}
+
+/// Sets up logging for the whole process.
+///
+/// # Errors
+/// When the filter or the file is wrong, or when the process logs already.
+pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
+    let (subscriber, telemetry) = build(options)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Twice)?;
+    Ok(telemetry)
+}
+
+type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
+
+fn build(options: &Options) -> Result<(Subscriber, Telemetry), TelemetryError> {
+    let (filter, handle) = reload::Layer::new(parse(&options.filter)?);
+    let (writer, to_file) = match &options.output {
+        Output::Stderr => (BoxMakeWriter::new(io::stderr), false),
+        Output::File(path) => (BoxMakeWriter::new(Mutex::new(open(path)?)), true),
+    };
+    let ansi = !to_file && io::IsTerminal::is_terminal(&io::stderr());
+    let lines = match options.format {
+        Format::Text => fmt::layer().with_writer(writer).with_ansi(ansi).boxed(),
+        Format::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
+    };
+    let subscriber = Registry::default().with(filter).with(lines);
+    Ok((Box::new(subscriber), Telemetry { filter: handle }))
+}
+
+fn open(path: &std::path::Path) -> Result<Arc<File>, TelemetryError> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map(Arc::new)
+        .map_err(|source| TelemetryError::File { path: path.to_owned(), source })
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests;
