@@ -1,1 +1,24 @@
 //! Reference system under test: a small HTTP service with knobs for latency, errors and stalls.
+//!
+//! It answers item requests from a cache in front of a store, both in memory, behind a simulated backend with a
+//! circuit breaker. It counts and, if asked, logs every request with the clock that a load generator on the same
+//! machine reads, so that measured numbers can be checked against what the target itself saw. Requests whose
+//! `User-Agent` starts with `gauntlet-probe/` are served, but counted apart and never logged.
+#![forbid(unsafe_code)]
+
+pub mod access_log;
+pub mod breaker;
+pub mod clock;
+pub mod knobs;
+pub mod server;
+
+mod admin;
+mod app;
+mod cache;
+mod items;
+mod metrics;
+mod observe;
+mod routes;
+
+pub use knobs::Knobs;
+pub use server::{Options, Running, Server, ServerError};

@@ -1,2 +1,121 @@
-//! The reference target.
-fn main() {}
+//! The reference target as a process of its own.
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use core_services::{Knobs, Options, Server, breaker};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A small HTTP service with knobs for latency, errors and stalls, to try a stress test on.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Port on 127.0.0.1; 0 takes any free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// File to write the port to, once it listens.
+    #[arg(long, value_name = "PATH")]
+    port_file: Option<PathBuf>,
+    /// Log of all requests but probes.
+    #[arg(long, value_name = "PATH")]
+    access_log: Option<PathBuf>,
+    /// Token for /admin; without one, /admin refuses.
+    #[arg(long, env = "CORE_SERVICES_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    admin_token: Option<String>,
+    /// Knobs at the start, as PUT /admin/knobs takes them.
+    #[arg(long, value_name = "JSON", value_parser = parse_knobs, default_value = "{}")]
+    knobs: Knobs,
+    /// Items in the store at the start.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(..=1_000_000))]
+    items: usize,
+    /// Items that the cache holds.
+    #[arg(long, default_value_t = 900)]
+    cache_items: usize,
+    /// Failures in a row that open the circuit breaker; 0 = never.
+    #[arg(long, default_value_t = breaker::Settings::default().failures)]
+    breaker_failures: u32,
+    /// Milliseconds that the breaker stays open.
+    #[arg(long, default_value_t = 30_000)]
+    breaker_open_ms: u64,
+    /// Good probes that close it again.
+    #[arg(long, default_value_t = breaker::Settings::default().probes, value_parser = clap::value_parser!(u32).range(1..))]
+    breaker_probes: u32,
+    /// Threads that serve; default = cores.
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
+    threads: Option<usize>,
+}
+
+fn parse_knobs(text: &str) -> Result<Knobs, String> {
+    let knobs: Knobs = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let problems = knobs.problems();
+    if problems.is_empty() { Ok(knobs) } else { Err(problems.join("; ")) }
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    raise_open_files();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = arguments.threads {
+        runtime.worker_threads(threads);
+    }
+    runtime.enable_all().build()?.block_on(serve(arguments))
+}
+
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    // Before the address is announced: whoever reads it may send a signal at once.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = Server::bind(Options {
+        port: arguments.port,
+        items: arguments.items,
+        cache_items: arguments.cache_items,
+        breaker: breaker::Settings {
+            failures: arguments.breaker_failures,
+            open_for: Duration::from_millis(arguments.breaker_open_ms),
+            probes: arguments.breaker_probes,
+        },
+        access_log: arguments.access_log,
+        admin_token: arguments.admin_token,
+        knobs: arguments.knobs,
+        ..Options::default()
+    })
+    .await?;
+    let address = server.address();
+    if let Some(path) = &arguments.port_file {
+        write_port(path, address.port())
+            .with_context(|| format!("the port file {} cannot be written", path.display()))?;
+    }
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on http://{address}")?;
+    out.flush()?;
+    server
+        .run(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await?;
+    Ok(())
+}
+
+/// Whole or not at all: a reader that waits for the file must never see half a number.
+fn write_port(path: &Path, port: u16) -> std::io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    std::fs::write(&partial, format!("{port}\n"))?;
+    std::fs::rename(&partial, path)
+}
+
+/// As many connections as the system lets us have.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Refused, the old limit stays; a target with fewer connections is still a target.
+    let _ = setrlimit(Resource::Nofile, limit);
+}

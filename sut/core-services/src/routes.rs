@@ -1,0 +1,119 @@
+//! The service's own endpoints.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::app::{App, BackendError};
+use crate::items::{NewItem, Refusal, Source};
+use crate::observe::observe;
+use crate::{admin, metrics};
+
+const CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+/// Items in one answer at most.
+const MAX_LIMIT: usize = 100;
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/items/{id}", get(item))
+        .route("/items", get(list).post(add))
+        .route("/search", get(search))
+        .route("/metrics", get(prometheus))
+        .route("/admin/knobs", put(admin::set_knobs).get(admin::knobs))
+        .route("/admin/flush", get(admin::flush))
+        .layer(from_fn_with_state(Arc::clone(&app), observe))
+        .with_state(app)
+}
+
+async fn health() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+async fn item(State(app): State<Arc<App>>, Path(id): Path<u64>) -> Result<Response, BackendError> {
+    app.backend().await?;
+    let Some((source, body)) = app.items.get(id) else {
+        return Ok((StatusCode::NOT_FOUND, Json(json!({ "error": format!("there is no item {id}") })))
+            .into_response());
+    };
+    let cached = match source {
+        Source::Cache => "hit",
+        Source::Store => {
+            app.miss().await;
+            "miss"
+        }
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json"), (CACHE, cached)], body).into_response())
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    offset: usize,
+    limit: Option<usize>,
+}
+
+async fn list(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Response, BackendError> {
+    app.backend().await?;
+    let (total, items) = app.items.list(page.offset, page.limit.unwrap_or(20).min(MAX_LIMIT));
+    Ok(Json(json!({ "total": total, "items": items })).into_response())
+}
+
+async fn add(State(app): State<Arc<App>>, Json(new): Json<NewItem>) -> Result<Response, BackendError> {
+    app.backend().await?;
+    Ok(match app.items.add(new) {
+        Ok(id) => {
+            let location = [(header::LOCATION, format!("/items/{id}"))];
+            (StatusCode::CREATED, location, Json(json!({ "id": id }))).into_response()
+        }
+        Err(refusal) => {
+            let status = match refusal {
+                Refusal::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+                Refusal::Full => StatusCode::INSUFFICIENT_STORAGE,
+            };
+            (status, Json(json!({ "error": refusal.to_string() }))).into_response()
+        }
+    })
+}
+
+#[derive(Deserialize)]
+struct Search {
+    q: String,
+}
+
+async fn search(State(app): State<Arc<App>>, Query(search): Query<Search>) -> Result<Response, BackendError> {
+    app.backend().await?;
+    let items = app.items.search(&search.q, 20);
+    Ok(Json(json!({ "query": search.q, "items": items })).into_response())
+}
+
+async fn prometheus(State(app): State<Arc<App>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&app))
+        .into_response()
+}
+
+impl IntoResponse for BackendError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Failed => {
+                let body = Json(json!({ "error": "the backend failed" }));
+                (StatusCode::INTERNAL_SERVER_ERROR, body).into_response()
+            }
+            Self::Refused(wait) => {
+                // Whole seconds, rounded up: zero would ask for an immediate retry.
+                let seconds = wait.as_secs() + 1;
+                let body = Json(json!({ "error": "the circuit breaker is open" }));
+                (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds.to_string())], body)
+                    .into_response()
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Binding, serving and stopping, for `main` and for tests that want the target in their own process.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::access_log::AccessLog;
+use crate::app::App;
+use crate::breaker::{self, Breaker};
+use crate::items::Items;
+use crate::knobs::Knobs;
+use crate::routes;
+
+/// How the target is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Port on the loopback address; 0 = any free one.
+    pub port: u16,
+    /// Items in the store at the start.
+    pub items: usize,
+    /// Items that the cache holds; 0 = no cache.
+    pub cache_items: usize,
+    /// The breaker in front of the backend.
+    pub breaker: breaker::Settings,
+    /// Where to log requests; absent = no log.
+    pub access_log: Option<PathBuf>,
+    /// Who may turn the knobs; absent = nobody.
+    pub admin_token: Option<String>,
+    /// The knobs at the start.
+    pub knobs: Knobs,
+    /// How long requests in progress may take after the signal to stop.
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            items: 1_000,
+            cache_items: 900,
+            breaker: breaker::Settings::default(),
+            access_log: None,
+            admin_token: None,
+            knobs: Knobs::default(),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why the target could not be started or went down.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The port is taken, or not allowed.
+    #[error("port {port} on 127.0.0.1 cannot be bound; another --port, or 0 for any free one, mends it")]
+    Bind {
+        /// The port that was asked for.
+        port: u16,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The access log cannot be created or written.
+    #[error("the access log {} cannot be written", path.display())]
+    AccessLog {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Knobs with values out of range.
+    #[error("knobs: {0}")]
+    Knobs(String),
+    /// Anything else of the operating system.
+    #[error("serving failed")]
+    Io(#[from] io::Error),
+}
+
+/// A bound target that does not serve yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+    options: Options,
+}
+
+impl Server {
+    /// Binds the port and opens the access log.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub async fn bind(options: Options) -> Result<Self, ServerError> {
+        let problems = options.knobs.problems();
+        if !problems.is_empty() {
+            return Err(ServerError::Knobs(problems.join("; ")));
+        }
+        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), options.port);
+        let bind = |source| ServerError::Bind { port: options.port, source };
+        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let address = listener.local_addr()?;
+        let access_log = match &options.access_log {
+            Some(path) => Some(
+                AccessLog::create(path)
+                    .map_err(|source| ServerError::AccessLog { path: path.clone(), source })?,
+            ),
+            None => None,
+        };
+        let app = App::new(
+            Items::new(options.items, options.cache_items),
+            Breaker::new(options.breaker),
+            access_log,
+            options.admin_token.clone(),
+            options.knobs.clone(),
+        );
+        Ok(Self { listener, address, app: Arc::new(app), options })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` ends, lets requests in progress finish within the grace, and flushes the access log.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let (drain, drained) = oneshot::channel::<()>();
+        // Without it, Nagle's algorithm and delayed acknowledgements add 40 ms to some answers.
+        let listener = self.listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        let service = routes::router(Arc::clone(&self.app));
+        let serving = axum::serve(listener, service).with_graceful_shutdown(async {
+            let _ = drained.await;
+        });
+        let mut serving = pin!(serving.into_future());
+        let served = tokio::select! {
+            ended = &mut serving => ended,
+            () = stop => {
+                let _ = drain.send(());
+                // What is not done by then is cut off, and logged as such when it is dropped.
+                tokio::time::timeout(self.options.grace, serving).await.unwrap_or(Ok(()))
+            }
+        };
+        if let (Some(log), Some(path)) = (&self.app.access_log, &self.options.access_log) {
+            log.flush().map_err(|source| ServerError::AccessLog { path: path.clone(), source })?;
+        }
+        Ok(served?)
+    }
+}
+
+/// A target in this process, on a thread and runtime of its own. Dropped, it stops.
+pub struct Running {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), ServerError>>>,
+}
+
+impl Running {
+    /// Starts it and returns when it listens.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub fn start(options: Options) -> Result<Self, ServerError> {
+        let (stop, stopped) = oneshot::channel();
+        let (bound, binding) = std::sync::mpsc::sync_channel(1);
+        // The runtime lives on its own thread from its first to its last moment, so that a caller may be inside
+        // another one.
+        let thread = std::thread::Builder::new().name("core-services".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let server = runtime.block_on(Server::bind(options))?;
+            let _ = bound.send(server.address());
+            runtime.block_on(server.run(async {
+                let _ = stopped.await;
+            }))
+        })?;
+        let Ok(address) = binding.recv() else {
+            return Err(match join(thread) {
+                Err(error) => error,
+                Ok(()) => io::Error::other("the target ended before it listened").into(),
+            });
+        };
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops it as SIGTERM would and waits until the access log is complete. Blocks for the grace at most.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub fn stop(mut self) -> Result<(), ServerError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), ServerError> {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(ServerError::Io(io::Error::other("the target's thread panicked"))))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nobody is left to hear about an error here; `stop` is for those who want it.
+        let _ = self.end();
+    }
+}
+
+fn join(thread: JoinHandle<Result<(), ServerError>>) -> Result<(), ServerError> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the target's thread panicked").into()))
+}

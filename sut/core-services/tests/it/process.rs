@@ -1,0 +1,57 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use core_services::access_log::Line;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Kills what a failed test leaves behind.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn it_announces_its_address_and_finishes_requests_on_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    let (port_file, log) = (directory.path().join("port"), directory.path().join("access.log"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_core-services"));
+    command.args(["--port", "0", "--knobs", r#"{"latency":{"kind":"fixed","ms":700}}"#]);
+    command.arg("--port-file").arg(&port_file).arg("--access-log").arg(&log).stdout(Stdio::piped());
+    let mut process = Process(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim_end().strip_prefix("listening on ").unwrap().to_owned();
+    let port = std::fs::read_to_string(&port_file).unwrap();
+    assert_eq!(url, format!("http://127.0.0.1:{}", port.trim_end()));
+
+    // Send one request; when it is in flight, ask the target to stop: the answer must still come.
+    let request = reqwest::get(format!("{url}/items/1"));
+    let terminate = async {
+        let client = reqwest::Client::new();
+        loop {
+            let text = client.get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+            if text.lines().any(|line| line == "http_requests_in_flight 1") {
+                break;
+            }
+        }
+        let pid = Pid::from_raw(i32::try_from(process.0.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+    };
+    let (answer, ()) = tokio::join!(request, terminate);
+    assert_eq!(answer.unwrap().status(), 200);
+    assert!(process.0.wait().unwrap().success());
+    assert_eq!(Line::read_all(&log).unwrap().len(), 1);
+}
+
+#[test]
+fn wrong_knobs_are_refused_before_anything_is_bound() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_core-services"));
+    let output = command.args(["--knobs", r#"{"error_rate":3}"#]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("error_rate: 3"));
+    assert!(output.stdout.is_empty());
+}
