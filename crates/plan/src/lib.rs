@@ -1,7 +1,33 @@
 //! The plan: its model, presets, validation, printing and JSON Schema.
+//!
+//! [`parse`] turns TOML into a [`Plan`] in which every default is filled in, or says all that is wrong with it.
+//! [`Plan::to_toml`] is its inverse. [`Plan::scaled`] gives the phases as they run.
 #![forbid(unsafe_code)]
 
+mod bundle;
+mod defaults;
 pub mod model;
+mod overrides;
+mod parse;
+pub mod presets;
+mod print;
+mod problem;
+mod reader;
+mod scale;
+mod schema;
+mod spec;
+mod template;
 pub mod threshold;
+mod tree;
+pub mod units;
 
+pub use bundle::BundleFile;
 pub use model::Plan;
+pub use overrides::Overrides;
+pub use parse::{load, parse, parse_with};
+pub use problem::{Problem, Problems};
+pub use schema::schema;
+pub use template::init_template;
+
+#[cfg(test)]
+mod tests;

@@ -57,15 +57,8 @@ pub enum PhaseName {
 
 impl PhaseName {
     /// All seven, in order.
-    pub const ALL: [Self; 7] = [
-        Self::Idle,
-        Self::Baseline,
-        Self::Light,
-        Self::Medium,
-        Self::Heavy,
-        Self::Extreme,
-        Self::Chaos,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Idle, Self::Baseline, Self::Light, Self::Medium, Self::Heavy, Self::Extreme, Self::Chaos];
 
     /// As the plan writes it.
     #[must_use]

@@ -1,0 +1,217 @@
+//! `[processes.*]` and `[targets.*]`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::check_name;
+use crate::model::{PlatformRef, Process, Resources, Target, Tls};
+use crate::reader::{Field, Section};
+use crate::spec;
+use crate::units;
+
+pub(super) fn processes(root: &Section<'_>) -> BTreeMap<String, Process> {
+    let mut found = BTreeMap::new();
+    for (name, field) in root.get("processes").map(|field| field.named()).unwrap_or_default() {
+        check_name(&field, &name);
+        if let Some(section) = field.section(spec::PROCESS) {
+            found.insert(name, process(section));
+        }
+    }
+    found
+}
+
+fn process(section: Section<'_>) -> Process {
+    let command = section.need("command").map(|field| {
+        let words: Vec<String> = field.list("strings").iter().filter_map(Field::text_or_empty).collect();
+        if words.first().is_none_or(|program| program.trim().is_empty()) {
+            field.wrong::<()>("a program and its arguments", "such as [\"./shop\", \"--port\", \"8080\"]");
+        }
+        words
+    });
+    let process = Process {
+        command: command.unwrap_or_default(),
+        ready: section.get("ready").and_then(|field| url(&field, &["http", "https", "tcp"])),
+        ready_timeout: section
+            .get("ready-timeout")
+            .and_then(|field| field.some_duration())
+            .unwrap_or(Duration::from_secs(30)),
+        env: section
+            .get("env")
+            .map(|field| field.named())
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|(name, field)| Some((name, field.text_or_empty()?)))
+            .collect(),
+        dir: section.get("dir").and_then(|field| field.text()).map(PathBuf::from),
+        stop_timeout: section
+            .get("stop-timeout")
+            .and_then(|field| field.duration())
+            .unwrap_or(Duration::from_secs(10)),
+    };
+    section.finish();
+    process
+}
+
+pub(super) fn targets(root: &Section<'_>, processes: &BTreeMap<String, Process>) -> Vec<Target> {
+    let Some(field) = root.need("targets") else { return Vec::new() };
+    let named = field.named();
+    if named.is_empty() && field.is_table() {
+        field.problem::<()>("found no target, expected at least one", "add [targets.NAME] with its `url`");
+    }
+    let mut found = Vec::new();
+    for (name, field) in named {
+        check_name(&field, &name);
+        if let Some(section) = field.section(spec::TARGET) {
+            found.push(target(name, section, processes));
+        }
+    }
+    found
+}
+
+fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Process>) -> Target {
+    let urls = section.need("url").map(|field| {
+        let texts = field.texts();
+        texts.iter().filter_map(|(field, _)| url(field, &["http", "https"])).collect()
+    });
+    let platform =
+        section.get("platform").and_then(|field| field.section(spec::PLATFORM)).and_then(|inner| {
+            let process = inner.need("process").and_then(|field| process_name(&field, processes));
+            inner.finish();
+            process.map(PlatformRef::Process)
+        });
+    let resources = section.get("resources").and_then(|field| resources(&field, processes));
+    let metrics_url = section.get("metrics-url").and_then(|field| url(&field, &["http", "https"]));
+    let metrics = metrics(&section, metrics_url.is_some());
+    let target = Target {
+        urls: urls.unwrap_or_default(),
+        chaos: section.get("chaos").and_then(|field| field.boolean()).unwrap_or(false),
+        resources: resources.unwrap_or_else(|| match &platform {
+            Some(PlatformRef::Process(process)) => Resources::Process(process.clone()),
+            None => Resources::Absent,
+        }),
+        platform,
+        metrics_url,
+        metrics,
+        health: section.get("health").and_then(|field| url(&field, &["http", "https"])),
+        tls: tls(section.section("tls", spec::TLS)),
+        name,
+    };
+    section.finish();
+    target
+}
+
+fn metrics(section: &Section<'_>, has_url: bool) -> BTreeMap<String, String> {
+    let Some(field) = section.get("metrics") else { return BTreeMap::new() };
+    let Some(inner) = field.section(spec::METRIC_NAMES) else { return BTreeMap::new() };
+    if !has_url && !section.has("metrics-url") {
+        field.misplaced("there is no `metrics-url` to read these from", "add `metrics-url` to the target");
+    }
+    let read = |name: &&'static str| {
+        let text = inner.get(name).and_then(|field| field.text())?;
+        Some(((*name).to_owned(), text))
+    };
+    let found = spec::METRICS.iter().filter_map(read).collect();
+    inner.finish();
+    found
+}
+
+fn resources(field: &Field<'_>, processes: &BTreeMap<String, Process>) -> Option<Resources> {
+    if !field.is_table() {
+        return field.word(&["absent"]).map(|_| Resources::Absent);
+    }
+    let section = field.section(spec::RESOURCES)?;
+    let process = section.get("process");
+    let pid = section.get("pid");
+    let prometheus = section.get("prometheus");
+    section.finish();
+    match (process, pid, prometheus) {
+        (Some(name), None, None) => process_name(&name, processes).map(Resources::Process),
+        (None, Some(pid), None) => pid.whole(1..=i64::from(u32::MAX)).map(Resources::Pid),
+        (None, None, Some(at)) => url(&at, &["http", "https"]).map(Resources::Prometheus),
+        _ => field.problem(
+            "expected exactly one of `process`, `pid` and `prometheus`",
+            "write resources = \"absent\" when there is none",
+        ),
+    }
+}
+
+fn process_name(field: &Field<'_>, processes: &BTreeMap<String, Process>) -> Option<String> {
+    let name = field.text()?;
+    if processes.contains_key(&name) {
+        return Some(name);
+    }
+    let mend = units::nearest(&name, processes.keys().map(String::as_str))
+        .map_or_else(|| format!("add [processes.{name}]"), |known| format!("did you mean {known:?}?"));
+    field.problem(format!("there is no process {name:?} in the plan"), mend)
+}
+
+fn tls(section: Section<'_>) -> Tls {
+    let path = |key| section.get(key).and_then(|field| field.text()).map(PathBuf::from);
+    let (certificate, key) = (path("client-cert"), path("client-key"));
+    for (given, missing) in [("client-cert", "client-key"), ("client-key", "client-cert")] {
+        if section.has(given)
+            && !section.has(missing)
+            && let Some(field) = section.get(given)
+        {
+            field.misplaced(
+                format!("`{missing}` is missing: a client has a certificate and its key"),
+                "add it",
+            );
+        }
+    }
+    let tls = Tls {
+        ca: path("ca"),
+        client: certificate.zip(key),
+        insecure: section.get("insecure").and_then(|field| field.boolean()).unwrap_or(false),
+        server_name: section.get("server-name").and_then(|field| field.text()),
+    };
+    section.finish();
+    tls
+}
+
+/// A URL of one of these schemes with a host and, if any, a port from 1 on.
+fn url(field: &Field<'_>, schemes: &[&str]) -> Option<String> {
+    let text = field.text()?;
+    let expected = match schemes {
+        [only] => format!("{only}://host:port"),
+        [first @ .., last] => format!("a URL with {} or {last}", first.join(", ")),
+        [] => String::new(),
+    };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return field
+            .wrong(&expected, format!("did you mean \"{}://{text}\"?", schemes.first().unwrap_or(&"http")));
+    };
+    if !schemes.contains(&scheme) {
+        return field.wrong(&expected, "");
+    }
+    let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |at| rest.split_at(at));
+    if authority.contains('@') {
+        return field.problem(
+            "expected a URL without user and password",
+            "secrets do not belong in a plan, which is copied into each run directory",
+        );
+    }
+    if path.contains(['?', '#']) && schemes != ["http", "https"] {
+        return field.wrong(&expected, "leave out the query");
+    }
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return field.wrong(&expected, "leave out the white space");
+    }
+    let (host, port) = match authority.rfind(':') {
+        Some(at) if !authority.ends_with(']') => (&authority[..at], Some(&authority[at + 1..])),
+        _ => (authority, None),
+    };
+    if host.is_empty() {
+        return field.wrong(&expected, "name the host");
+    }
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        return field.wrong(&expected, "put an IPv6 address in [ ]");
+    }
+    let port_wrong =
+        port.is_some_and(|port| port.parse::<u16>().is_ok_and(|p| p == 0) || port.parse::<u16>().is_err());
+    if port_wrong || (scheme == "tcp" && port.is_none()) {
+        return field.wrong(&expected, "a port is from 1 to 65535");
+    }
+    Some(text)
+}
