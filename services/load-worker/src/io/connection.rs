@@ -1,0 +1,251 @@
+//! One transport to an endpoint: connect, TLS handshake, send a request, receive its answer. Nothing here blocks.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use protocol::FailureClass;
+
+use crate::io::http1::{Limits, Parser, Progress, Sink};
+use crate::io::tls::{Plain, Session};
+use crate::spec::TlsSpec;
+
+/// How far a transport is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Handshake,
+    Open,
+}
+
+/// One transport. Registered for reading and writing, edge-triggered, so each method goes on until the socket
+/// would block.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    tls: Option<Box<Session>>,
+    stage: Stage,
+    /// What the socket did not take yet, from `written` on. Empty as good as always.
+    out: Vec<u8>,
+    written: usize,
+    parser: Parser,
+    /// An answer is expected.
+    busy: bool,
+}
+
+/// What [`Connection::receive`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// More must come.
+    Pending,
+    /// The answer is whole; whether the connection can carry another request.
+    Whole {
+        /// Neither side wants it closed, and nothing unexpected followed the answer.
+        reusable: bool,
+    },
+    /// The answer cannot become whole. `untouched`: not one byte of it came.
+    Failed {
+        /// Why.
+        class: FailureClass,
+        /// Not one byte of an answer had come.
+        untouched: bool,
+    },
+    /// Nothing was expected, and the peer closed or spoke out of turn: the connection is of no more use.
+    Closed,
+}
+
+impl Connection {
+    /// Begins to connect.
+    ///
+    /// # Errors
+    /// The system refuses at once: no route, no descriptor, no port left.
+    pub fn connect(addr: SocketAddr, tls: Option<&TlsSpec>) -> Result<Self, FailureClass> {
+        let stream = TcpStream::connect(addr).map_err(|_| FailureClass::Connect)?;
+        let tls = tls.map(Session::new).transpose()?.map(Box::new);
+        Ok(Self {
+            stream,
+            tls,
+            stage: Stage::Connecting,
+            out: Vec::new(),
+            written: 0,
+            parser: Parser::new(),
+            busy: false,
+        })
+    }
+
+    /// The socket, to register it.
+    pub const fn source(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Whether requests can be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Goes on with connecting and the handshake. `true` = open.
+    ///
+    /// # Errors
+    /// [`FailureClass::Connect`] or [`FailureClass::Tls`].
+    pub fn advance(&mut self) -> Result<bool, FailureClass> {
+        if self.stage == Stage::Connecting {
+            if !matches!(self.stream.take_error(), Ok(None)) {
+                return Err(FailureClass::Connect);
+            }
+            match self.stream.peer_addr() {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+                Err(_) => return Err(FailureClass::Connect),
+            }
+            // A request is written whole: waiting for more to send would only delay it.
+            self.stream.set_nodelay(true).map_err(|_| FailureClass::Connect)?;
+            self.stage = if self.tls.is_some() { Stage::Handshake } else { Stage::Open };
+        }
+        if self.stage == Stage::Handshake
+            && let Some(tls) = &mut self.tls
+            && tls.handshake(&mut self.stream)?
+        {
+            self.stage = Stage::Open;
+        }
+        Ok(self.stage == Stage::Open)
+    }
+
+    /// Sends a request and prepares for its answer; `to_head`: its method is HEAD.
+    ///
+    /// # Errors
+    /// [`FailureClass::Reset`]: the peer has closed.
+    pub fn send(&mut self, request: &[u8], to_head: bool) -> Result<(), FailureClass> {
+        self.parser.begin(to_head);
+        self.busy = true;
+        if let Some(tls) = &mut self.tls {
+            tls.write(request).map_err(|_| FailureClass::Reset)?;
+            return tls.flush(&mut self.stream).map(|_| ()).map_err(|_| FailureClass::Reset);
+        }
+        let written = write(&mut self.stream, request).map_err(|_| FailureClass::Reset)?;
+        if written < request.len() {
+            self.out.extend_from_slice(&request[written..]);
+        }
+        Ok(())
+    }
+
+    /// Goes on writing when the socket takes more.
+    ///
+    /// # Errors
+    /// [`FailureClass::Reset`]: the peer has closed.
+    pub fn flush(&mut self) -> Result<(), FailureClass> {
+        if let Some(tls) = &mut self.tls {
+            return tls.flush(&mut self.stream).map(|_| ()).map_err(|_| FailureClass::Reset);
+        }
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.written +=
+            write(&mut self.stream, &self.out[self.written..]).map_err(|_| FailureClass::Reset)?;
+        if self.written == self.out.len() {
+            self.out = Vec::new();
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// Reads what is there. `closing`: the poller says that the peer has closed its side. `bytes` grows by what
+    /// was read.
+    pub fn receive(
+        &mut self,
+        scratch: &mut [u8],
+        limits: Limits,
+        sink: &mut impl Sink,
+        closing: bool,
+        bytes: &mut u64,
+    ) -> Received {
+        let mut reusable = None;
+        loop {
+            let read = match self.read(scratch) {
+                Ok(Plain::Bytes(n)) => n,
+                Ok(Plain::Pending) => {
+                    return match reusable {
+                        Some(reusable) => Received::Whole { reusable },
+                        None => Received::Pending,
+                    };
+                }
+                Ok(Plain::End) => return self.ended(reusable, *bytes),
+                Err(class) => return self.failed(reusable, class, *bytes),
+            };
+            if reusable.is_some() || !self.busy {
+                // Nobody asked for these.
+                self.busy = false;
+                return if reusable.is_some() {
+                    Received::Whole { reusable: false }
+                } else {
+                    Received::Closed
+                };
+            }
+            *bytes += read as u64;
+            match self.parser.feed(&scratch[..read], limits, sink) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Done(used)) => {
+                    self.busy = false;
+                    reusable = Some(self.parser.reusable() && used == read && self.out.is_empty());
+                }
+                Err(class) => return self.failed(None, class, *bytes),
+            }
+            // A short read of a plain socket has emptied it; a later close is an edge of its own.
+            if self.tls.is_none() && read < scratch.len() && !closing {
+                return match reusable {
+                    Some(reusable) => Received::Whole { reusable },
+                    None => Received::Pending,
+                };
+            }
+        }
+    }
+
+    fn read(&mut self, scratch: &mut [u8]) -> Result<Plain, FailureClass> {
+        if let Some(tls) = &mut self.tls {
+            return tls.read(&mut self.stream, scratch);
+        }
+        loop {
+            return match self.stream.read(scratch) {
+                Ok(0) => Ok(Plain::End),
+                Ok(n) => Ok(Plain::Bytes(n)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Plain::Pending),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => Err(FailureClass::Reset),
+            };
+        }
+    }
+
+    fn ended(&mut self, reusable: Option<bool>, bytes: u64) -> Received {
+        if reusable.is_none() && self.busy && self.parser.eof().is_ok() {
+            self.busy = false;
+            return Received::Whole { reusable: false };
+        }
+        self.failed(reusable, FailureClass::Reset, bytes)
+    }
+
+    fn failed(&mut self, reusable: Option<bool>, class: FailureClass, bytes: u64) -> Received {
+        if reusable.is_some() {
+            return Received::Whole { reusable: false };
+        }
+        if !self.busy {
+            return Received::Closed;
+        }
+        self.busy = false;
+        Received::Failed { class, untouched: bytes == 0 }
+    }
+}
+
+/// Writes as much as the socket takes.
+fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut at = 0;
+    while at < bytes.len() {
+        match stream.write(&bytes[at..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => at += n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(at)
+}

@@ -1,0 +1,16 @@
+//! Sockets, TLS, HTTP/1.1 and the memory-mapped spool: everything that touches the outside.
+//!
+//! * [`http1`] and [`chunked`]: the answer parser, fed with whatever a read gave, in bounded memory.
+//! * [`wire`]: the request as bytes.
+//! * [`tls`]: rustls over a nonblocking socket.
+//! * [`connection`]: one transport: connect, handshake, send, receive.
+//! * [`pool`]: who may use which connection, per target.
+//! * [`spool`]: the mapped file that counters and histograms live in.
+
+pub mod chunked;
+pub mod connection;
+pub mod http1;
+pub mod pool;
+pub mod spool;
+pub mod tls;
+pub mod wire;
