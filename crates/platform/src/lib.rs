@@ -1,1 +1,15 @@
-//! Drivers that start, stop and observe the systems under test.
+//! Drivers that start, stop and observe the systems under test: here, processes of this machine.
+//!
+//! * [`process`] starts a process of the plan, waits until it is ready, and ends it with all that it started.
+//! * [`usage`] reads CPU time and memory of processes and of the machine.
+//! * [`limits`] reads and raises the limit on open files.
+#![forbid(unsafe_code)]
+
+pub mod limits;
+mod proc_fs;
+pub mod process;
+mod ready;
+pub mod usage;
+
+/// What our own probes call themselves, so that targets and reports can tell them from load.
+pub const PROBE_USER_AGENT: &str = concat!("gauntlet-probe/", env!("CARGO_PKG_VERSION"));
