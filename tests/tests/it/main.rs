@@ -1,0 +1,13 @@
+//! End-to-end tests: the real command against real servers. One at a time (`--test-threads=1`): they measure.
+
+mod bad_input;
+mod control;
+mod counting;
+mod plans;
+mod pre_phase;
+mod reproducible;
+mod seven_phases;
+mod signals;
+mod stall;
+mod start_up;
+mod validity;
