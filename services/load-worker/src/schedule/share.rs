@@ -48,6 +48,15 @@ impl Share {
         self.stripes.is_empty() || self.thread >= self.threads
     }
 
+    /// The part of the whole that is owned, 0 to 1.
+    #[must_use]
+    pub fn fraction(&self) -> f64 {
+        if self.is_empty() {
+            return 0.0;
+        }
+        self.stripes.len() as f64 / self.stripe_count as f64 / self.threads as f64
+    }
+
     /// The i-th own number, from 0; `None` when nothing is owned or it does not fit.
     #[must_use]
     pub fn nth(&self, i: u64) -> Option<u64> {

@@ -1,0 +1,50 @@
+//! Seeded draws that need no state: the n-th draw of a stream can be had without those before it.
+
+/// What a draw is for. Append only: the numbers are part of what a seed reproduces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Gaps between arrivals.
+    Gap = 1,
+    /// Scenario of an arrival.
+    Scenario = 2,
+    /// Steps of the chaos phase's walk.
+    Walk = 3,
+    /// Feeder rows in random order.
+    Row = 4,
+    /// Seeds of guests.
+    Guest = 5,
+}
+
+/// The `n`-th draw of a stream of a phase: 64 uniform bits (SplitMix64 with a key).
+#[inline]
+#[must_use]
+pub const fn draw(seed: u64, phase: u32, stream: Stream, n: u64) -> u64 {
+    at(key(seed, phase, stream), n)
+}
+
+/// The part of [`draw`] that is the same for all of a stream.
+pub(super) const fn key(seed: u64, phase: u32, stream: Stream) -> u64 {
+    let a = mix(seed ^ 0x6a09_e667_f3bc_c908);
+    let b = mix(a ^ ((phase as u64) << 8 | stream as u64));
+    mix(b)
+}
+
+/// The rest of it.
+#[inline]
+pub(super) const fn at(key: u64, n: u64) -> u64 {
+    mix(key.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+#[inline]
+const fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// 64 bits as a number over 0, at most 1.
+#[inline]
+#[must_use]
+pub fn unit(bits: u64) -> f64 {
+    ((bits >> 11) + 1) as f64 / (1_u64 << 53) as f64
+}

@@ -1,0 +1,71 @@
+//! Positions of arrivals in unit-rate space.
+
+use plan::model::Arrivals;
+
+use super::Share;
+use super::draw::{at, key, unit};
+use super::draw::Stream;
+
+/// Shape and scale of the chaotic gaps: a Lomax (Pareto II) distribution with mean σ / (α − 1) = 1 and variance 5,
+/// five times that of Poisson arrivals: most gaps are short, and a few are very long.
+const CHAOTIC_ALPHA: f64 = 2.5;
+const CHAOTIC_SIGMA: f64 = CHAOTIC_ALPHA - 1.0;
+
+/// The positions of a share's own arrivals, in order.
+#[derive(Clone, Debug)]
+pub(super) struct Positions {
+    shape: Arrivals,
+    share: Share,
+    key: u64,
+    /// How many own arrivals lie behind.
+    own: u64,
+    /// Gapped shapes: how many gaps of the whole sequence are in `sum`.
+    gaps: u64,
+    sum: f64,
+}
+
+impl Positions {
+    pub(super) fn new(shape: Arrivals, share: Share, seed: u64, phase: u32) -> Self {
+        Self { shape, share, key: key(seed, phase, Stream::Gap), own: 0, gaps: 0, sum: 0.0 }
+    }
+
+    /// Number and position of the next own arrival. Goes on for ever unless the share is empty.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<(u64, f64)> {
+        let k = self.share.nth(self.own)?;
+        self.own += 1;
+        let n = match self.shape {
+            Arrivals::Even => k as f64,
+            Arrivals::Burst { size } => {
+                let size = u64::from(size.max(1));
+                (k / size * size) as f64
+            }
+            Arrivals::Poisson => self.sum_to(k, |u| -u.ln()),
+            Arrivals::Chaotic => {
+                self.sum_to(k, |u| CHAOTIC_SIGMA * (u.powf(-1.0 / CHAOTIC_ALPHA) - 1.0))
+            }
+        };
+        Some((k, n))
+    }
+
+    /// Adds all gaps up to arrival k's, other shares' too: everybody adds the same numbers in the same order.
+    #[inline]
+    fn sum_to(&mut self, k: u64, gap: impl Fn(f64) -> f64) -> f64 {
+        while self.gaps <= k {
+            self.sum += gap(unit(at(self.key, self.gaps)));
+            self.gaps += 1;
+        }
+        self.sum
+    }
+
+    /// Whether an arrival exists when the rate asks for `total` arrivals in all. Counted shapes have exactly
+    /// ⌊total⌋ arrivals; the others those whose position is reached.
+    #[inline]
+    pub(super) fn exists(&self, k: u64, n: f64, total: f64) -> bool {
+        match self.shape {
+            // `rate × duration` of decimal numbers misses its whole number by the last bit now and then.
+            Arrivals::Even | Arrivals::Burst { .. } => (k + 1) as f64 <= total.mul_add(1.0 + 1e-12, 1e-9),
+            Arrivals::Poisson | Arrivals::Chaotic => n < total,
+        }
+    }
+}
