@@ -27,15 +27,8 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All classes, in the order of their discriminants.
-    pub const ALL: [Self; 7] = [
-        Self::Connect,
-        Self::Tls,
-        Self::Reset,
-        Self::Timeout,
-        Self::Malformed,
-        Self::TooLarge,
-        Self::Guest,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Connect, Self::Tls, Self::Reset, Self::Timeout, Self::Malformed, Self::TooLarge, Self::Guest];
 
     /// The name in messages, metrics and reports.
     #[must_use]

@@ -4,6 +4,7 @@
 //! define it in `proto/`, run `cargo xtask proto`, and add one line to the table below. Nothing outside this
 //! file writes a subject.
 
+use crate::id::RunId;
 use crate::v1;
 
 /// A message that may be lost: heartbeats and live figures.
@@ -82,4 +83,48 @@ commands! {
 records! {
     SampleBatch => "load" "samples",
     GuestFault => "load" "guest-faults",
+}
+
+/// The subject of a broadcast.
+#[must_use]
+pub fn broadcast_subject<M: Broadcast>(message: &M) -> String {
+    let (area, what) = M::SUBJECT;
+    format!("gauntlet.v1.{area}.{}.{what}", run_token(message.run()))
+}
+
+/// The subject that covers a broadcast of all runs.
+#[must_use]
+pub fn broadcast_filter<M: Broadcast>() -> String {
+    let (area, what) = M::SUBJECT;
+    format!("gauntlet.v1.{area}.*.{what}")
+}
+
+/// The subject of a command: to the service, or to the instance with this id. The run is in the command itself, since
+/// one service answers for all runs.
+#[must_use]
+pub fn command_subject<C: Command>(instance: Option<&str>) -> String {
+    let (area, what) = C::SUBJECT;
+    match instance {
+        None => format!("gauntlet.v1.{area}.any.{what}"),
+        Some(id) => format!("gauntlet.v1.{area}.any.{what}.{id}"),
+    }
+}
+
+/// The subject of a record.
+#[must_use]
+pub fn record_subject<R: Record>(record: &R) -> String {
+    let (area, what) = R::SUBJECT;
+    format!("gauntlet.v1.{area}.{}.{what}", run_token(record.run()))
+}
+
+/// The name of the log that a record is appended to: `load.samples`.
+#[must_use]
+pub fn log_name<R: Record>() -> String {
+    let (area, what) = R::SUBJECT;
+    format!("{area}.{what}")
+}
+
+/// A run as a subject has it: its id, or `none` for a message about no run.
+fn run_token(run: &[u8]) -> String {
+    RunId::from_bytes(run).map_or_else(|_| "none".to_owned(), |run| run.to_string())
 }

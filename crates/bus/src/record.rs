@@ -1,0 +1,72 @@
+//! The consuming end of a log.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use protocol::message::Record;
+use store::RecordKey;
+
+use crate::BusError;
+use crate::in_process::logs::{Consumer, RawDelivery};
+
+/// A stream of records.
+#[derive(Debug)]
+pub struct Records<R> {
+    consumer: Arc<Consumer>,
+    malformed: u64,
+    kind: PhantomData<fn() -> R>,
+}
+
+impl<R: Record> Records<R> {
+    pub(crate) fn new(consumer: Arc<Consumer>) -> Self {
+        Self { consumer, malformed: 0, kind: PhantomData }
+    }
+
+    /// The next record, in the order of the log; `None` when the store was closed. Safe to drop and call anew, as in
+    /// `select!`. Who acknowledges each record before asking for the next sees each producer's records in its order,
+    /// repeats included.
+    pub async fn next(&mut self) -> Option<Delivery<R>> {
+        loop {
+            let raw = self.consumer.next().await?;
+            let Some(record) = raw.record() else { continue };
+            let (key, position) = (record.key, record.position);
+            match R::decode(record.payload.as_slice()) {
+                Ok(body) => return Some(Delivery { key, body, raw }),
+                Err(error) => {
+                    self.malformed += 1;
+                    tracing::error!(subject = ?R::SUBJECT, position, %error, "a record cannot be read and is skipped");
+                    // Else it would come back for ever and keep all later ones from being pruned.
+                    if let Err(error) = raw.ack().await {
+                        tracing::error!(subject = ?R::SUBJECT, position, %error, "the skipped record was not acknowledged");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Records skipped so far because they could not be read.
+    #[must_use]
+    pub const fn malformed(&self) -> u64 {
+        self.malformed
+    }
+}
+
+/// A record that was delivered. Dropped without [`Delivery::ack`], it is delivered again.
+#[derive(Debug)]
+pub struct Delivery<R> {
+    /// What identifies it: write it with what the record brings about, in one transaction, so that a repeat has no effect.
+    pub key: RecordKey,
+    /// The record.
+    pub body: R,
+    raw: RawDelivery,
+}
+
+impl<R> Delivery<R> {
+    /// Says that what the record brings about is durable.
+    ///
+    /// # Errors
+    /// When the store cannot be written: the record may then come again after a restart.
+    pub async fn ack(self) -> Result<(), BusError> {
+        self.raw.ack().await
+    }
+}
