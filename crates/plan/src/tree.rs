@@ -38,14 +38,11 @@ impl<'t> Source<'t> {
     }
 
     /// Reads the text, or says where it is not TOML.
-    pub(crate) fn parse(&self) -> Result<Node, Problem> {
+    pub(crate) fn parse(&self) -> Result<Node, Box<Problem>> {
         let document = Document::parse(self.text).map_err(|error| {
-            self.problem(
-                error.span().unwrap_or(0..0),
-                "",
-                format!("not TOML: {}", error.message()),
-                "mend the syntax; nothing after this place was read".to_owned(),
-            )
+            let message = format!("not TOML: {}", error.message());
+            let mend = "mend the syntax; nothing after this place was read".to_owned();
+            Box::new(self.problem(error.span().unwrap_or(0..0), "", message, mend))
         })?;
         Ok(table(document.as_table(), 0..0))
     }

@@ -91,8 +91,8 @@ pub fn print_share(share: f64) -> String {
 /// Reads `500`, `500/s`, `500 req/s`, `30/m`, `30 req/min`, per second. `None` when it is none of these.
 #[must_use]
 pub fn parse_rate(text: &str) -> Option<f64> {
-    let (number, unit) = text.trim().split_once('/').map_or((text.trim(), "s"), |(a, b)| (a, b.trim()));
-    let per = match unit {
+    let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
+    let per = match unit.trim() {
         "s" | "sec" | "second" => 1.0,
         "m" | "min" | "minute" => 60.0,
         "h" | "hour" => 3600.0,

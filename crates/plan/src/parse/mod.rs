@@ -30,7 +30,7 @@ pub fn parse(text: &str, origin: &Path) -> Result<Plan, Problems> {
 /// As [`parse`]; a problem with an override names its flag.
 pub fn parse_with(text: &str, origin: &Path, overrides: &Overrides) -> Result<Plan, Problems> {
     let source = Source::new(origin, text);
-    let tree = source.parse().map_err(|problem| Problems(vec![problem]))?;
+    let tree = source.parse().map_err(|problem| Problems(vec![*problem]))?;
     let reader = Reader::new(&source);
     let mut plan = read(&reader, &tree, origin, overrides);
     overrides.apply(&mut plan, &reader);

@@ -182,17 +182,17 @@ fn objectives(section: &Section<'_>, name: PhaseName) -> BTreeMap<String, f64> {
     let mut found: BTreeMap<String, f64> =
         defaults.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
     for (key, field) in section.get("objectives").map(|field| field.named()).unwrap_or_default() {
-        if !found.contains_key(&key) {
-            let known: Vec<&str> = defaults.iter().map(|(key, _)| *key).collect();
-            let mend = match units::nearest(&key, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if known.is_empty() => "leave it out".to_owned(),
-                None => format!("known here: {}", known.join(", ")),
-            };
-            field.misplaced(format!("the objectives of {} have no such parameter", name.name()), mend);
-        } else if let Some(value) = field.number(0.0, 1e9) {
-            found.insert(key, value);
+        if let Some(parameter) = found.get_mut(&key) {
+            *parameter = field.number(0.0, 1e9).unwrap_or(*parameter);
+            continue;
         }
+        let known: Vec<&str> = defaults.iter().map(|(key, _)| *key).collect();
+        let mend = match units::nearest(&key, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => "leave it out".to_owned(),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        field.misplaced(format!("the objectives of {} have no such parameter", name.name()), mend);
     }
     found
 }
