@@ -237,3 +237,6 @@ fn copy(error: &rusqlite::Error) -> rusqlite::Error {
 fn failure(detail: String) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), Some(detail))
 }
+
+#[cfg(test)]
+mod tests;

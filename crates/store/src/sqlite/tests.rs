@@ -1,0 +1,96 @@
+use super::*;
+
+fn open() -> (Sqlite, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let sqlite = Sqlite::open(&dir.path().join("gauntlet.db"), 8).unwrap();
+    (sqlite, dir)
+}
+
+async fn pragma(sqlite: &Sqlite, text: &'static str) {
+    let run = move |connection: &Connection| Ok(connection.query_row(text, [], |_| Ok(())).optional()?);
+    // A transaction of its own would keep some of them from taking effect: the reader has none, the writer none between.
+    sqlite.write(run).await.unwrap();
+}
+
+fn insert(connection: &Connection, bytes: usize) -> Result<(), Fault> {
+    let text = "INSERT INTO results (run, name, payload) VALUES (randomblob(16), 'x', zeroblob($1))";
+    connection.execute(text, [i64::try_from(bytes).unwrap()])?;
+    Ok(())
+}
+
+async fn count(sqlite: &Sqlite) -> i64 {
+    sqlite
+        .read(|connection| Ok(connection.query_row("SELECT COUNT(*) FROM results", [], |row| row.get(0))?))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_full_disk_is_its_own_error_and_the_store_goes_on_when_there_is_room() {
+    let (sqlite, _dir) = open();
+    sqlite.write(|connection| insert(connection, 10)).await.unwrap();
+    pragma(&sqlite, "PRAGMA max_page_count = 64").await;
+    let result = sqlite.write(|connection| insert(connection, 1 << 20)).await;
+    assert!(matches!(&result, Err(StoreError::DiskFull { path }) if path == sqlite.path()), "{result:?}");
+    assert_eq!(count(&sqlite).await, 1);
+    pragma(&sqlite, "PRAGMA max_page_count = 1073741823").await;
+    sqlite.write(|connection| insert(connection, 1 << 20)).await.unwrap();
+    assert_eq!(count(&sqlite).await, 2);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_its_own_error() {
+    let (sqlite, _dir) = open();
+    // As the reader has it, and as SQLite has a file without the right to write.
+    let result = sqlite.read(|connection| insert(connection, 1)).await;
+    assert!(matches!(result, Err(StoreError::ReadOnly { .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn every_write_is_flushed_before_it_returns() {
+    let (sqlite, _dir) = open();
+    let settings = |connection: &Connection| {
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        Ok((mode, synchronous))
+    };
+    // 2 = FULL.
+    assert_eq!(sqlite.write(settings).await.unwrap(), ("wal".to_owned(), 2));
+}
+
+#[tokio::test]
+async fn callers_wait_when_the_queue_is_full_and_nothing_is_lost() {
+    let (sqlite, _dir) = open();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let first = sqlite.write(move |_| Ok(held.recv().is_ok()));
+    let more = async {
+        let writes = (0..100).map(|_| sqlite.write(|connection| insert(connection, 1)));
+        let mut writes: Vec<_> = writes.map(Box::pin).collect();
+        // Each is polled once: eight fit the queue, the others wait for room.
+        for write in &mut writes {
+            let polled =
+                std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+        }
+        assert_eq!(sqlite.writer.capacity(), 0);
+        release.send(()).unwrap();
+        for write in writes {
+            write.await.unwrap();
+        }
+    };
+    let (first, ()) = tokio::join!(first, more);
+    assert!(first.unwrap());
+    assert_eq!(count(&sqlite).await, 100);
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_does_not_undo_its_write() {
+    let (sqlite, _dir) = open();
+    let mut write = Box::pin(sqlite.write(|connection| insert(connection, 1)));
+    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context))).await;
+    drop(write);
+    drop(polled);
+    // The queue is in order: this one is done after the one that was given up.
+    sqlite.write(|_| Ok(())).await.unwrap();
+    assert_eq!(count(&sqlite).await, 1);
+}
