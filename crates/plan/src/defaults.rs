@@ -8,9 +8,9 @@
 //! | `load.interval` | 1 s | |
 //! | `load.grace` | 5 s | R2.3 |
 //! | `load.max-head`, `load.max-body` | 64 KiB, 64 MiB | |
-//! | `load.guest.call-deadline` | 100 ms | R5.2 |
+//! | `load.guest.call-deadline` | 50 ms of CPU time | R5.2 |
 //! | `load.guest.memory`, `memory-per-user` | 64 MiB, 4 KiB | R5.2 |
-//! | `load.guest.output` | 16 MiB a call | R5.2 |
+//! | `load.guest.output` | 8 MiB a call | R5.2 |
 //! | `load.guest.log-lines` | 100 a second | R5.2 |
 //! | `validity.send-lag`, `send-lag-share` | 5 ms, 10 % of service p99 | R9.4 |
 //! | `validity.achieved`, `short-seconds` | 99 %, 5 % | R9.4 |
@@ -49,10 +49,10 @@ impl Default for Load {
 impl Default for GuestLimits {
     fn default() -> Self {
         Self {
-            call_deadline: Duration::from_millis(100),
+            call_deadline: Duration::from_millis(50),
             memory: 64 << 20,
             memory_per_user: 4 << 10,
-            output: 16 << 20,
+            output: 8 << 20,
             log_lines: 100,
         }
     }

@@ -128,7 +128,7 @@ pub enum OnFailure {
     Continue,
     /// Keep the phase's rate until it passes, at most this long; then go on.
     Hold {
-        /// Real time, before `time-scale`.
+        /// Real time, not scaled.
         max: Duration,
     },
     /// End the run.

@@ -274,10 +274,10 @@ pub(crate) const LOAD: &[Key] = &[
 ];
 
 pub(crate) const GUEST: &[Key] = &[
-    key("call-deadline", Duration, "Longest single call. Default 100ms."),
+    key("call-deadline", Duration, "Longest single call, CPU time. Default 50ms."),
     key("memory", Size, "Linear memory beside memory-per-user. Default 64MiB."),
     key("memory-per-user", Size, "Linear memory per user. Default 4KiB."),
-    key("output", Size, "Bytes that one call may return. Default 16MiB."),
+    key("output", Size, "Bytes that one call may return. Default 8MiB."),
     key("log-lines", Integer(0, MANY), "Log lines per second. Default 100."),
 ];
 

@@ -226,7 +226,7 @@ fn settings() {
         [
             "threads None batch 64 connect 5s interval 1s",
             "grace 5s head 64KiB body 64MiB",
-            "guest 100ms 64MiB + 4KiB output 16MiB log 100",
+            "guest 50ms 64MiB + 4KiB output 8MiB log 100",
             "lag 5ms or 10%",
             "achieved 99% short 5%",
             "drops 0.1% busy 90% for 10s",
