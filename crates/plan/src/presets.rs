@@ -133,8 +133,15 @@ pub const fn tier_phases(tier: Option<Tier>) -> &'static [PhaseName] {
 /// | light | `cache-hit-ratio` | hits / (hits + misses) at least | 0.80 |
 /// | medium | `balance` | busiest / least busy instance at most | 1.25 |
 /// | medium | `scaleout-p95` | p95 may change by this share at most after scale-out | 0.20 |
+/// | heavy | `knee-goodput` | a level of load is over the knee when goodput is below this share of the wanted rate | 0.95 |
+/// | heavy | `knee-latency` | … or p95 is above this multiple of the baseline's | 3.0 |
+/// | heavy | `breakers` | circuit breakers that opened and closed at least | 1 |
 /// | heavy | `goodput` | share of the knee's goodput at least | 0.80 |
+/// | extreme | `breaking` | share of errors from which a level counts as broken | 0.5 |
+/// | extreme, chaos | `recovery-seconds` | a target is healthy again within this, detection and rollback together | 150 |
 /// | extreme | `accuracy` | our count of requests may differ from the target's own by this share at most | 0.01 |
+/// | chaos | `steady-goodput` | steady state: share of the wanted rate at least | 0.95 |
+/// | chaos | `steady-errors` | steady state: share of errors above the baseline's at most | 0.01 |
 #[must_use]
 pub const fn objectives(name: PhaseName) -> &'static [(&'static str, f64)] {
     match name {
@@ -142,8 +149,10 @@ pub const fn objectives(name: PhaseName) -> &'static [(&'static str, f64)] {
         PhaseName::Baseline => &[("checks", 1.0), ("error-rate", 0.01)],
         PhaseName::Light => &[("scaling", 0.20), ("cache-hit-ratio", 0.80)],
         PhaseName::Medium => &[("balance", 1.25), ("scaleout-p95", 0.20)],
-        PhaseName::Heavy => &[("goodput", 0.80)],
-        PhaseName::Extreme => &[("accuracy", 0.01)],
-        PhaseName::Chaos => &[],
+        PhaseName::Heavy => {
+            &[("knee-goodput", 0.95), ("knee-latency", 3.0), ("breakers", 1.0), ("goodput", 0.80)]
+        }
+        PhaseName::Extreme => &[("breaking", 0.5), ("recovery-seconds", 150.0), ("accuracy", 0.01)],
+        PhaseName::Chaos => &[("steady-goodput", 0.95), ("steady-errors", 0.01), ("recovery-seconds", 150.0)],
     }
 }

@@ -81,9 +81,9 @@ fn r1_1_objective_parameters() {
             r#"baseline {"checks": 1.0, "error-rate": 0.01}"#,
             r#"light {"cache-hit-ratio": 0.8, "scaling": 0.2}"#,
             r#"medium {"balance": 1.25, "scaleout-p95": 0.2}"#,
-            r#"heavy {"goodput": 0.8}"#,
-            r#"extreme {"accuracy": 0.01}"#,
-            r#"chaos {}"#,
+            r#"heavy {"breakers": 1.0, "goodput": 0.8, "knee-goodput": 0.95, "knee-latency": 3.0}"#,
+            r#"extreme {"accuracy": 0.01, "breaking": 0.5, "recovery-seconds": 150.0}"#,
+            r#"chaos {"recovery-seconds": 150.0, "steady-errors": 0.01, "steady-goodput": 0.95}"#,
         ]
     );
 }

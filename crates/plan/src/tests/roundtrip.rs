@@ -241,7 +241,7 @@ fn phase(name: PhaseName, scenarios: Vec<String>, targets: Vec<String>) -> impl 
         (range(), range(), share(), proptest::sample::select(levels)),
         vec(threshold(scenarios, targets), 0..3),
         config,
-        vec(0.0..100.0_f64, 2),
+        vec(0.0..100.0_f64, 4),
         on_failure,
     )
         .prop_map(
