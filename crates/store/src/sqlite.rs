@@ -66,6 +66,7 @@ impl Sqlite {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        schema::place_if_absent(path);
         let writer = connect(path, writing).map_err(at)?;
         // SQLite opens a file that it may not write as read-only, and says so only at the first write.
         if writer.is_readonly("main").map_err(|error| at(error.into()))? {

@@ -112,3 +112,24 @@ async fn damage_found_while_reading_is_said_to_be() {
     let result = store.history(run, 0).await;
     assert!(matches!(result, Err(StoreError::Corrupt { .. })), "{result:?}");
 }
+
+#[tokio::test]
+async fn opening_leaves_nothing_but_the_store_behind() {
+    let (dir, path) = place();
+    Store::open(&path).unwrap().close().await;
+    Store::open(&path).unwrap().close().await;
+    let names: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["gauntlet.db"]);
+}
+
+#[test]
+fn stores_opened_at_once_on_a_fresh_file_share_one() {
+    let (_dir, path) = place();
+    std::thread::scope(|scope| {
+        let opened: Vec<_> = (0..4).map(|_| scope.spawn(|| Store::open(&path))).collect();
+        for store in opened {
+            store.join().unwrap().unwrap();
+        }
+    });
+}
