@@ -7,6 +7,7 @@ mod paths;
 mod proto;
 mod test;
 mod tools;
+mod wasm_target;
 
 use std::process::ExitCode;
 
