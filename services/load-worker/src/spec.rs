@@ -40,7 +40,7 @@ pub struct ScenarioSpec {
     /// As the plan names it.
     pub name: String,
     /// Its guest, compiled.
-    pub guest: Arc<sandbox::Guest>,
+    pub guest: Arc<dyn crate::engine::Source>,
     /// Indices into [`ThreadSpec::targets`]; a request's `endpoint` indexes this list. Never empty.
     pub targets: Vec<u32>,
     /// Deadline of a request that names none.

@@ -18,6 +18,11 @@ impl FreeUsers {
         u32::try_from(self.free.len()).unwrap_or(u32::MAX)
     }
 
+    /// The free ones, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.free.iter().copied()
+    }
+
     pub(crate) fn is_free(&self, user: u32) -> bool {
         self.place.get(user as usize).is_some_and(|place| *place != u32::MAX)
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
-use protocol::FailureClass;
+use protocol::failure::FailureClass;
 
 use crate::io::http1::{Limits, Parser, Progress, Sink};
 use crate::io::tls::{Plain, Session};
@@ -82,6 +82,12 @@ impl Connection {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    /// What it is that took too long, when the deadline for making the connection has passed.
+    #[must_use]
+    pub fn late(&self) -> FailureClass {
+        if self.stage == Stage::Handshake { FailureClass::Tls } else { FailureClass::Connect }
     }
 
     /// Goes on with connecting and the handshake. `true` = open.

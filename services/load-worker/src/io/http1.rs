@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use protocol::FailureClass;
+use protocol::failure::FailureClass;
 
 use crate::io::chunked::{Chunked, ChunkedError};
 

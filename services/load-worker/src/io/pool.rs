@@ -79,6 +79,11 @@ impl Pool {
         surplus
     }
 
+    /// Fills empty places in the background again, until a request asks for a fresh connection.
+    pub const fn forget_fresh(&mut self) {
+        self.fresh = false;
+    }
+
     /// Places without a transport.
     #[must_use]
     pub const fn empty(&self) -> u32 {

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use mio::net::TcpStream;
-use protocol::FailureClass;
+use protocol::failure::FailureClass;
 use rustls::ClientConnection;
 
 use crate::spec::TlsSpec;

@@ -1,4 +1,4 @@
-use protocol::FailureClass;
+use protocol::failure::FailureClass;
 
 use super::{Limits, Parser, Progress, Sink};
 

@@ -1,0 +1,73 @@
+//! The thread's clock, and the timer that wakes it with less than a millisecond of delay.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+
+/// Nanoseconds of the monotonic clock, from a point that lies before everything a run knows of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        // A phase may have begun before this thread did.
+        Self { epoch: now.checked_sub(Duration::from_secs(3600)).unwrap_or(now) }
+    }
+
+    pub(crate) fn now(self) -> u64 {
+        self.at(Instant::now())
+    }
+
+    pub(crate) fn at(self, instant: Instant) -> u64 {
+        nanos(instant.saturating_duration_since(self.epoch))
+    }
+}
+
+/// A duration in nanoseconds; 584 years at most.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A timerfd in the poller: a poll's own timeout is rounded up to milliseconds, which would be the send lag of
+/// every single arrival.
+#[derive(Debug)]
+pub(crate) struct WakeTimer {
+    fd: OwnedFd,
+    /// What it is set to, so that it is not set to the same again.
+    armed: u64,
+}
+
+impl WakeTimer {
+    pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)?;
+        Ok(Self { fd, armed: 0 })
+    }
+
+    /// Wakes the poller at `at`, which lies after `now`.
+    pub(crate) fn arm(&mut self, now: u64, at: u64) -> io::Result<()> {
+        if self.armed == at {
+            return Ok(());
+        }
+        let delay = Duration::from_nanos(at.saturating_sub(now).max(1));
+        let value = Itimerspec {
+            it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: Timespec {
+                tv_sec: i64::try_from(delay.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(delay.subsec_nanos()),
+            },
+        };
+        timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &value)?;
+        self.armed = at;
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! Making transports: in the background, bounded, or for the request that needs one.
+
+use mio::{Interest, Token};
+use protocol::failure::FailureClass;
+
+use super::clock::nanos;
+use super::request::{Outcome, Stage};
+use super::slots::Key;
+use super::thread::{FIRST_TRANSPORT, LoadThread, Timer};
+use super::transport::{Place, Transport};
+use crate::io::connection::Connection;
+
+/// Connections that are being made in the background at a time, per target: more would overrun the accept queues of
+/// ordinary servers.
+const PARALLEL_CONNECTS: u32 = 64;
+
+/// While a target is down, so often one connection is tried in the background, nanoseconds.
+const DOWN_PAUSE: u64 = 250_000_000;
+
+impl LoadThread {
+    /// Begins to make a transport in a place that the pool has given.
+    pub(super) fn open(
+        &mut self,
+        target: u32,
+        endpoint: usize,
+        request: Option<Key>,
+        now: u64,
+    ) -> Result<Key, FailureClass> {
+        let first = self.targets.get(target as usize).and_then(|t| t.good.get(endpoint)).copied().unwrap_or(0);
+        let (key, transport) = self.transports.take();
+        *transport = Transport {
+            target,
+            endpoint,
+            addr: first,
+            place: if request.is_some() { Place::Given } else { Place::Background },
+            request,
+            begun: now,
+            ..Transport::default()
+        };
+        let result = self.try_next_address(key);
+        if let Err(class) = result {
+            self.transports.free(key);
+            return Err(class);
+        }
+        self.timers.after(now, nanos(self.spec.connect_timeout), Timer::Connect(key));
+        Ok(key)
+    }
+
+    /// Connects to the next address of the endpoint, if there is one that was not tried.
+    fn try_next_address(&mut self, key: Key) -> Result<(), FailureClass> {
+        let mut failed = FailureClass::Connect;
+        loop {
+            let Some(transport) = self.transports.get_mut(key) else { return Err(failed) };
+            let endpoint =
+                self.spec.targets.get(transport.target as usize).and_then(|t| t.endpoints.get(transport.endpoint));
+            let Some(endpoint) = endpoint else { return Err(failed) };
+            if transport.tried >= endpoint.addrs.len() {
+                return Err(failed);
+            }
+            transport.addr = (transport.addr + usize::from(transport.tried > 0)) % endpoint.addrs.len();
+            transport.tried += 1;
+            match Connection::connect(endpoint.addrs[transport.addr], endpoint.tls.as_ref()) {
+                Ok(mut connection) => {
+                    let token = Token(FIRST_TRANSPORT + key.index as usize);
+                    let interest = Interest::READABLE | Interest::WRITABLE;
+                    if self.poll.registry().register(connection.source(), token, interest).is_ok() {
+                        transport.connection = Some(connection);
+                        return Ok(());
+                    }
+                }
+                Err(class) => failed = class,
+            }
+        }
+    }
+
+    pub(super) fn opened(&mut self, key: Key, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        transport.made_in = now.saturating_sub(transport.begun);
+        self.recorder.connect(true);
+        self.open_transports += 1;
+        let background = transport.place == Place::Background;
+        let request = transport.request;
+        if let Some(target) = self.targets.get_mut(transport.target as usize) {
+            if let Some(good) = target.good.get_mut(transport.endpoint) {
+                *good = transport.addr;
+            }
+            target.pool.made(background);
+        }
+        if let Some(request_key) = request
+            && let Some(request) = self.requests.get_mut(request_key)
+        {
+            if request.sent == 0 {
+                // It waited for this connection: that is queue time.
+                request.ready = request.ready.max(now);
+            }
+            self.send(request_key, key, now);
+        } else {
+            self.hand_back(key, now);
+        }
+    }
+
+    /// This address did not answer: the next, or none.
+    pub(super) fn open_failed(&mut self, key: Key, class: FailureClass, now: u64) {
+        if self.try_next_address(key).is_ok() {
+            return;
+        }
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let (target, background) = (transport.target, transport.place == Place::Background);
+        let request = transport.request.take();
+        self.disown(key);
+        self.transports.free(key);
+        self.not_made(target, background, request, class, now);
+    }
+
+    pub(super) fn not_made(&mut self, target: u32, background: bool, request: Option<Key>, class: FailureClass, now: u64) {
+        self.recorder.connect(false);
+        if let Some(target) = self.targets.get_mut(target as usize) {
+            target.pool.not_made(background, now);
+            target.try_at = now + DOWN_PAUSE;
+        }
+        if let Some(request) = request {
+            self.end_request(request, Outcome::Failed(class), now);
+        }
+        // Not here: each of those served may fail at once, one inside the other.
+        self.unserved = true;
+        self.start_waiting(now);
+    }
+
+    /// Making it has taken too long.
+    pub(super) fn connect_deadline(&mut self, key: Key, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let Some(connection) = transport.connection.as_ref().filter(|connection| !connection.is_open()) else { return };
+        let class = connection.late();
+        // All addresses share the one deadline.
+        transport.tried = usize::MAX;
+        self.open_failed(key, class, now);
+    }
+
+    /// Whether a connect deadline has nothing to watch any more.
+    pub(super) fn is_made(&self, key: Key) -> bool {
+        self.transports.get(key).and_then(|t| t.connection.as_ref()).is_none_or(Connection::is_open)
+    }
+
+    /// Fills empty places. Returns when to look again, if some stay empty on purpose.
+    pub(super) fn refill(&mut self, now: u64) -> Option<u64> {
+        let mut again: Option<u64> = None;
+        for index in 0..self.targets.len() {
+            let number = u32::try_from(index).unwrap_or(u32::MAX);
+            let target = &mut self.targets[index];
+            let down = target.pool.is_down();
+            if down && now < target.try_at {
+                if target.pool.empty() > 0 {
+                    again = Some(again.map_or(target.try_at, |at| at.min(target.try_at)));
+                }
+                continue;
+            }
+            let n = target.pool.to_make(if down { 1 } else { PARALLEL_CONNECTS });
+            for _ in 0..n {
+                let endpoint = self.targets[index].pool.make();
+                if let Err(class) = self.open(number, endpoint, None, now) {
+                    self.not_made(number, true, None, class, now);
+                    break;
+                }
+            }
+        }
+        again
+    }
+
+    /// Changes how many transports the thread holds, over all targets.
+    pub(super) fn hold(&mut self, connections: u32, now: u64) {
+        let shares = self.divide(connections);
+        for (index, wanted) in shares.into_iter().enumerate() {
+            let surplus = self.targets[index].pool.want(wanted, now);
+            for key in surplus {
+                self.drop_transport(key);
+            }
+        }
+    }
+
+    /// Divides transports among targets by the weight of the scenarios that address them: a scenario's weight is
+    /// shared equally among its targets, and a target that is addressed at all gets one at least.
+    fn divide(&self, connections: u32) -> Vec<u32> {
+        let mut weights = vec![0.0; self.targets.len()];
+        let phase = self.phase.as_ref();
+        for (index, scenario) in self.spec.scenarios.iter().enumerate() {
+            let weight = phase.and_then(|phase| phase.spec.weights.get(index)).copied().unwrap_or(0.0);
+            for target in &scenario.targets {
+                if let Some(share) = weights.get_mut(*target as usize) {
+                    *share += weight / scenario.targets.len() as f64;
+                }
+            }
+        }
+        divide(connections, &weights)
+    }
+}
+
+/// Divides `n` by weights: rounded down, the rest to the largest remainders, at least 1 where the weight is not 0.
+fn divide(n: u32, weights: &[f64]) -> Vec<u32> {
+    let sum: f64 = weights.iter().sum();
+    if n == 0 || sum <= 0.0 {
+        return vec![0; weights.len()];
+    }
+    let exact: Vec<f64> = weights.iter().map(|weight| f64::from(n) * weight / sum).collect();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and n")]
+    let mut parts: Vec<u32> = exact.iter().map(|share| share.floor() as u32).collect();
+    let mut order: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] > 0.0).collect();
+    order.sort_by(|a, b| exact[*b].fract().total_cmp(&exact[*a].fract()));
+    let rest = n.saturating_sub(parts.iter().sum());
+    for index in order.iter().take(rest as usize) {
+        parts[*index] += 1;
+    }
+    for index in order {
+        parts[index] = parts[index].max(1);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::divide;
+
+    #[test]
+    fn transports_are_divided_by_weight() {
+        assert_eq!(divide(10, &[1.0]), [10]);
+        assert_eq!(divide(10, &[1.0, 2.0]), [3, 7]);
+        assert_eq!(divide(10, &[1.0, 0.0, 1000.0]), [1, 0, 10]);
+        assert_eq!(divide(0, &[1.0, 1.0]), [0, 0]);
+        assert_eq!(divide(7, &[1.0, 1.0, 1.0]).iter().sum::<u32>(), 7);
+    }
+}

@@ -1,0 +1,257 @@
+//! Phases: beginning, changing, ending.
+
+use super::clock::nanos;
+use super::scenario::BoundFeed;
+use super::thread::{LoadThread, Timer};
+use crate::schedule::Timeline;
+use crate::spec::{Change, EngineEvent, PhaseSpec};
+use plan::model::LoadModel;
+
+/// How often the wanted numbers of users and transports are looked at, nanoseconds.
+const FOLLOW: u64 = 10_000_000;
+
+/// A phase in progress.
+pub(super) struct Phase {
+    pub(super) spec: Box<PhaseSpec>,
+    pub(super) timeline: Timeline,
+    /// On the thread's clock.
+    pub(super) t0: u64,
+    /// In closed models: each user's state.
+    pub(super) closed: Option<Vec<ClosedUser>>,
+    /// Pause after each turn beside the guest's, nanoseconds.
+    pub(super) think: u64,
+    /// No arrival begins any more; what waits goes on waiting.
+    pub(super) stopped: bool,
+    /// When what is in progress is cancelled; only after `stopped`.
+    grace_ends: u64,
+    /// The grace is over: nothing is sent any more.
+    pub(super) cut: bool,
+    /// When to look at the wanted numbers again.
+    follow_at: u64,
+    /// Transports wanted at the last look.
+    connections: u32,
+}
+
+/// A user of a closed model.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ClosedUser {
+    /// Its next turn, from 0.
+    turn: u64,
+    /// It has a turn, waits for one, or thinks.
+    busy: bool,
+}
+
+impl Phase {
+    /// Nanoseconds since t0; 0 before it.
+    pub(super) const fn offset(&self, now: u64) -> u64 {
+        now.saturating_sub(self.t0)
+    }
+}
+
+impl LoadThread {
+    /// Begins a phase: guests first, then transports, so that both are there at t0.
+    pub(super) fn start_phase(&mut self, spec: Box<PhaseSpec>) {
+        if self.phase.is_some() {
+            let old = self.phase.as_ref().map_or(0, |phase| phase.spec.phase);
+            self.fatal(format!("phase {} was begun while phase {old} is in progress", spec.phase));
+            return;
+        }
+        let now = self.clock.now();
+        if let Err(message) = self.prepare_guests(&spec, now) {
+            self.fatal(message);
+            return;
+        }
+        let t0 = self.clock.at(spec.t0);
+        let timeline = Timeline::new(&spec, self.spec.seed);
+        let think = if let LoadModel::Closed { think, .. } = &spec.model { nanos(*think) } else { 0 };
+        let closed = matches!(spec.model, LoadModel::Closed { .. })
+            .then(|| vec![ClosedUser::default(); spec.users as usize]);
+        let connections = if matches!(spec.model, LoadModel::None) { 0 } else { timeline.connections_at(0) };
+        let number = spec.phase;
+        self.recorder.begin_phase(number, 0);
+        self.active = 0;
+        self.active_since = t0.min(now);
+        self.waiting = 0;
+        self.unbegun = 0;
+        self.phase = Some(Phase {
+            spec,
+            timeline,
+            t0,
+            closed,
+            think,
+            stopped: false,
+            grace_ends: 0,
+            cut: false,
+            follow_at: now,
+            connections,
+        });
+        for target in &mut self.targets {
+            target.pool.forget_fresh();
+        }
+        self.hold(connections, now);
+        (self.events)(EngineEvent::Started { thread: self.spec.index, phase: number });
+    }
+
+    /// Makes instances where the configuration or the number of users asks for it; keeps the others with their state.
+    fn prepare_guests(&mut self, spec: &PhaseSpec, now: u64) -> Result<(), String> {
+        for (index, scenario_spec) in self.spec.scenarios.iter().enumerate() {
+            let (Some(scenario), Some(phase)) = (self.scenarios.get_mut(index), spec.scenarios.get(index)) else {
+                return Err(format!("phase {} has no configuration for scenario {}", spec.phase, scenario_spec.name));
+            };
+            let keep = scenario.guest.is_some()
+                && !scenario.spoiled
+                && scenario.config == phase.config
+                && spec.users <= scenario.capacity;
+            if !keep && spec.users > 0 {
+                let fail = |message: String| format!("scenario {}: {message}", scenario_spec.name);
+                let guest = scenario_spec
+                    .guest
+                    .instantiate(&phase.config, self.spec.seed, spec.users)
+                    .map_err(fail)?;
+                let feeds = guest.setup().feeds.iter().map(|feed| BoundFeed::bind(feed, &scenario_spec.feeds));
+                scenario.feeds = feeds.collect::<Result<_, _>>().map_err(fail)?;
+                scenario.adopt(guest, &phase.config, spec.users);
+            }
+            scenario.reset_users(spec.users, now);
+        }
+        Ok(())
+    }
+
+    /// Applies a change; those of another phase are ignored.
+    pub(super) fn change_phase(&mut self, phase: u32, at_offset_ns: u64, change: Change) {
+        if let Some(current) = self.phase.as_mut().filter(|current| current.spec.phase == phase) {
+            current.timeline.change(at_offset_ns, change);
+            current.follow_at = 0;
+        }
+    }
+
+    /// Follows the timeline's numbers of users and transports. Returns when to look again.
+    pub(super) fn follow(&mut self, now: u64) -> Option<u64> {
+        let phase = self.phase.as_mut()?;
+        if phase.stopped {
+            return None;
+        }
+        if now < phase.t0 {
+            return Some(phase.t0);
+        }
+        if now < phase.follow_at {
+            return Some(phase.follow_at);
+        }
+        phase.follow_at = now + FOLLOW;
+        let offset = phase.offset(now);
+        let connections = phase.timeline.connections_at(offset);
+        let loaded = !matches!(phase.spec.model, LoadModel::None);
+        let changed = loaded && connections != phase.connections;
+        phase.connections = connections;
+        let (users, closed) = (phase.timeline.users_at(offset), phase.closed.is_some());
+        if changed {
+            self.hold(connections, now);
+        }
+        if closed {
+            for user in 0..users {
+                self.closed_turn(user, now);
+            }
+        }
+        Some(now + FOLLOW)
+    }
+
+    /// In a closed model a user whose turn is over takes the next one, unless there are to be fewer users now.
+    pub(super) fn closed_user_free(&mut self, user: u32, now: u64) {
+        let Some(phase) = self.phase.as_mut() else { return };
+        let Some(state) = phase.closed.as_mut().and_then(|closed| closed.get_mut(user as usize)) else { return };
+        state.busy = false;
+        let offset = now.saturating_sub(phase.t0);
+        if user < phase.timeline.users_at(offset) {
+            self.closed_turn(user, now);
+        }
+    }
+
+    fn closed_turn(&mut self, user: u32, now: u64) {
+        let Some(phase) = self.phase.as_mut().filter(|phase| !phase.stopped && now >= phase.t0) else { return };
+        let Some(state) = phase.closed.as_mut().and_then(|closed| closed.get_mut(user as usize)) else { return };
+        if state.busy {
+            return;
+        }
+        let Some(arrival) = phase.timeline.turn(user, state.turn, now - phase.t0) else { return };
+        state.turn += 1;
+        state.busy = true;
+        self.recorder.scheduled(1);
+        self.arrive(arrival, now, Some(user), now);
+    }
+
+    /// Stops arrivals. What is in progress may finish; what waits stays counted as waiting.
+    pub(super) fn stop_phase(&mut self, phase: u32, grace_ns: u64, now: u64) {
+        if self.phase.as_ref().is_none_or(|current| current.spec.phase != phase) {
+            return;
+        }
+        // Up to this moment the schedule counts.
+        self.take_due(now);
+        if let Some(current) = &mut self.phase
+            && !current.stopped
+        {
+            current.stopped = true;
+            current.grace_ends = now.saturating_add(grace_ns);
+            self.timers.at(current.grace_ends, Timer::Grace);
+        }
+    }
+
+    /// Ends a stopped phase as soon as nothing is in progress, or the grace is over.
+    pub(super) fn end_phase_if_over(&mut self, now: u64) {
+        let Some(phase) = self.phase.as_mut().filter(|phase| phase.stopped) else { return };
+        if self.active > 0 {
+            if now < phase.grace_ends {
+                return;
+            }
+            phase.cut = true;
+            self.cancel_all(now);
+        }
+        let Some(phase) = self.phase.as_ref() else { return };
+        let (number, offset) = (phase.spec.phase, phase.offset(now));
+        self.gauges();
+        let arrivals = self.recorder.totals();
+        self.recorder.end_phase(offset);
+        for scenario in &mut self.scenarios {
+            scenario.waiting.clear();
+            scenario.begun.clear();
+            for user in &mut scenario.users {
+                // Nobody thinks beyond the phase.
+                user.generation = user.generation.wrapping_add(1);
+            }
+        }
+        self.waiting = 0;
+        self.phase = None;
+        (self.events)(EngineEvent::PhaseEnded { thread: self.spec.index, phase: number, arrivals });
+    }
+
+    /// Gives up everything in progress. Guests hear of it once; users they leave in a turn are taken from them.
+    fn cancel_all(&mut self, now: u64) {
+        for index in 0..self.scenarios.len() {
+            let scenario = u32::try_from(index).unwrap_or(u32::MAX);
+            let users = u32::try_from(self.scenarios[index].users.len()).unwrap_or(u32::MAX);
+            for user in 0..users {
+                let Some(state) = self.user(scenario, user).filter(|user| user.active && !user.untold) else {
+                    continue;
+                };
+                let mut at = state.requests;
+                if at.is_none() {
+                    self.tell_cancelled(scenario, user);
+                }
+                while let Some(key) = at {
+                    at = self.requests.get(key).and_then(|request| request.next);
+                    self.abandon(key, now);
+                    self.end_request(key, super::request::Outcome::Cancelled, now);
+                }
+            }
+        }
+        self.call_guests();
+        for index in 0..self.scenarios.len() {
+            let scenario = u32::try_from(index).unwrap_or(u32::MAX);
+            for user in 0..u32::try_from(self.scenarios[index].users.len()).unwrap_or(u32::MAX) {
+                if self.user(scenario, user).is_some_and(|user| user.active) {
+                    self.scenarios[index].spoiled = true;
+                    self.cancel_turn(scenario, user, now);
+                }
+            }
+        }
+    }
+}

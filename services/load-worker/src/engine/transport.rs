@@ -1,0 +1,451 @@
+//! Transports on the load thread: making, giving to requests, taking back, and what their sockets report.
+
+use std::collections::VecDeque;
+
+use mio::event::Event;
+use protocol::failure::FailureClass;
+use sandbox::abi;
+
+use super::request::{AnswerSink, NoSink, Outcome, Stage};
+use super::slots::Key;
+use super::thread::{FIRST_TRANSPORT, LoadThread, Timer};
+use crate::io::connection::{Connection, Received};
+use crate::io::http1::Limits;
+use crate::io::pool::{Grant, Pool};
+use crate::io::wire;
+use crate::spec::TargetSpec;
+
+/// A target as this thread sees it.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) pool: Pool,
+    /// Requests that wait for a connection.
+    pub(super) queue: VecDeque<Key>,
+    /// Per endpoint: the address that worked last.
+    pub(super) good: Vec<usize>,
+    /// While it is down: not before this is one tried in the background.
+    pub(super) try_at: u64,
+}
+
+impl Target {
+    pub(super) fn new(spec: &TargetSpec) -> Self {
+        let endpoints = spec.endpoints.len();
+        Self { pool: Pool::new(endpoints), queue: VecDeque::new(), good: vec![0; endpoints], try_at: 0 }
+    }
+}
+
+/// What a transport is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum Place {
+    /// Being made in the background.
+    #[default]
+    Background,
+    /// Given to a request, or being made for one.
+    Given,
+    /// In the pool.
+    Idle,
+    /// A user's own, between its requests.
+    Owned,
+}
+
+/// A transport and whose it is.
+#[derive(Debug, Default)]
+pub(super) struct Transport {
+    pub(super) connection: Option<Connection>,
+    pub(super) target: u32,
+    pub(super) endpoint: usize,
+    /// Address that is tried, and how many were.
+    pub(super) addr: usize,
+    pub(super) tried: usize,
+    pub(super) place: Place,
+    pub(super) request: Option<Key>,
+    pub(super) owner: Option<(u32, u32)>,
+    /// Closed after the one answer.
+    pub(super) fresh: bool,
+    /// Answers it has brought.
+    pub(super) uses: u32,
+    pub(super) begun: u64,
+    /// How long connecting took: about a round trip, or several with TLS.
+    pub(super) made_in: u64,
+}
+
+impl LoadThread {
+    /// Gives a request that may be sent now a connection, or lets it wait. `promised`: a connection is free for it, so
+    /// it does not stand behind those that wait.
+    pub(super) fn dispatch(&mut self, key: Key, now: u64, promised: bool) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        request.stage = Stage::Queued;
+        let timeout = request.timeout;
+        self.timers.after(now, timeout, Timer::Deadline(key));
+        self.assign(key, now, promised);
+    }
+
+    /// Finds a connection for a queued request. It stays queued if there is none.
+    fn assign(&mut self, key: Key, now: u64, ahead: bool) {
+        let Some(request) = self.requests.get(key) else { return };
+        let (scenario, user, target) = (request.scenario, request.user, request.target);
+        let connection = request.connection.unwrap_or(abi::Connection::Any);
+        if connection == abi::Connection::Own {
+            if let Some(state) = self.scenarios.get_mut(scenario as usize) {
+                state.uses_own = true;
+            }
+            if let Some(own) = self.own(scenario, user, target) {
+                // Busy: it is served when its answer is there.
+                if self.transports.get(own).is_some_and(|transport| transport.place == Place::Owned) {
+                    self.send(key, own, now);
+                }
+                return;
+            }
+        }
+        let Some(state) = self.targets.get_mut(target as usize) else { return };
+        let grant = if !ahead && !state.queue.is_empty() {
+            None
+        } else if connection == abi::Connection::Fresh {
+            state.pool.grant_fresh(now)
+        } else {
+            state.pool.grant(now)
+        };
+        let Some(grant) = grant else {
+            state.queue.push_back(key);
+            return;
+        };
+        if let Grant::Make { instead_of: Some(idle), .. } = grant {
+            // Its place in the pool is the new one's.
+            self.drop_transport(idle);
+        }
+        let owner = (connection == abi::Connection::Own).then_some((scenario, user));
+        match grant {
+            Grant::Idle(index) => {
+                let Some(transport_key) = self.transports.key_at(index) else { return };
+                self.own_it(transport_key, owner);
+                self.send(key, transport_key, now);
+            }
+            Grant::Make { endpoint, .. } => {
+                let fresh = connection == abi::Connection::Fresh;
+                if fresh && let Some(request) = self.requests.get_mut(key) {
+                    // Making the connection is part of what such a request measures.
+                    request.sent = now;
+                    self.recorder.send_lag(now.saturating_sub(request.intended.max(request.ready)));
+                }
+                match self.open(target, endpoint, Some(key), now) {
+                    Ok(transport_key) => {
+                        self.own_it(transport_key, owner);
+                        if let Some(transport) = self.transports.get_mut(transport_key) {
+                            transport.fresh = fresh;
+                        }
+                        if let Some(request) = self.requests.get_mut(key) {
+                            request.stage = Stage::Connecting(transport_key);
+                        }
+                    }
+                    Err(class) => self.not_made(target, false, Some(key), class, now),
+                }
+            }
+        }
+    }
+
+    fn own_it(&mut self, transport_key: Key, owner: Option<(u32, u32)>) {
+        let Some((scenario, user)) = owner else { return };
+        let Some(transport) = self.transports.get_mut(transport_key) else { return };
+        transport.owner = owner;
+        let target = transport.target;
+        if let Some(user) = self.user_mut(scenario, user) {
+            user.own.push((target, transport_key));
+        }
+    }
+
+    fn own(&self, scenario: u32, user: u32, target: u32) -> Option<Key> {
+        let own = &self.user(scenario, user)?.own;
+        own.iter().find(|(of, _)| *of == target).map(|(_, key)| *key)
+    }
+
+    /// Writes a request to an open transport.
+    pub(super) fn send(&mut self, key: Key, transport_key: Key, now: u64) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        let Some(transport) = self.transports.get_mut(transport_key) else { return };
+        let target = self.spec.targets.get(transport.target as usize);
+        let endpoint = target.and_then(|target| target.endpoints.get(transport.endpoint));
+        let scenario = self.scenarios.get(request.scenario as usize);
+        let method = scenario.and_then(|scenario| scenario.methods.get(request.method as usize));
+        let (Some(endpoint), Some(method), Some(connection)) = (endpoint, method, &mut transport.connection) else {
+            return;
+        };
+        self.wire.clear();
+        let (path, headers, body) = (request.path(), request.headers(), request.payload());
+        wire::write(&mut self.wire, endpoint, &method.name, path, headers, body, transport.fresh);
+        transport.place = Place::Given;
+        transport.request = Some(key);
+        request.stage = Stage::Sent(transport_key);
+        // The stamp comes before encryption and the system call: both are part of the send.
+        let stamp = self.clock.now();
+        if request.sent == 0 {
+            request.sent = stamp;
+            self.recorder.send_lag(stamp.saturating_sub(request.intended.max(request.ready)));
+        }
+        if !request.resent {
+            self.recorder.request_sent(request.series, self.wire.len() as u64, request.attempt > 0);
+        }
+        if let Some(operation) = request.operation.and_then(|key| self.operations.get_mut(key))
+            && operation.sent == 0
+        {
+            operation.sent = request.sent;
+            operation.ready = request.ready;
+        }
+        if let Err(class) = connection.send(&self.wire, method.is_head) {
+            self.answer_failed(transport_key, class, true, now);
+        }
+    }
+
+    /// A socket has news.
+    pub(super) fn transport_event(&mut self, event: &Event) {
+        let index = event.token().0.saturating_sub(FIRST_TRANSPORT);
+        let Some(key) = u32::try_from(index).ok().and_then(|index| self.transports.key_at(index)) else { return };
+        let now = self.clock.now();
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let Some(connection) = &mut transport.connection else { return };
+        if !connection.is_open() {
+            match connection.advance() {
+                Ok(false) => {}
+                Ok(true) => self.opened(key, now),
+                Err(class) => self.open_failed(key, class, now),
+            }
+            return;
+        }
+        if event.is_writable()
+            && let Err(class) = connection.flush()
+        {
+            // An early answer may lie in the socket all the same.
+            if !event.is_readable() {
+                self.answer_failed(key, class, true, now);
+                return;
+            }
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.receive(key, event.is_read_closed() || event.is_error(), now);
+        }
+    }
+
+    fn receive(&mut self, key: Key, closing: bool, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let Some(connection) = &mut transport.connection else { return };
+        let limits = Limits { max_head: self.spec.max_head as usize, max_body: self.spec.max_body };
+        let request = transport.request.and_then(|key| self.requests.get_mut(key));
+        let scenario = request.as_ref().and_then(|request| self.scenarios.get(request.scenario as usize));
+        let (Some(request), Some(scenario)) = (request, scenario) else {
+            let received = connection.receive(&mut self.scratch, limits, &mut NoSink, closing, &mut 0);
+            if received != Received::Pending {
+                self.close(key, now);
+                self.start_waiting(now);
+            }
+            return;
+        };
+        let mut received = request.received;
+        let body_limit = scenario.body_limit;
+        let mut sink = AnswerSink { request, expectations: &scenario.expectations, body_limit };
+        let outcome = connection.receive(&mut self.scratch, limits, &mut sink, closing, &mut received);
+        let request = sink.request;
+        request.received = received;
+        if request.first == 0 && received > 0 {
+            request.first = now;
+        }
+        match outcome {
+            Received::Pending => {}
+            Received::Closed => self.answer_failed(key, FailureClass::Reset, received == 0, now),
+            Received::Failed { class, untouched } => self.answer_failed(key, class, untouched, now),
+            Received::Whole { reusable } => {
+                let done = self.clock.now();
+                request.last = done;
+                transport.uses = transport.uses.saturating_add(1);
+                let request_key = transport.request.take();
+                if reusable && !transport.fresh {
+                    self.hand_back(key, done);
+                } else {
+                    self.close(key, done);
+                }
+                if let Some(request_key) = request_key {
+                    self.end_request(request_key, Outcome::Answered, done);
+                }
+                self.start_waiting(done);
+            }
+        }
+    }
+
+    /// The transport broke before the answer was whole. A stale one is no answer of the target at all: it had
+    /// closed an idle connection while the request was on its way. Such a request is sent once more.
+    fn answer_failed(&mut self, key: Key, class: FailureClass, untouched: bool, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let Some(request_key) = transport.request.take() else {
+            self.close(key, now);
+            self.start_waiting(now);
+            return;
+        };
+        // Whatever closed it was on its way before the request could have arrived.
+        let window = 2 * transport.made_in + 1_000_000;
+        let reused = transport.uses > 0;
+        self.close(key, now);
+        let Some(request) = self.requests.get_mut(request_key) else { return };
+        let method = self.scenarios.get(request.scenario as usize);
+        let method = method.and_then(|scenario| scenario.methods.get(request.method as usize));
+        let stale = class == FailureClass::Reset
+            && untouched
+            && reused
+            && !request.resent
+            && method.is_some_and(|method| method.idempotent)
+            && now.saturating_sub(request.sent) <= window;
+        if stale {
+            request.resent = true;
+            request.stage = Stage::Queued;
+            request.forget_answer();
+            self.assign(request_key, now, true);
+        } else {
+            self.end_request(request_key, Outcome::Failed(class), now);
+        }
+        self.start_waiting(now);
+    }
+
+    /// A transport has nothing to do: back to its owner or to the pool, where others wait for it.
+    pub(super) fn hand_back(&mut self, key: Key, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let target = transport.target;
+        if let Some((scenario, user)) = transport.owner {
+            transport.place = Place::Owned;
+            if let Some(next) = self.next_for_own(scenario, user, target) {
+                self.send(next, key, now);
+            }
+            return;
+        }
+        let state = self.targets.get_mut(target as usize);
+        if state.is_some_and(|state| state.pool.put_back(transport.endpoint, key.index, now)) {
+            transport.place = Place::Idle;
+            self.serve(target, now);
+        } else {
+            transport.place = Place::Given;
+            self.close(key, now);
+        }
+    }
+
+    /// The oldest request of a user that waits for its own connection. The list has the newest first.
+    fn next_for_own(&self, scenario: u32, user: u32, target: u32) -> Option<Key> {
+        let mut at = self.user(scenario, user)?.requests;
+        let mut oldest = None;
+        while let Some(key) = at {
+            let request = self.requests.get(key)?;
+            if request.stage == Stage::Queued
+                && request.target == target
+                && request.connection == Some(abi::Connection::Own)
+            {
+                oldest = Some(key);
+            }
+            at = request.next;
+        }
+        oldest
+    }
+
+    /// Closes a transport; its place in the pool becomes empty.
+    fn close(&mut self, key: Key, now: u64) {
+        let Some(transport) = self.transports.get(key) else { return };
+        let (target, endpoint, idle) = (transport.target, transport.endpoint, transport.place == Place::Idle);
+        let owner = transport.owner;
+        self.drop_transport(key.index);
+        if let Some(target) = self.targets.get_mut(target as usize) {
+            if idle {
+                target.pool.idle_closed(endpoint, key.index, now);
+            } else {
+                target.pool.closed(now);
+            }
+        }
+        if let Some((scenario, user)) = owner {
+            // What waited for this connection takes another.
+            while let Some(next) = self.next_for_own(scenario, user, target) {
+                let before = self.requests.get(next).map(|request| request.stage);
+                self.assign(next, now, false);
+                if self.requests.get(next).map(|request| request.stage) == before {
+                    break;
+                }
+            }
+        }
+        self.unserved = true;
+    }
+
+    /// Closes the socket and forgets the transport. The pool is the caller's business.
+    pub(super) fn drop_transport(&mut self, index: u32) {
+        let Some(key) = self.transports.key_at(index) else { return };
+        self.disown(key);
+        if let Some(transport) = self.transports.get_mut(key)
+            && transport.connection.take().is_some_and(|connection| connection.is_open())
+        {
+            self.open_transports = self.open_transports.saturating_sub(1);
+        }
+        self.transports.free(key);
+    }
+
+    pub(super) fn disown(&mut self, key: Key) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        if let Some((scenario, user)) = transport.owner.take()
+            && let Some(user) = self.user_mut(scenario, user)
+        {
+            user.own.retain(|(_, own)| *own != key);
+        }
+    }
+
+    /// Takes a request off its transport, which is closed if an answer is under way.
+    pub(super) fn abandon(&mut self, key: Key, now: u64) {
+        let Some(request) = self.requests.get(key) else { return };
+        if let Stage::Sent(transport_key) | Stage::Connecting(transport_key) = request.stage
+            && let Some(transport) = self.transports.get_mut(transport_key)
+        {
+            transport.request = None;
+            let connecting = matches!(request.stage, Stage::Connecting(_)) && !transport.fresh;
+            // A connection that is being made is of use to others.
+            if !connecting {
+                self.close(transport_key, now);
+            }
+        }
+    }
+
+    /// Closes a user's own connections that have no answer under way.
+    pub(super) fn close_own(&mut self, scenario: u32, user: u32, now: u64) {
+        let Some(own) = self.user(scenario, user).map(|user| user.own.clone()).filter(|own| !own.is_empty()) else {
+            return;
+        };
+        for (_, key) in own {
+            if self.transports.get(key).is_some_and(|transport| transport.place == Place::Owned) {
+                self.close(key, now);
+            }
+        }
+    }
+
+    /// A request has had no whole answer in its time.
+    pub(super) fn deadline(&mut self, key: Key, now: u64) {
+        if self.requests.get(key).is_some_and(|request| request.stage != Stage::Ended) {
+            self.abandon(key, now);
+            self.end_request(key, Outcome::Failed(FailureClass::Timeout), now);
+            self.start_waiting(now);
+        }
+    }
+
+    /// Gives free connections to requests that wait for them.
+    pub(super) fn serve(&mut self, target: u32, now: u64) {
+        while let Some(state) = self.targets.get_mut(target as usize)
+            && let Some(key) = state.queue.front().copied()
+        {
+            let waits = self.requests.get(key).is_some_and(|request| request.stage == Stage::Queued);
+            if waits && state.pool.free() == 0 {
+                return;
+            }
+            state.queue.pop_front();
+            if waits {
+                if let Some(request) = self.requests.get_mut(key) {
+                    request.ready = request.ready.max(now);
+                }
+                self.assign(key, now, true);
+            }
+        }
+    }
+
+    pub(super) fn serve_queues(&mut self, now: u64) {
+        self.unserved = false;
+        for target in 0..self.targets.len() {
+            self.serve(u32::try_from(target).unwrap_or(u32::MAX), now);
+        }
+    }
+}
