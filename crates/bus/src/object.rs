@@ -99,3 +99,18 @@ fn digest_of(path: &Path) -> io::Result<String> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_other_failures() {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = Objects::open(dir.path()).unwrap();
+        let failed = |kind: io::ErrorKind| objects.failed(&dir.path().join("object"), kind.into());
+        assert!(matches!(failed(io::ErrorKind::StorageFull), BusError::DiskFull { path } if path == dir.path()));
+        assert!(matches!(failed(io::ErrorKind::QuotaExceeded), BusError::DiskFull { .. }));
+        assert!(matches!(failed(io::ErrorKind::PermissionDenied), BusError::Objects { .. }));
+    }
+}
