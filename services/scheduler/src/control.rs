@@ -1,0 +1,124 @@
+//! Steering a run by hand (requirement R2.4): what can be asked, and the box in which it waits for the run.
+
+use service::Shutdown;
+use tokio::sync::{mpsc, oneshot};
+
+/// What somebody asks of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Send nothing until resumed; the phase's clock stands still.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End the run gracefully.
+    Stop,
+    /// End this phase and go on with the next.
+    Skip,
+    /// Requests per second for the rest of the phase.
+    Rate(f64),
+}
+
+impl Action {
+    /// Reads the action of a command.
+    ///
+    /// # Errors
+    /// A text for the user when there is none, or the rate is not one.
+    pub(crate) fn from_proto(action: Option<protocol::v1::control_run::Action>) -> Result<Self, String> {
+        use protocol::v1::control_run::Action as Proto;
+        match action {
+            Some(Proto::Pause(_)) => Ok(Self::Pause),
+            Some(Proto::Resume(_)) => Ok(Self::Resume),
+            Some(Proto::Stop(_)) => Ok(Self::Stop),
+            Some(Proto::Skip(_)) => Ok(Self::Skip),
+            Some(Proto::Rate(rate)) if rate.is_finite() && (0.0..=MAX_RATE).contains(&rate) => {
+                Ok(Self::Rate(rate))
+            }
+            Some(Proto::Rate(rate)) => {
+                Err(format!("rate {rate} is not one: expected requests per second from 0 to {MAX_RATE}"))
+            }
+            None => Err("no action: expected pause, resume, stop, skip or rate".to_owned()),
+        }
+    }
+}
+
+/// No host sends more; anything above is a slip.
+pub(crate) const MAX_RATE: f64 = 1e8;
+
+/// A request with who made it and where the answer goes.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// What is asked.
+    pub(crate) action: Action,
+    /// Who asks.
+    pub(crate) by: String,
+    /// Done, or why it cannot be done now.
+    pub(crate) reply: oneshot::Sender<Result<(), String>>,
+}
+
+impl Request {
+    /// Answers; somebody who has gone away needs no answer.
+    pub(crate) fn answer(self, answer: Result<(), String>) {
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// What comes to a run from outside.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// A request by command or API.
+    Request(Request),
+    /// The scheduler shuts down, for this reason.
+    Shutdown(String),
+}
+
+/// The run's end of the box.
+pub(crate) struct Inbox {
+    requests: mpsc::Receiver<Request>,
+    shutdown: Shutdown,
+    told: bool,
+}
+
+/// The service's end of the box.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    requests: mpsc::Sender<Request>,
+}
+
+/// A box for a few requests: nobody has more than one open.
+pub(crate) fn channel(shutdown: Shutdown) -> (Outbox, Inbox) {
+    let (sender, requests) = mpsc::channel(16);
+    (Outbox { requests: sender }, Inbox { requests, shutdown, told: false })
+}
+
+impl Outbox {
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// Why it cannot be done now, for the user.
+    pub(crate) async fn ask(&self, action: Action, by: String) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        let over = || "the run is over".to_owned();
+        self.requests.send(Request { action, by, reply }).await.map_err(|_| over())?;
+        answer.await.unwrap_or_else(|_| Err(over()))
+    }
+}
+
+impl Inbox {
+    /// The next signal; the shutdown comes once. Safe to drop and call anew, as in `select!`.
+    pub(crate) async fn next(&mut self) -> Signal {
+        if self.told {
+            return match self.requests.recv().await {
+                Some(request) => Signal::Request(request),
+                None => std::future::pending().await,
+            };
+        }
+        tokio::select! {
+            biased;
+            () = self.shutdown.triggered() => {
+                self.told = true;
+                Signal::Shutdown(self.shutdown.reason().unwrap_or_else(|| "shutdown".to_owned()))
+            }
+            Some(request) = self.requests.recv() => Signal::Request(request),
+        }
+    }
+}

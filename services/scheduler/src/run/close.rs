@@ -1,0 +1,58 @@
+//! The end of a run: everything is released, then the verdict is written.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use protocol::event::Event;
+use store::{RunState, StoreError};
+
+use super::{Run, refusing};
+use crate::verdict::{Reason, code, settle};
+
+impl Run {
+    /// Judges, releases, and writes the verdict.
+    pub(super) async fn close(mut self) -> Result<(), StoreError> {
+        let exits = self.processes.look(&self.ctx.history).await?;
+        tracing::debug!(run = %self.ctx.id, ?exits, "the run is ending");
+        let thresholds = self.judge_run_thresholds().await;
+        for notice in self.release().await {
+            self.ctx.history.append(Event::Notice { message: notice }).await?;
+        }
+        let (verdict, exit_code, reasons) = settle(std::mem::take(&mut self.reasons));
+        let ended = Event::RunEnded { verdict, exit_code, reasons, thresholds };
+        self.ctx.history.append_with_state(ended, RunState::Ended { exit_code }).await
+    }
+
+    /// Ends the run on workers and monitoring and stops the plan's processes; what did not go well, for the history.
+    pub(super) async fn release(&mut self) -> Vec<String> {
+        let ctx = std::sync::Arc::clone(&self.ctx);
+        let (assigned, watching, metrics_lost) =
+            (std::mem::take(&mut self.assigned), self.watching, self.metrics_lost);
+        let processes = &mut self.processes;
+        let work = async {
+            let mut notices = Vec::new();
+            let ended = join_all(assigned.iter().map(|id| ctx.load.end_run(*id))).await;
+            notices.extend(ended.into_iter().filter_map(|ended| ended.err().map(|error| error.to_string())));
+            let mut lost = None;
+            if watching
+                && !metrics_lost
+                && let Err(error) = ctx.metrics.unwatch().await
+            {
+                lost = Some(Reason::new(code::ABORTED, error.to_string()));
+            }
+            for name in processes.stop().await {
+                notices.push(format!("process {name} did not end in time after SIGTERM and was killed"));
+            }
+            (notices, lost)
+        };
+        let (notices, lost) = refusing(&mut self.inbox, "the run is ending", work).await;
+        self.reasons.extend(lost);
+        notices
+    }
+
+    /// How long a run may take to end once it was told to: ramp-down, grace, collection and release.
+    pub(crate) fn longest_end(plan: &plan::Plan) -> Duration {
+        let stops: Duration = plan.processes.values().map(|process| process.stop_timeout).sum();
+        plan.control.ramp_down + plan.load.grace + stops + Duration::from_secs(60)
+    }
+}

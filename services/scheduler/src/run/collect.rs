@@ -1,0 +1,286 @@
+//! The end of a phase: load ends, samples come in, the phase is judged and decided.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use plan::model::OnFailure;
+use protocol::event::{Event, Outcome, OutcomeResult};
+use protocol::id::WorkerId;
+use protocol::v1;
+use tokio::time::Instant;
+
+use super::live::Live;
+use super::steer::Over;
+use super::{Run, Trouble, refusing};
+use crate::clock::ms;
+use crate::decision::thresholds::Watched;
+use crate::decision::validity;
+use crate::figures::{Finding, failed};
+use crate::objectives::evidence::Measured;
+use crate::verdict::{Reason, code};
+
+/// How long the samples of a phase may take to reach `metrics`.
+const COLLECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the workers said when they ended a phase.
+struct LoadEnded {
+    told: Vec<(WorkerId, v1::PhaseEnded)>,
+    /// Workers that did not answer.
+    silent: Vec<String>,
+}
+
+impl Run {
+    /// Ends the load of a phase on all workers; what each says it has done.
+    pub(super) async fn end_load(&mut self, phase: u32) -> Vec<(WorkerId, Result<v1::PhaseEnded, String>)> {
+        let grace = self.ctx.plan.load.grace;
+        let ends = self.assigned.iter().map(|id| async {
+            (*id, self.ctx.load.end_phase(*id, phase, grace).await.map_err(|error| error.to_string()))
+        });
+        let ends = join_all(ends);
+        refusing(&mut self.inbox, "the phase is ending: operations in progress finish", ends).await
+    }
+
+    /// Ends the phase, collects and judges it, and decides what comes next: an error ends the run.
+    pub(super) async fn finish(&mut self, mut live: Live, over: Over) -> Result<(), Trouble> {
+        let lasted = live.elapsed();
+        let lost_worker = self.lost_workers > 0;
+        let ended = self.end_phase(&live).await?;
+        let broken = lost_worker || !ended.silent.is_empty();
+        let series = match self.collect(&live, &ended).await? {
+            Ok(collected) => Some(collected),
+            Err(reason) => {
+                self.reasons.push(reason);
+                None
+            }
+        };
+        let why_lost = "metrics is lost: the phase has no figures";
+        let name = live.phase.name;
+        let (objectives, expectations, validity, thresholds);
+        if let Some((series, missing)) = series {
+            self.judge_thresholds(&mut live).await?;
+            let measured = live.measured(series);
+            (objectives, expectations) = self.objectives(&live, &measured, &self.judged_thresholds(&live));
+            validity = self.judge_validity(&live, &measured, &missing, broken);
+            thresholds = live.thresholds.iter().map(Watched::outcome).collect::<Vec<_>>();
+            self.done.push(measured);
+        } else {
+            objectives = crate::objectives::unjudged(name, why_lost);
+            expectations = Vec::new();
+            validity = validity::unjudged(why_lost);
+            thresholds = live.thresholds.iter().map(Watched::outcome).collect();
+        }
+        let (decision, reason, next) = self.decide(&live, over, &objectives);
+        for outcome in thresholds.iter().filter(|outcome| failed(outcome)) {
+            let text =
+                format!("threshold `{}` in phase {}: seen {}", outcome.name, name.name(), outcome.seen);
+            self.reasons.push(Reason::new(code::FAILED, text));
+        }
+        if self.ctx.plan.validity.judge {
+            for outcome in validity.iter().filter(|outcome| failed(outcome)) {
+                let text = format!(
+                    "phase {}: {}: {}, expected {}",
+                    name.name(),
+                    outcome.name,
+                    outcome.seen,
+                    outcome.expected
+                );
+                self.reasons.push(Reason::new(code::INVALID, text));
+            }
+        }
+        let event = Event::PhaseEnded {
+            phase: live.index,
+            name: name.name().to_owned(),
+            lasted_ms: ms(lasted),
+            objectives,
+            expectations,
+            thresholds,
+            validity,
+            decision: decision.to_owned(),
+            reason,
+        };
+        self.ctx.history.append(event).await?;
+        next
+    }
+
+    async fn end_phase(&mut self, live: &Live) -> Result<LoadEnded, Trouble> {
+        let mut ended = LoadEnded { told: Vec::new(), silent: Vec::new() };
+        if !live.is_loaded() {
+            return Ok(ended);
+        }
+        for (id, answer) in self.end_load(live.index).await {
+            match answer {
+                Ok(told) => ended.told.push((id, told)),
+                Err(error) => {
+                    self.drop_worker(id);
+                    self.reasons.push(self.ctx.worker_lost(id, &error).await?);
+                    ended.silent.push(error);
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Waits until `metrics` has every sample of the phase, then reads it: the series and what is missing of it; or why
+    /// there is none.
+    async fn collect(
+        &mut self,
+        live: &Live,
+        ended: &LoadEnded,
+    ) -> Result<Result<(v1::PhaseSeries, Vec<String>), Reason>, Trouble> {
+        if self.metrics_lost {
+            return Ok(Err(Reason::new(code::ABORTED, "lost metrics")));
+        }
+        let deadline = Instant::now() + COLLECT_DEADLINE;
+        let metrics = self.ctx.metrics.clone();
+        let mut pause = Duration::from_millis(2);
+        let complete = async {
+            loop {
+                let series = metrics.phase(live.index).await?;
+                let missing = missing(&series, &ended.told);
+                if missing.is_empty() || Instant::now() >= deadline {
+                    let probes = metrics.probes().await?;
+                    return Ok((series, missing, probes));
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(100));
+            }
+        };
+        let collected = refusing(&mut self.inbox, "the phase's samples are being collected", complete).await;
+        match collected {
+            Ok((series, missing, probes)) => {
+                self.note_health(&probes).await?;
+                if !missing.is_empty() {
+                    let message = format!(
+                        "phase {}: samples are missing after {} s: {}",
+                        live.phase.name.name(),
+                        COLLECT_DEADLINE.as_secs(),
+                        missing.join("; ")
+                    );
+                    self.ctx.history.append(Event::Notice { message }).await?;
+                }
+                Ok(Ok((series, missing)))
+            }
+            Err(error) => Ok(Err(self.metrics_gone(&error).await?)),
+        }
+    }
+
+    /// The last word of the phase's thresholds, now that all samples are in.
+    async fn judge_thresholds(&mut self, live: &mut Live) -> Result<(), Trouble> {
+        let elapsed = live.elapsed();
+        let metrics = self.ctx.metrics.clone();
+        for watched in live.thresholds.iter_mut().filter(|watched| elapsed >= watched.threshold.delay) {
+            match metrics.aggregate(&watched.query(metrics.run())).await {
+                Ok(aggregate) => {
+                    if let Some(change) = watched.observe(&aggregate) {
+                        let event = change.event(Some(live.index));
+                        self.ctx.history.append(event).await?;
+                    }
+                }
+                Err(error) => {
+                    let reason = self.metrics_gone(&error).await?;
+                    self.reasons.push(reason);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_validity(
+        &self,
+        live: &Live,
+        measured: &Measured,
+        missing: &[String],
+        broken: bool,
+    ) -> Vec<Outcome> {
+        if broken {
+            return validity::unjudged("a load-worker was lost in this phase");
+        }
+        let mut outcomes = validity::judge(&self.ctx.plan.validity, measured, &self.ctx.traps_of(live.index));
+        let complete = if live.is_loaded() {
+            let seen = if missing.is_empty() { "all of them".to_owned() } else { missing.join("; ") };
+            Finding::judged(missing.is_empty(), seen)
+        } else {
+            Finding::not_evaluable("nothing is sent in this phase")
+        };
+        outcomes.push(
+            complete.named("samples complete", "every sample that the load-workers recorded was merged"),
+        );
+        outcomes
+    }
+
+    /// The decision, its reason, and whether the run goes on.
+    fn decide(
+        &self,
+        live: &Live,
+        over: Over,
+        objectives: &[Outcome],
+    ) -> (&'static str, String, Result<(), Trouble>) {
+        let failing: Vec<&str> = objectives
+            .iter()
+            .filter(|outcome| outcome.result == OutcomeResult::Fail)
+            .map(|outcome| outcome.name.as_str())
+            .collect();
+        if self.metrics_lost && !matches!(over, Over::Stop(_)) {
+            let reason = "metrics is lost".to_owned();
+            return ("abort", reason.clone(), Err(Trouble::Reason(Reason::new(code::ABORTED, reason))));
+        }
+        if self.assigned.is_empty() && !matches!(over, Over::Stop(_)) {
+            let reason = "no load-worker is left".to_owned();
+            return ("abort", reason.clone(), Err(Trouble::Reason(Reason::new(code::ABORTED, reason))));
+        }
+        match over {
+            Over::Stop(reason) => ("abort", reason.text.clone(), Err(Trouble::Reason(reason))),
+            Over::Skipped { by } => ("skipped", format!("skipped by {by}"), Ok(())),
+            Over::Complete { .. }
+                if live.phase.on_objective_failure == OnFailure::Abort && !failing.is_empty() =>
+            {
+                let text =
+                    format!("phase {}: objective failed: {}", live.phase.name.name(), failing.join(", "));
+                ("abort", text.clone(), Err(Trouble::Reason(Reason::new(code::FAILED, text))))
+            }
+            Over::Complete { decision, reason } => (decision, reason, Ok(())),
+        }
+    }
+
+    /// The last word of the run's thresholds.
+    pub(super) async fn judge_run_thresholds(&mut self) -> Vec<Outcome> {
+        let metrics = self.ctx.metrics.clone();
+        if !self.metrics_lost && !self.done.is_empty() {
+            for watched in &mut self.thresholds {
+                match metrics.aggregate(&watched.query(metrics.run())).await {
+                    Ok(aggregate) => {
+                        watched.observe(&aggregate);
+                    }
+                    Err(error) => {
+                        self.metrics_lost = true;
+                        self.reasons.push(Reason::new(code::ABORTED, error.to_string()));
+                        break;
+                    }
+                }
+            }
+        }
+        let outcomes: Vec<Outcome> = self.thresholds.iter().map(Watched::outcome).collect();
+        for outcome in outcomes.iter().filter(|outcome| failed(outcome)) {
+            let text = format!("threshold `{}` over the run: seen {}", outcome.name, outcome.seen);
+            self.reasons.push(Reason::new(code::FAILED, text));
+        }
+        outcomes
+    }
+}
+
+/// What `metrics` has not yet of what the workers have recorded.
+fn missing(series: &v1::PhaseSeries, told: &[(WorkerId, v1::PhaseEnded)]) -> Vec<String> {
+    let mut missing = series.gaps.clone();
+    for (id, ended) in told {
+        let bytes = id.to_bytes();
+        let progress = series.workers.iter().filter(|progress| progress.worker == bytes);
+        let applied = progress.map(|progress| progress.last_sequence).max();
+        if ended.last_sequence > 0 && applied.is_none_or(|applied| applied < ended.last_sequence) {
+            let applied = applied.map_or_else(|| "none".to_owned(), |applied| applied.to_string());
+            missing
+                .push(format!("load-worker {id}: batch {} recorded, {applied} merged", ended.last_sequence));
+        }
+    }
+    missing
+}

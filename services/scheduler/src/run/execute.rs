@@ -1,0 +1,225 @@
+//! The execution of one phase: begin, wait for its end while looking at it each second, wind down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use plan::model::{LoadModel, OnFailure};
+use protocol::event::{Event, OutcomeResult};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::live::{Live, Looking, Seen, finished};
+use super::prepare::{metrics_trouble, worker_reason};
+use super::steer::Over;
+use super::{Run, Trouble, during, silence};
+use crate::clock::{ms, ns, signed_ns};
+use crate::control::Signal;
+use crate::links::LinkError;
+use crate::verdict::{Reason, code};
+
+/// Thresholds are looked at once a second, more often only where samples come more often.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
+
+impl Run {
+    /// Runs one phase from its start to its decision.
+    pub(super) async fn execute(&mut self, index: usize) -> Result<(), Trouble> {
+        let mut live = self.begin(index).await?;
+        let over = match self.watch(&mut live).await {
+            Ok(over) => over,
+            Err(Trouble::Reason(reason)) => Over::Stop(reason),
+            Err(other) => return Err(other),
+        };
+        if matches!(over, Over::Stop(_)) {
+            self.ramp_down(&live).await;
+        }
+        self.finish(live, over).await
+    }
+
+    async fn begin(&mut self, index: usize) -> Result<Live, Trouble> {
+        let ctx = Arc::clone(&self.ctx);
+        let phase = ctx.phases[index].clone();
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let (rate, users) = wanted(&phase.model);
+        let started = Event::PhaseStarted {
+            phase: number,
+            name: phase.name.name().to_owned(),
+            duration_ms: ms(phase.duration),
+            rate,
+            connections: phase.connections,
+            users,
+        };
+        ctx.history.append(started).await?;
+        let t0 = Instant::now() + ctx.lead;
+        let t0_unix_ns = ctx.clock.unix_ns().saturating_add(signed_ns(ctx.lead));
+        let loaded = !matches!(phase.model, LoadModel::None);
+        let assigned: &[_] = if loaded { &self.assigned } else { &[] };
+        let orders = async {
+            let starts =
+                assigned.iter().map(|id| ctx.load.start(*id, number, t0_unix_ns, ns(phase.duration)));
+            let (marked, started) = futures::join!(ctx.metrics.mark(number, t0_unix_ns), join_all(starts));
+            marked.map_err(|error| metrics_trouble(&error))?;
+            for started in started {
+                started.map_err(|error| Trouble::Reason(worker_reason(&error)))?;
+            }
+            Ok(())
+        };
+        let doing = "the phase is being started";
+        if let Err(trouble) = during(&mut self.inbox, &ctx, &self.assigned, doing, orders).await {
+            // Whoever has started already must not go on.
+            self.end_load(number).await;
+            return Err(trouble);
+        }
+        self.began.get_or_insert(t0);
+        let thresholds = self.phase_thresholds.get_mut(index).map(std::mem::take).unwrap_or_default();
+        Ok(Live {
+            index: number,
+            duration: phase.duration,
+            told: phase.duration,
+            phase,
+            t0,
+            t0_unix_ns,
+            paused: None,
+            held: None,
+            thresholds,
+            exits: Vec::new(),
+            probes: None,
+        })
+    }
+
+    /// Waits for the phase's end, whatever brings it.
+    async fn watch(&mut self, live: &mut Live) -> Result<Over, Trouble> {
+        let ctx = Arc::clone(&self.ctx);
+        let period = ctx.plan.load.interval.clamp(SHORTEST_LOOK, LONGEST_LOOK);
+        let mut ticks = tokio::time::interval_at(live.t0 + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let assigned = self.assigned.clone();
+        let mut lost = std::pin::pin!(ctx.workers.lost(&assigned, ctx.plan.control.worker_timeout));
+        let mut looking: Option<Looking> = None;
+        // A look that the decision to hold waits for: the end waits for it, too.
+        let mut deciding = false;
+        loop {
+            let paused = live.paused.is_some();
+            let decide_at = live.hold_decision().filter(|_| !paused && !deciding);
+            tokio::select! {
+                biased;
+                signal = self.inbox.next() => match signal {
+                    Signal::Shutdown(by) => return Ok(Over::Stop(ctx.stop_requested(&by).await?)),
+                    Signal::Request(request) => {
+                        if let Some(over) = self.steer(live, request).await? {
+                            return Ok(over);
+                        }
+                    }
+                },
+                (id, lasted) = &mut lost => {
+                    self.drop_worker(id);
+                    return Ok(Over::Stop(ctx.worker_lost(id, &silence(lasted)).await?));
+                }
+                seen = finished(&mut looking) => {
+                    looking = None;
+                    let decided = std::mem::take(&mut deciding);
+                    let seen = match seen {
+                        Ok(seen) => seen,
+                        Err(error) => return Ok(Over::Stop(self.metrics_gone(&error).await?)),
+                    };
+                    if let Some(over) = self.weigh(live, seen, decided).await? {
+                        return Ok(over);
+                    }
+                }
+                () = at(decide_at) => {
+                    looking = Some(self.begin_look(live, true));
+                    deciding = true;
+                }
+                () = tokio::time::sleep_until(live.end()), if !paused && !deciding => {
+                    return Ok(complete(live));
+                }
+                _ = ticks.tick() => {
+                    live.exits.extend(self.processes.look(&ctx.history).await?);
+                    if let Err(error) = self.prolong_pause(live).await {
+                        let reason = Reason::new(code::ABORTED, error);
+                        return Ok(Over::Stop(reason));
+                    }
+                    if looking.is_none() {
+                        looking = Some(self.begin_look(live, live.held.is_some()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a look means: a threshold that ends the run, a phase to be held, or one that was held long enough.
+    async fn weigh(
+        &mut self,
+        live: &mut Live,
+        mut seen: Seen,
+        deciding: bool,
+    ) -> Result<Option<Over>, Trouble> {
+        if let Some(reason) = self.take_in(live, &mut seen).await? {
+            return Ok(Some(Over::Stop(reason)));
+        }
+        let Some(series) = seen.series else { return Ok(None) };
+        let measured = live.measured(series);
+        let (objectives, _) = self.objectives(live, &measured, &self.judged_thresholds(live));
+        let failing: Vec<&str> = objectives
+            .iter()
+            .filter(|one| one.result == OutcomeResult::Fail)
+            .map(|one| one.name.as_str())
+            .collect();
+        match (live.held, live.phase.on_objective_failure) {
+            (Some(since), _) if failing.is_empty() => {
+                let held = crate::figures::plain(since.elapsed().as_secs_f64());
+                Ok(Some(Over::Complete {
+                    decision: "hold",
+                    reason: format!("held {held} s until its objectives passed"),
+                }))
+            }
+            (None, OnFailure::Hold { max }) if deciding && !failing.is_empty() => {
+                let at = live.change_offset(&self.ctx);
+                if let Err(error) = self.hold(live, max).await {
+                    return Ok(Some(Over::Stop(Reason::new(code::ABORTED, error))));
+                }
+                self.note_change(live, at, format!("hold: {}", failing.join(", ")), "decision").await?;
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Notes that `metrics` is lost; the reason for the verdict.
+    pub(super) async fn metrics_gone(&mut self, error: &LinkError) -> Result<Reason, Trouble> {
+        self.metrics_lost = true;
+        let exit_code = code::ABORTED;
+        let by = "lost service metrics".to_owned();
+        self.ctx.history.append(Event::StopRequested { by, exit_code }).await?;
+        Ok(Reason::new(exit_code, error.to_string()))
+    }
+}
+
+/// The end of a phase that ran its time, or was held as long as it may be.
+fn complete(live: &Live) -> Over {
+    match live.held {
+        None => Over::Complete { decision: "continue", reason: "it ran its time".to_owned() },
+        Some(since) => {
+            let held = crate::figures::plain(since.elapsed().as_secs_f64());
+            let reason = format!("held {held} s, the longest it may be, and its objectives still fail");
+            Over::Complete { decision: "hold", reason }
+        }
+    }
+}
+
+/// The rate at a phase's end, and the users of a closed model.
+fn wanted(model: &LoadModel) -> (Option<f64>, Option<u32>) {
+    match model {
+        LoadModel::None => (Some(0.0), None),
+        LoadModel::Open { rate, .. } => (Some(*rate), None),
+        LoadModel::Walk { ceiling, .. } => (Some(*ceiling), None),
+        LoadModel::Closed { users, .. } => (None, Some(*users)),
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,250 @@
+//! One run, from its acceptance to its verdict: a state machine in a task of its own.
+//!
+//! prepare (processes, workers, monitoring) → for each phase: check → execute → collect → decide → end (release everything,
+//! judge, write the verdict). Requests by hand are answered in every state; a stop is heard in every state.
+
+mod close;
+mod collect;
+mod execute;
+mod live;
+mod prepare;
+mod steer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use plan::model::{Phase, Plan};
+use protocol::event::{Event, ScenarioNames};
+use protocol::id::{RunId, WorkerId};
+use protocol::v1;
+use store::{RunState, Store, StoreError};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::control::{Action, Inbox, Signal};
+use crate::decision::thresholds::Watched;
+use crate::decision::validity::Trap;
+use crate::history::History;
+use crate::links::{Load, Metrics};
+use crate::objectives::evidence::{Incident, Measured};
+use crate::processes::Processes;
+use crate::verdict::{Reason, stop_code};
+use crate::workers::Workers;
+
+/// What ends a run before its time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// A reason for the verdict.
+    #[error("{}", .0.text)]
+    Reason(Reason),
+    /// Several at once, found together.
+    #[error("{} problems", .0.len())]
+    Reasons(Vec<Reason>),
+    /// The store failed: nothing more can be announced.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Guests' faults by phase, written by whoever consumes their records.
+pub(crate) type Traps = Arc<Mutex<Vec<(u32, Trap)>>>;
+
+/// What does not change during a run.
+pub(crate) struct Context {
+    pub(crate) id: RunId,
+    pub(crate) plan: Plan,
+    /// The plan's phases, scaled.
+    pub(crate) phases: Vec<Phase>,
+    pub(crate) plan_digest: String,
+    pub(crate) files: Vec<v1::BundleFile>,
+    pub(crate) base_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) lead: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) history: History,
+    pub(crate) metrics: Metrics,
+    pub(crate) load: Load,
+    pub(crate) workers: Workers,
+    pub(crate) traps: Traps,
+}
+
+/// A run on its way.
+pub(crate) struct Run {
+    ctx: Arc<Context>,
+    inbox: Inbox,
+    processes: Processes,
+    /// Workers that take part; a lost one is taken out.
+    assigned: Vec<WorkerId>,
+    lost_workers: u32,
+    load_threads: u32,
+    names: Vec<ScenarioNames>,
+    /// Thresholds over the whole run.
+    thresholds: Vec<Watched>,
+    /// Thresholds of each phase, until it begins.
+    phase_thresholds: Vec<Vec<Watched>>,
+    done: Vec<Measured>,
+    /// Every stretch in which a target was not healthy.
+    incidents: Vec<Incident>,
+    /// Start of the first phase.
+    began: Option<Instant>,
+    watching: bool,
+    metrics_lost: bool,
+    reasons: Vec<Reason>,
+}
+
+impl Run {
+    pub(crate) fn new(ctx: Context, inbox: Inbox) -> Self {
+        Self {
+            ctx: Arc::new(ctx),
+            inbox,
+            processes: Processes::default(),
+            assigned: Vec::new(),
+            lost_workers: 0,
+            load_threads: 0,
+            names: Vec::new(),
+            thresholds: Vec::new(),
+            phase_thresholds: Vec::new(),
+            done: Vec::new(),
+            incidents: Vec::new(),
+            began: None,
+            watching: false,
+            metrics_lost: false,
+            reasons: Vec::new(),
+        }
+    }
+
+    /// Drives the run to its verdict. Nothing of it is left running on return, whatever came of it.
+    ///
+    /// # Errors
+    /// When the store fails: then the run has no verdict.
+    pub(crate) async fn drive(mut self) -> Result<(), StoreError> {
+        match self.phases().await {
+            Ok(()) => {}
+            Err(Trouble::Reason(reason)) => self.reasons.push(reason),
+            Err(Trouble::Reasons(reasons)) => self.reasons.extend(reasons),
+            Err(Trouble::Store(error)) => {
+                tracing::error!(run = %self.ctx.id, %error, "the run cannot be recorded any more and is ended");
+                self.release().await;
+                return Err(error);
+            }
+        }
+        self.close().await
+    }
+
+    async fn phases(&mut self) -> Result<(), Trouble> {
+        self.ctx.store.set_run_state(self.ctx.id, RunState::Running).await?;
+        self.prepare().await?;
+        for index in 0..self.ctx.phases.len() {
+            self.check(index).await?;
+            self.execute(index).await?;
+        }
+        Ok(())
+    }
+
+    fn drop_worker(&mut self, id: WorkerId) {
+        self.assigned.retain(|worker| *worker != id);
+        self.lost_workers += 1;
+    }
+
+    /// The checks before a phase.
+    async fn check(&mut self, index: usize) -> Result<(), Trouble> {
+        if !self.ctx.plan.control.validate {
+            return Ok(());
+        }
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let doing = format!("the checks before phase {} are under way", self.ctx.phases[index].name.name());
+        let ctx = Arc::clone(&self.ctx);
+        let checks = crate::validation::before_phase(&ctx, index, &self.assigned, self.load_threads);
+        let checks = async { Ok(checks.await) };
+        let checks = during(&mut self.inbox, &self.ctx, &self.assigned, &doing, checks).await?;
+        let mut failed = Vec::new();
+        for check in checks {
+            if !check.passed {
+                failed.push(check.reason(self.ctx.phases[index].name));
+            }
+            self.ctx.history.append(check.event(number)).await?;
+        }
+        if failed.is_empty() { Ok(()) } else { Err(Trouble::Reasons(failed)) }
+    }
+}
+
+impl Context {
+    /// The phase's guest faults so far.
+    fn traps_of(&self, phase: u32) -> Vec<Trap> {
+        let traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
+        traps.iter().filter(|(of, _)| *of == phase).map(|(_, trap)| trap.clone()).collect()
+    }
+
+    /// Notes who asked the run to stop; the reason for the verdict.
+    async fn stop_requested(&self, by: &str) -> Result<Reason, StoreError> {
+        let exit_code = stop_code(by);
+        self.history.append(Event::StopRequested { by: by.to_owned(), exit_code }).await?;
+        Ok(Reason::new(exit_code, format!("stopped by {by}")))
+    }
+
+    /// Notes that a worker is lost; the reason for the verdict.
+    async fn worker_lost(&self, id: WorkerId, detail: &str) -> Result<Reason, StoreError> {
+        let (worker, change) = (id.to_string(), "lost".to_owned());
+        self.history.append(Event::WorkerChanged { worker, change, detail: detail.to_owned() }).await?;
+        let by = format!("lost service load-worker {id}");
+        let exit_code = crate::verdict::code::ABORTED;
+        self.history.append(Event::StopRequested { by: by.clone(), exit_code }).await?;
+        Ok(Reason::new(exit_code, format!("{by}: {detail}")))
+    }
+}
+
+/// What is said of a worker that fell silent.
+fn silence(lasted: Duration) -> String {
+    if lasted == Duration::MAX {
+        "never heard".to_owned()
+    } else {
+        format!("no heartbeat for {} s", crate::figures::plain(lasted.as_secs_f64()))
+    }
+}
+
+/// Does `work` between phases: a stop ends it, other requests are refused because `doing`, and a lost worker ends it.
+async fn during<T>(
+    inbox: &mut Inbox,
+    ctx: &Context,
+    assigned: &[WorkerId],
+    doing: &str,
+    work: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let mut work = std::pin::pin!(work);
+    let mut lost = std::pin::pin!(ctx.workers.lost(assigned, ctx.plan.control.worker_timeout));
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            (id, lasted) = &mut lost => {
+                return Err(Trouble::Reason(ctx.worker_lost(id, &silence(lasted)).await?));
+            }
+            signal = inbox.next() => match signal {
+                Signal::Shutdown(by) => return Err(Trouble::Reason(ctx.stop_requested(&by).await?)),
+                Signal::Request(request) if request.action == Action::Stop => {
+                    let reason = ctx.stop_requested(&request.by).await?;
+                    request.answer(Ok(()));
+                    return Err(Trouble::Reason(reason));
+                }
+                Signal::Request(request) => request.answer(Err(format!("no phase is running: {doing}"))),
+            },
+        }
+    }
+}
+
+/// Does `work` that must be done to its end: every request is refused because `doing`.
+async fn refusing<T>(inbox: &mut Inbox, doing: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            signal = inbox.next() => {
+                if let Signal::Request(request) = signal {
+                    request.answer(Err(doing.to_owned()));
+                }
+            }
+        }
+    }
+}

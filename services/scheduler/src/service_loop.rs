@@ -1,0 +1,408 @@
+//! The scheduler as a service: commands, heartbeats, guests' faults, leases, and the one run that is under way.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bus::{Address, Bus};
+use plan::Plan;
+use protocol::event::Event;
+use protocol::id::RunId;
+use protocol::v1;
+use service::{OnError, Shutdown, Tasks};
+use store::{RunRow, RunState, Store, StoreError};
+
+use crate::clock::Clock;
+use crate::control::{self, Action, Outbox};
+use crate::decision::validity::Trap;
+use crate::history::History;
+use crate::links::{Load, Metrics};
+use crate::orphans::{Keeper, SWEEP};
+use crate::run::{Context, Run, Traps};
+use crate::workers::Workers;
+use crate::{Error, Options, api};
+
+/// Faults of guests that a run's history takes; what is beyond is counted.
+const MOST_FAULTS: usize = 200;
+/// How long tasks may take to end once runs are over.
+const LAST_TASKS: Duration = Duration::from_secs(5);
+
+/// What requests need, shared by commands and API.
+pub(crate) struct Service {
+    pub(crate) bus: Bus,
+    pub(crate) store: Store,
+    pub(crate) shutdown: Shutdown,
+    keeper: Keeper,
+    clock: Clock,
+    tasks: Tasks,
+    workers: Workers,
+    run_dir: PathBuf,
+    lead: Duration,
+    /// The run under way. One at a time: workers and their host are not shared between runs.
+    active: tokio::sync::Mutex<Option<Active>>,
+    fatal: Mutex<Option<StoreError>>,
+}
+
+struct Active {
+    id: RunId,
+    outbox: Outbox,
+    history: History,
+    traps: Traps,
+    longest_end: Duration,
+}
+
+/// Serves until the shutdown; see [`crate::run`].
+pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shutdown) -> Result<(), Error> {
+    // First of all: a heartbeat that is sent while the rest is set up is heard.
+    let heartbeats = Workers::subscribe(&bus).await?;
+    let listener = api::listen(&options.api, options.token.is_some()).await?;
+    let address = listener.local_addr().map_err(Error::Serve)?;
+    let tasks = Tasks::new(shutdown.clone());
+    let keeper = Keeper {
+        store: store.clone(),
+        bus: bus.clone(),
+        clock: options.clock,
+        instance: options.instance.clone(),
+    };
+    let service = Arc::new(Service {
+        bus,
+        store,
+        shutdown: shutdown.clone(),
+        keeper,
+        clock: options.clock,
+        tasks: tasks.clone(),
+        workers: Workers::new(&options.workers),
+        run_dir: options.run_dir,
+        lead: options.lead,
+        active: tokio::sync::Mutex::new(None),
+        fatal: Mutex::new(None),
+    });
+    // Before anything is accepted: what an earlier scheduler left is closed.
+    service.keeper.close_orphans(None).await?;
+    // Runs end after the shutdown; what serves them ends after they have.
+    let after_runs = Shutdown::new();
+    service.spawn_listeners(heartbeats, &after_runs).await?;
+    let server = api::serve(listener, Arc::clone(&service), options.token, after_runs.clone());
+    tasks.spawn("api", OnError::ShutDown, server);
+    tracing::info!(%address, "the scheduler is ready");
+    if let Some(ready) = options.ready {
+        // Nobody may be waiting for it.
+        let _ = ready.send(address);
+    }
+    shutdown.triggered().await;
+    service.wait_for_run().await;
+    after_runs.trigger("the scheduler ends");
+    let left = tasks.finish(LAST_TASKS).await;
+    tracing::debug!(?left, "the scheduler has ended");
+    let fatal = service.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
+    fatal.map_or(Ok(()), |error| Err(Error::Store(error)))
+}
+
+impl Service {
+    async fn spawn_listeners(
+        self: &Arc<Self>,
+        heartbeats: bus::Subscription<v1::Heartbeat>,
+        until: &Shutdown,
+    ) -> Result<(), Error> {
+        let (workers, end) = (self.workers.clone(), until.clone());
+        self.tasks.spawn(
+            "heartbeats",
+            OnError::ShutDown,
+            async move { workers.listen(heartbeats, end).await },
+        );
+
+        let mut creates = self.bus.serve::<v1::CreateRun>(Address::Service).await?;
+        let (service, end) = (Arc::clone(self), until.clone());
+        self.tasks.spawn("create commands", OnError::ShutDown, async move {
+            while let Some(request) = next_until(&end, creates.next()).await {
+                let problems = service.create(request.body.clone()).await.err().unwrap_or_default();
+                request.reply(Ok(v1::CreateRunReply { problems }));
+            }
+            Ok::<(), StoreError>(())
+        });
+
+        let mut controls = self.bus.serve::<v1::ControlRun>(Address::Service).await?;
+        let (service, end) = (Arc::clone(self), until.clone());
+        self.tasks.spawn("control commands", OnError::ShutDown, async move {
+            while let Some(request) = next_until(&end, controls.next()).await {
+                let v1::ControlRun { run, action, by } = request.body.clone();
+                let done = match (RunId::from_bytes(&run), Action::from_proto(action)) {
+                    (Ok(run), Ok(action)) => {
+                        service.control(run, action, by).await.map_err(|refusal| refusal.text)
+                    }
+                    (Err(error), _) => Err(error.to_string()),
+                    (_, Err(problem)) => Err(problem),
+                };
+                request.reply(Ok(v1::ControlReply { refused: done.err().unwrap_or_default() }));
+            }
+            Ok::<(), StoreError>(())
+        });
+
+        let mut faults = self.bus.consume::<v1::GuestFault>("scheduler").await?;
+        let (service, end) = (Arc::clone(self), until.clone());
+        self.tasks.spawn("guest faults", OnError::ShutDown, async move {
+            while let Some(delivery) = next_until(&end, faults.next()).await {
+                service.note_fault(&delivery.body).await?;
+                delivery.ack().await.map_err(|error| error.to_string())?;
+            }
+            Ok::<(), String>(())
+        });
+
+        let (service, end) = (Arc::clone(self), until.clone());
+        self.tasks.spawn("leases", OnError::ShutDown, async move {
+            let mut sweeps = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP, SWEEP);
+            while next_until(&end, async { Some(sweeps.tick().await) }).await.is_some() {
+                let own = service.active.lock().await.as_ref().map(|active| active.id);
+                if let Some(own) = own
+                    && !service.keeper.hold(own).await?
+                {
+                    tracing::error!(run = %own, "another scheduler has taken the lease on this run");
+                }
+                service.keeper.close_orphans(own).await?;
+            }
+            Ok::<(), StoreError>(())
+        });
+        Ok(())
+    }
+
+    /// Accepts a run and starts it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, for the user; then nothing was stored.
+    pub(crate) async fn create(self: &Arc<Self>, command: v1::CreateRun) -> Result<RunId, Vec<String>> {
+        let id = RunId::from_bytes(&command.run).map_err(|error| vec![error.to_string()])?;
+        // Held to the end: of two that are created at once, one is refused.
+        let mut active = self.active.lock().await;
+        if self.shutdown.is_triggered() {
+            return Err(vec!["the scheduler is shutting down".to_owned()]);
+        }
+        if let Some(other) = &*active {
+            return Err(vec![format!("run {} is under way: stop it or wait for its end", other.id)]);
+        }
+        let plan = self.read_bundle(&command).await?;
+        let stored = self.store_new(id, &plan, &command).await;
+        let history = stored.map_err(|error| vec![error.to_string()])?;
+        let (outbox, inbox) = control::channel(self.shutdown.clone());
+        let traps = Traps::default();
+        let longest_end = Run::longest_end(&plan);
+        let context = Context {
+            id,
+            phases: plan.scaled(),
+            plan,
+            plan_digest: command.plan_digest,
+            files: command.files,
+            base_dir: PathBuf::from(command.base_dir),
+            run_dir: self.run_dir.clone(),
+            lead: self.lead,
+            clock: self.clock,
+            store: self.store.clone(),
+            history: history.clone(),
+            metrics: Metrics::new(self.bus.clone(), id),
+            load: Load::new(self.bus.clone(), id),
+            workers: self.workers.clone(),
+            traps: Arc::clone(&traps),
+        };
+        *active = Some(Active { id, outbox, history, traps, longest_end });
+        drop(active);
+        let (service, run) = (Arc::clone(self), Run::new(context, inbox));
+        self.tasks.spawn("run", OnError::ShutDown, async move { service.drive(id, run).await });
+        Ok(id)
+    }
+
+    /// Drives a run to its end and takes it off the table, also when it panics.
+    async fn drive(self: Arc<Self>, id: RunId, run: Run) -> Result<(), String> {
+        let cleared = Cleared(Arc::clone(&self));
+        let ended = run.drive().await;
+        let released = self.keeper.let_go(id).await;
+        drop(cleared);
+        if let Err(error) = ended.and(released) {
+            let text = error.to_string();
+            self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            return Err(text);
+        }
+        Ok(())
+    }
+
+    /// Reads and checks the plan and makes sure that all files of the bundle are there.
+    async fn read_bundle(&self, command: &v1::CreateRun) -> Result<Plan, Vec<String>> {
+        let one = |problem: String| vec![problem];
+        let path = self
+            .bus
+            .fetch_object(&command.plan_digest)
+            .await
+            .map_err(|error| one(format!("plan: {error}")))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| one(format!("plan: {}: {error}", path.display())))?;
+        let origin = Path::new(&command.base_dir).join("plan.toml");
+        let plan = plan::parse(&text, &origin)
+            .map_err(|problems| problems.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let mut problems = Vec::new();
+        for (phase, key, known) in crate::objectives::unknown_parameters(&plan) {
+            let phase = phase.name();
+            let known = known.join(", ");
+            problems.push(format!(
+                "phases.{phase}.objectives.{key}: unknown: the parameters of {phase} are: {known}"
+            ));
+        }
+        for index in 0..plan.scenarios.len() {
+            let name = format!("guest:{index}");
+            if command.files.iter().all(|file| file.name != name) {
+                problems.push(format!(
+                    "the bundle has no file {name}: put the guest's bytes and name their digest"
+                ));
+            }
+        }
+        for file in &command.files {
+            if let Err(error) = self.bus.fetch_object(&file.digest).await {
+                problems.push(format!("{}: {error}", file.name));
+            }
+        }
+        if command.base_dir.is_empty() && !plan.processes.is_empty() {
+            problems.push(
+                "processes: the run has no base directory, from which their programs are found".to_owned(),
+            );
+        }
+        if problems.is_empty() { Ok(plan) } else { Err(problems) }
+    }
+
+    async fn store_new(
+        &self,
+        id: RunId,
+        plan: &Plan,
+        command: &v1::CreateRun,
+    ) -> Result<History, StoreError> {
+        self.keeper.hold(id).await?;
+        let row = RunRow {
+            id,
+            name: plan.name.clone(),
+            created_unix_ns: self.clock.unix_ns(),
+            plan_digest: command.plan_digest.clone(),
+            base_dir: command.base_dir.clone(),
+            state: RunState::Created,
+        };
+        self.store.create_run(row).await?;
+        let history = History::new(id, self.store.clone(), self.bus.clone(), self.clock, 0);
+        let created = Event::RunCreated {
+            run: id.to_string(),
+            name: plan.name.clone(),
+            seed: plan.seed,
+            plan_digest: command.plan_digest.clone(),
+            time_scale: plan.time_scale,
+            load_scale: plan.load_scale,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        history.append(created).await?;
+        Ok(history)
+    }
+
+    /// Steers a run.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn control(&self, run: RunId, action: Action, by: String) -> Result<(), Refusal> {
+        let outbox = {
+            let active = self.active.lock().await;
+            active.as_ref().filter(|active| active.id == run).map(|active| active.outbox.clone())
+        };
+        if let Some(outbox) = outbox {
+            let by = if by.is_empty() { "unknown".to_owned() } else { by };
+            return outbox.ask(action, by).await.map_err(|text| Refusal { unknown: false, text });
+        }
+        match self.store.run(run).await {
+            Ok(Some(_)) => Err(Refusal { unknown: false, text: "the run is over".to_owned() }),
+            Ok(None) => Err(Refusal { unknown: true, text: format!("there is no run {run}") }),
+            Err(error) => Err(Refusal { unknown: false, text: error.to_string() }),
+        }
+    }
+
+    /// Puts a guest's fault into the history of its run.
+    async fn note_fault(&self, fault: &v1::GuestFault) -> Result<(), String> {
+        let active = {
+            let active = self.active.lock().await;
+            active
+                .as_ref()
+                .filter(|active| active.id.to_bytes() == fault.run)
+                .map(|active| (active.history.clone(), Arc::clone(&active.traps)))
+        };
+        let Some((history, traps)) = active else {
+            tracing::debug!(guest = fault.guest, "a fault of a run that is over is dropped");
+            return Ok(());
+        };
+        let known = {
+            let mut traps = traps.lock().unwrap_or_else(PoisonError::into_inner);
+            traps.push((fault.phase, Trap { scenario: fault.scenario, offset_ns: fault.offset_ns }));
+            traps.len()
+        };
+        let event = match known {
+            ..=MOST_FAULTS => Event::GuestFaulted {
+                phase: fault.phase,
+                guest: format!("{} {}", fault.guest, fault.digest),
+                fault: fault.kind.clone(),
+                message: fault.message.clone(),
+                operations_cancelled: fault.operations_cancelled,
+            },
+            _ if known == MOST_FAULTS + 1 => {
+                let message = format!("more than {MOST_FAULTS} guest faults: further ones are counted only");
+                Event::Notice { message }
+            }
+            _ => return Ok(()),
+        };
+        let now = self.clock.unix_ns();
+        history.append_from("load-worker", now, event).await.map_err(|error| error.to_string())
+    }
+
+    /// Waits for the run under way to end by itself, as it does after the shutdown.
+    async fn wait_for_run(&self) {
+        let Some(longest) = self.active.lock().await.as_ref().map(|active| active.longest_end) else {
+            return;
+        };
+        let ended = async {
+            while self.active.lock().await.is_some() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(longest, ended).await.is_err() {
+            tracing::error!(
+                ?longest,
+                "the run did not end in time and is left to be closed by the next scheduler"
+            );
+        }
+    }
+}
+
+/// Why a run cannot be steered.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// There is no such run.
+    pub(crate) unknown: bool,
+    /// For the user.
+    pub(crate) text: String,
+}
+
+/// Takes the run off the table when dropped.
+struct Cleared(Arc<Service>);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        let service = Arc::clone(&self.0);
+        // Usually free; a request that holds it is at most storing a row.
+        if let Ok(mut active) = service.active.try_lock() {
+            *active = None;
+        } else {
+            let service = Arc::clone(&self.0);
+            self.0.tasks.spawn("clear run", OnError::Log, async move {
+                *service.active.lock().await = None;
+                Ok::<(), String>(())
+            });
+        }
+    }
+}
+
+/// The next item, or nothing once the shutdown was triggered.
+async fn next_until<T>(end: &Shutdown, next: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = end.triggered() => None,
+        item = next => item,
+    }
+}

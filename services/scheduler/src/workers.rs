@@ -1,0 +1,211 @@
+//! The load-workers that are there, known by their heartbeats, and how arrivals are divided among them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bus::{Bus, BusError};
+use protocol::id::WorkerId;
+use protocol::v1;
+use service::Shutdown;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What is known of one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    /// Its id.
+    pub(crate) id: WorkerId,
+    /// When it was heard last.
+    pub(crate) heard: Instant,
+    /// Load threads as its heartbeat says; 0 = not heard yet.
+    pub(crate) load_threads: u32,
+    /// Its host; empty = not heard yet.
+    pub(crate) host: String,
+}
+
+/// All workers that were ever heard. Clones share the list.
+#[derive(Clone)]
+pub(crate) struct Workers {
+    list: watch::Sender<BTreeMap<WorkerId, Worker>>,
+}
+
+impl Workers {
+    /// A list that begins with workers known by composition, before their first heartbeat.
+    pub(crate) fn new(known: &[WorkerId]) -> Self {
+        let heard = Instant::now();
+        let known =
+            known.iter().map(|id| (*id, Worker { id: *id, heard, load_threads: 0, host: String::new() }));
+        Self { list: watch::Sender::new(known.collect()) }
+    }
+
+    /// Hears heartbeats until the shutdown.
+    ///
+    /// # Errors
+    /// When the bus cannot be subscribed to.
+    pub(crate) async fn listen(
+        &self,
+        mut heartbeats: bus::Subscription<v1::Heartbeat>,
+        shutdown: Shutdown,
+    ) -> Result<(), BusError> {
+        loop {
+            let heartbeat = tokio::select! {
+                heartbeat = heartbeats.next() => heartbeat,
+                () = shutdown.triggered() => None,
+            };
+            let Some(heartbeat) = heartbeat else { return Ok(()) };
+            self.hear(&heartbeat);
+        }
+    }
+
+    /// Subscribes to heartbeats; none from here on is missed.
+    ///
+    /// # Errors
+    /// When the bus cannot be subscribed to.
+    pub(crate) async fn subscribe(bus: &Bus) -> Result<bus::Subscription<v1::Heartbeat>, BusError> {
+        bus.subscribe().await
+    }
+
+    /// Notes a heartbeat.
+    pub(crate) fn hear(&self, heartbeat: &v1::Heartbeat) {
+        let Ok(id) = WorkerId::from_bytes(&heartbeat.worker) else {
+            tracing::warn!(bytes = heartbeat.worker.len(), "a heartbeat without a worker's id is ignored");
+            return;
+        };
+        let worker = Worker {
+            id,
+            heard: Instant::now(),
+            load_threads: heartbeat.load_threads,
+            host: heartbeat.host.clone(),
+        };
+        self.list.send_modify(|list| {
+            list.insert(id, worker);
+        });
+    }
+
+    /// The workers heard within `timeout`, in order of id.
+    pub(crate) fn alive(&self, timeout: Duration) -> Vec<Worker> {
+        let now = Instant::now();
+        self.list
+            .borrow()
+            .values()
+            .filter(|worker| now.duration_since(worker.heard) <= timeout)
+            .cloned()
+            .collect()
+    }
+
+    /// Waits until at least one worker is there, at most `timeout`.
+    pub(crate) async fn wait_for_any(&self, worker_timeout: Duration, timeout: Duration) -> Vec<Worker> {
+        let mut changes = self.list.subscribe();
+        let found = async {
+            loop {
+                let alive = self.alive(worker_timeout);
+                if !alive.is_empty() || changes.changed().await.is_err() {
+                    return alive;
+                }
+            }
+        };
+        tokio::time::timeout(timeout, found).await.unwrap_or_default()
+    }
+
+    /// Waits until one of some workers has been silent for longer than `timeout`; says which, and for how long.
+    ///
+    /// The silence must outlast one more look: when this process itself was held up, its heartbeats are still queued.
+    pub(crate) async fn lost(&self, ids: &[WorkerId], timeout: Duration) -> (WorkerId, Duration) {
+        if ids.is_empty() {
+            return std::future::pending().await;
+        }
+        let look = (timeout / 8).max(Duration::from_millis(5));
+        let mut suspect: Option<WorkerId> = None;
+        loop {
+            tokio::time::sleep(look).await;
+            let now = Instant::now();
+            let silent = ids.iter().find_map(|id| {
+                let heard = self.list.borrow().get(id).map(|worker| worker.heard);
+                let silence = heard.map_or(Duration::MAX, |heard| now.duration_since(heard));
+                (silence > timeout).then_some((*id, silence))
+            });
+            match silent {
+                Some((id, silence)) if suspect == Some(id) => return (id, silence),
+                Some((id, _)) => suspect = Some(id),
+                None => suspect = None,
+            }
+        }
+    }
+}
+
+/// Divides the arrivals among workers by their load threads: each stripe of the sequence belongs to one worker, and
+/// neighbouring stripes to different ones as far as that goes.
+pub(crate) fn segments(threads: &[u32]) -> Vec<v1::Segment> {
+    let weights: Vec<u32> = threads.iter().map(|threads| (*threads).max(1)).collect();
+    let divisor = weights.iter().copied().reduce(greatest_common_divisor).unwrap_or(1);
+    let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();
+    let stripe_count: i64 = weights.iter().sum();
+    let mut stripes: Vec<Vec<u32>> = vec![Vec::new(); weights.len()];
+    // Smooth weighted round-robin: whoever is furthest behind its share gets the next stripe.
+    let mut credit = vec![0_i64; weights.len()];
+    for stripe in 0..stripe_count {
+        for (credit, weight) in credit.iter_mut().zip(&weights) {
+            *credit += weight;
+        }
+        let richest = credit.iter().enumerate().max_by_key(|(at, credit)| (**credit, usize::MAX - at));
+        if let Some((at, _)) = richest {
+            credit[at] -= stripe_count;
+            stripes[at].push(u32::try_from(stripe).unwrap_or(u32::MAX));
+        }
+    }
+    let stripe_count = u32::try_from(stripe_count).unwrap_or(u32::MAX);
+    stripes.into_iter().map(|stripes| v1::Segment { stripe_count, stripes }).collect()
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_owns_the_only_stripe() {
+        assert_eq!(segments(&[7]), vec![v1::Segment { stripe_count: 1, stripes: vec![0] }]);
+    }
+
+    #[test]
+    fn every_stripe_has_one_owner_and_shares_follow_threads() {
+        let parts = segments(&[4, 2, 2]);
+        assert_eq!(parts.iter().map(|part| part.stripes.len()).collect::<Vec<_>>(), [2, 1, 1]);
+        let mut all: Vec<u32> = parts.iter().flat_map(|part| part.stripes.clone()).collect();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3]);
+        assert_eq!(parts[0].stripes, [0, 3]);
+    }
+
+    #[test]
+    fn a_worker_without_known_threads_counts_as_one() {
+        assert_eq!(segments(&[0, 1]).iter().map(|part| part.stripes.len()).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_worker_is_lost_and_a_heard_one_is_not() {
+        let (silent, heard) = (WorkerId::new(), WorkerId::new());
+        let workers = Workers::new(&[silent]);
+        let beat = v1::Heartbeat { worker: heard.to_bytes(), ..v1::Heartbeat::default() };
+        let timeout = Duration::from_secs(2);
+        let ids = [heard, silent];
+        let mut lost = std::pin::pin!(workers.lost(&ids, timeout));
+        for _ in 0..3 {
+            workers.hear(&beat);
+            let waited = tokio::time::timeout(Duration::from_millis(500), &mut lost).await;
+            assert!(waited.is_err(), "lost too early");
+        }
+        let (id, silence) = loop {
+            workers.hear(&beat);
+            if let Ok(lost) = tokio::time::timeout(Duration::from_millis(500), &mut lost).await {
+                break lost;
+            }
+        };
+        assert_eq!(id, silent);
+        assert!(silence > timeout);
+        assert_eq!(workers.alive(timeout).len(), 1);
+    }
+}
