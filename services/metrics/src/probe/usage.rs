@@ -1,0 +1,77 @@
+//! CPU and memory of a process and its children.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use platform::usage::read_tree;
+
+use super::record::ProbeId;
+use super::{Context, Now, rounds};
+
+/// Reads one process: `cpu` is its share of the machine's cores between two readings, `memory` its share of the
+/// machine's memory.
+#[derive(Debug)]
+pub(super) struct Usage {
+    /// Of `cpu` and `memory`.
+    pub(super) ids: [ProbeId; 2],
+    pub(super) target: u32,
+    pub(super) pid: u32,
+    pub(super) instance: String,
+    pub(super) interval: Duration,
+}
+
+impl Usage {
+    pub(super) async fn run(self, context: Context) -> Result<(), Infallible> {
+        let mut ticks = rounds(self.interval);
+        let mut before: Option<(platform::usage::Usage, Now)> = None;
+        while context.next(&mut ticks).await {
+            let pid = self.pid;
+            // It reads all of /proc: some milliseconds on a busy machine.
+            let reading = async {
+                let read = tokio::task::spawn_blocking(move || read_tree(pid)).await;
+                read.map_err(|error| error.to_string())?.map_err(|error| format!("process {pid}: {error}"))
+            };
+            let Some(result) = context.attempt(reading).await else { break };
+            let now = Now::read();
+            let mut record = context.record();
+            let Some(machine) = context.machine else {
+                self.ids
+                    .iter()
+                    .for_each(|id| record.failed(*id, "the machine's cores and memory are not known"));
+                continue;
+            };
+            match result {
+                Ok(usage) => {
+                    self.ids.iter().for_each(|id| record.good(*id, now));
+                    let memory = usage.rss_bytes as f64 / machine.memory_bytes as f64;
+                    record.point(self.target, "memory", &self.instance, now, memory);
+                    if let Some(share) = cpu_share(before, (usage, now), machine.cores) {
+                        record.point(self.target, "cpu", &self.instance, now, share);
+                    }
+                    before = Some((usage, now));
+                }
+                Err(error) => {
+                    before = None;
+                    self.ids.iter().for_each(|id| record.failed(*id, &error));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Share of the cores between two readings of the same process. A fall (a child that took its time along) gives none.
+fn cpu_share(
+    before: Option<(platform::usage::Usage, Now)>,
+    (usage, now): (platform::usage::Usage, Now),
+    cores: u32,
+) -> Option<f64> {
+    let (earlier, then) = before.filter(|(earlier, _)| earlier.started_ticks == usage.started_ticks)?;
+    share(usage.cpu_seconds - earlier.cpu_seconds, then, now, f64::from(cores))
+}
+
+/// CPU seconds over wall seconds and cores.
+pub(super) fn share(cpu_seconds: f64, then: Now, now: Now, cores: f64) -> Option<f64> {
+    let wall = now.monotonic.saturating_duration_since(then.monotonic).as_secs_f64();
+    (cpu_seconds >= 0.0 && wall > 0.0 && cores > 0.0).then(|| cpu_seconds / wall / cores)
+}

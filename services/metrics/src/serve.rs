@@ -1,0 +1,88 @@
+//! The commands of the service.
+
+use std::sync::Arc;
+
+use bus::{Address, Requests};
+use protocol::id::RunId;
+use protocol::message::Command;
+use protocol::v1;
+use service::{OnError, Tasks};
+
+use crate::Error;
+use crate::service_state::Service;
+
+/// Begins to serve. Each kind of command has a task of its own: a long answer keeps only its like waiting.
+pub(crate) async fn start(service: &Arc<Service>, tasks: &Tasks) -> Result<(), Error> {
+    let owner = &(service, tasks);
+    serve(owner, "serve WatchRun", Service::watch).await?;
+    serve(owner, "serve UnwatchRun", Service::unwatch).await?;
+    serve(owner, "serve MarkPhase", Service::mark_phase).await?;
+    serve(owner, "serve QueryAggregate", Service::query_aggregate).await?;
+    serve(owner, "serve QueryRun", Service::query_run).await?;
+    serve(owner, "serve QueryProbes", Service::query_probes).await
+}
+
+async fn serve<C, H>(
+    (service, tasks): &(&Arc<Service>, &Tasks),
+    name: &'static str,
+    handle: H,
+) -> Result<(), Error>
+where
+    C: Command,
+    H: Handle<C>,
+{
+    let requests: Requests<C> = service.bus.serve(Address::Service).await?;
+    tasks.spawn(name, OnError::ShutDown, answer(Arc::clone(service), requests, handle));
+    Ok(())
+}
+
+/// An asynchronous method of the service that answers a command.
+trait Handle<C: Command>: Send + 'static {
+    fn call(
+        &self,
+        service: Arc<Service>,
+        command: C,
+    ) -> impl Future<Output = Result<C::Reply, String>> + Send;
+}
+
+impl<C, F, R> Handle<C> for F
+where
+    C: Command,
+    F: Fn(Arc<Service>, C) -> R + Send + 'static,
+    R: Future<Output = Result<C::Reply, String>> + Send,
+{
+    fn call(
+        &self,
+        service: Arc<Service>,
+        command: C,
+    ) -> impl Future<Output = Result<C::Reply, String>> + Send {
+        self(service, command)
+    }
+}
+
+async fn answer<C: Command, H: Handle<C>>(
+    service: Arc<Service>,
+    mut requests: Requests<C>,
+    handle: H,
+) -> Result<(), Error> {
+    loop {
+        let request = tokio::select! {
+            biased;
+            () = service.shutdown.triggered() => return Ok(()),
+            request = requests.next() => request,
+        };
+        let Some(request) = request else { return Ok(()) };
+        let (command, replier) = request.into_parts();
+        replier.reply(handle.call(Arc::clone(&service), command).await);
+    }
+}
+
+/// The run that a command is about.
+pub(crate) fn run_of(bytes: &[u8]) -> Result<RunId, String> {
+    RunId::from_bytes(bytes).map_err(|error| error.to_string())
+}
+
+/// Done.
+pub(crate) const fn done() -> v1::Ack {
+    v1::Ack {}
+}
