@@ -1,0 +1,146 @@
+//! The history's JSON: what was written stays readable, by older and by newer programs.
+
+use protocol::event::{Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
+
+fn outcome(result: OutcomeResult) -> Outcome {
+    Outcome { name: "p(99) < 300ms".into(), expected: "below".into(), seen: "120 ms".into(), result }
+}
+
+/// One of each, with the kind that it is known by.
+fn all() -> Vec<(&'static str, Event)> {
+    let text = str::to_owned;
+    vec![
+        (
+            "run-created",
+            Event::RunCreated {
+                run: text("0190"),
+                name: text("shop"),
+                seed: u64::MAX,
+                plan_digest: text("sha256:ab"),
+                time_scale: 0.01,
+                load_scale: 1.0,
+                version: text("0.1.0"),
+            },
+        ),
+        ("process-started", Event::ProcessStarted { process: text("shop"), pid: 1, ready_after_ms: 2 }),
+        ("process-exited", Event::ProcessExited { process: text("shop"), status: text("signal 9") }),
+        (
+            "workers-ready",
+            Event::WorkersReady {
+                workers: 1,
+                load_threads: 2,
+                scenarios: vec![ScenarioNames {
+                    scenario: text("browse"),
+                    guest: text("http sha256:cd"),
+                    steps: vec![text("item")],
+                    checks: vec![text("status")],
+                    metrics: vec![text("price")],
+                }],
+            },
+        ),
+        (
+            "pre-phase-check",
+            Event::PrePhaseCheck {
+                phase: 1,
+                check: text("target ready"),
+                passed: false,
+                seen: text("connection refused"),
+                mend: text("start it"),
+            },
+        ),
+        (
+            "phase-started",
+            Event::PhaseStarted {
+                phase: 0,
+                name: text("idle"),
+                duration_ms: 1,
+                rate: None,
+                connections: 0,
+                users: Some(3),
+            },
+        ),
+        ("load-changed", Event::LoadChanged { phase: 1, at_ms: 2, change: text("pause"), by: text("cli") }),
+        (
+            "threshold-changed",
+            Event::ThresholdChanged {
+                phase: None,
+                threshold: text("error_rate < 1%"),
+                holds: true,
+                seen: text("0 %"),
+                abort: true,
+            },
+        ),
+        (
+            "guest-faulted",
+            Event::GuestFaulted {
+                phase: 1,
+                guest: text("http"),
+                fault: text("trap"),
+                message: text("unreachable"),
+                operations_cancelled: 2,
+            },
+        ),
+        ("target-health", Event::TargetHealth { target: text("shop"), healthy: true, seen: text("200") }),
+        (
+            "worker-changed",
+            Event::WorkerChanged { worker: text("0190"), change: text("lost"), detail: text("3 s") },
+        ),
+        (
+            "phase-ended",
+            Event::PhaseEnded {
+                phase: 1,
+                name: text("baseline"),
+                lasted_ms: 9,
+                objectives: vec![outcome(OutcomeResult::Pass)],
+                expectations: vec![outcome(OutcomeResult::Fail)],
+                thresholds: vec![outcome(OutcomeResult::NotEvaluable { reason: text("no samples") })],
+                validity: vec![],
+                decision: text("continue"),
+                reason: text("all hold"),
+            },
+        ),
+        ("stop-requested", Event::StopRequested { by: text("api"), exit_code: 96 }),
+        ("notice", Event::Notice { message: text("\u{fc}nic\u{f6}de \"quoted\"") }),
+        (
+            "run-ended",
+            Event::RunEnded {
+                verdict: Verdict::Invalid,
+                exit_code: 98,
+                reasons: vec![text("send lag")],
+                thresholds: vec![],
+            },
+        ),
+    ]
+}
+
+#[test]
+fn every_event_comes_back_from_its_json_and_keeps_its_kind() {
+    for (sequence, (kind, event)) in (1..).zip(all()) {
+        let entry = Entry { sequence, at_unix_ns: i64::MIN, producer: "scheduler".into(), event };
+        let json = serde_json::to_string(&entry).unwrap();
+        assert!(json.contains(&format!(r#""kind":"{kind}""#)), "{json}");
+        assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
+    }
+}
+
+#[test]
+fn verdicts_and_results_keep_their_words() {
+    let words = [Verdict::Passed, Verdict::Failed, Verdict::Aborted, Verdict::Invalid]
+        .map(|verdict| serde_json::to_string(&verdict).unwrap());
+    assert_eq!(words, [r#""passed""#, r#""failed""#, r#""aborted""#, r#""invalid""#]);
+    let result = OutcomeResult::NotEvaluable { reason: "no probe".into() };
+    assert_eq!(serde_json::to_string(&result).unwrap(), r#"{"is":"not-evaluable","reason":"no probe"}"#);
+}
+
+#[test]
+fn a_kind_of_a_newer_version_is_unknown_and_no_error() {
+    let json = r#"{"sequence":3,"at_unix_ns":4,"producer":"chaos","event":{"kind":"fault-injected","target":"shop"}}"#;
+    let entry: Entry = serde_json::from_str(json).unwrap();
+    assert_eq!((entry.sequence, entry.event), (3, Event::Unknown));
+}
+
+#[test]
+fn a_field_of_a_newer_version_is_skipped() {
+    let json = r#"{"kind":"notice","message":"x","severity":"low"}"#;
+    assert_eq!(serde_json::from_str::<Event>(json).unwrap(), Event::Notice { message: "x".into() });
+}
