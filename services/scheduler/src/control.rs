@@ -67,15 +67,20 @@ impl Request {
 pub(crate) enum Signal {
     /// A request by command or API.
     Request(Request),
-    /// The scheduler shuts down, for this reason.
-    Shutdown(String),
+    /// The run is to stop: somebody asked for it while that could not be done, or the scheduler shuts down.
+    Stop(String),
 }
 
 /// The run's end of the box.
 pub(crate) struct Inbox {
     requests: mpsc::Receiver<Request>,
     shutdown: Shutdown,
+    /// The shutdown was heard.
     told: bool,
+    /// Who asked for a stop that has not been acted on.
+    deferred: Option<String>,
+    /// The run is stopping.
+    stopping: bool,
 }
 
 /// The service's end of the box.
@@ -87,7 +92,7 @@ pub(crate) struct Outbox {
 /// A box for a few requests: nobody has more than one open.
 pub(crate) fn channel(shutdown: Shutdown) -> (Outbox, Inbox) {
     let (sender, requests) = mpsc::channel(16);
-    (Outbox { requests: sender }, Inbox { requests, shutdown, told: false })
+    (Outbox { requests: sender }, Inbox { requests, shutdown, told: false, deferred: None, stopping: false })
 }
 
 impl Outbox {
@@ -106,6 +111,50 @@ impl Outbox {
 impl Inbox {
     /// The next signal; the shutdown comes once. Safe to drop and call anew, as in `select!`.
     pub(crate) async fn next(&mut self) -> Signal {
+        match self.deferred.take() {
+            Some(by) => Signal::Stop(by),
+            None => self.receive().await,
+        }
+    }
+
+    /// Notes that the run is stopping: from here on nobody need ask for it.
+    pub(crate) fn stopping(&mut self) {
+        self.stopping = true;
+        self.deferred = None;
+    }
+
+    /// Who has asked for a stop that was not acted on.
+    pub(crate) fn take_deferred(&mut self) -> Option<String> {
+        self.deferred.take()
+    }
+
+    /// Does `work` to its end whatever comes: a stop is kept for later, everything else is refused because `doing`.
+    pub(crate) async fn refusing<T>(&mut self, doing: &str, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let signal = tokio::select! {
+                biased;
+                done = &mut work => return done,
+                signal = self.receive() => signal,
+            };
+            match signal {
+                Signal::Stop(by) if !self.stopping => {
+                    self.deferred.get_or_insert(by);
+                }
+                Signal::Request(request) if request.action == Action::Stop && !self.stopping => {
+                    self.deferred.get_or_insert_with(|| request.by.clone());
+                    request.answer(Ok(()));
+                }
+                Signal::Request(request) if request.action == Action::Stop => {
+                    request.answer(Err("the run is stopping already".to_owned()));
+                }
+                Signal::Request(request) => request.answer(Err(doing.to_owned())),
+                Signal::Stop(_) => {}
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Signal {
         if self.told {
             return match self.requests.recv().await {
                 Some(request) => Signal::Request(request),
@@ -116,7 +165,7 @@ impl Inbox {
             biased;
             () = self.shutdown.triggered() => {
                 self.told = true;
-                Signal::Shutdown(self.shutdown.reason().unwrap_or_else(|| "shutdown".to_owned()))
+                Signal::Stop(self.shutdown.reason().unwrap_or_else(|| "shutdown".to_owned()))
             }
             Some(request) = self.requests.recv() => Signal::Request(request),
         }

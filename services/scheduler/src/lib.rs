@@ -1,7 +1,7 @@
 //! The stress cycle controller: runs, phases, decisions, history and the public HTTP API (requirement R2).
 //!
 //! [`run`] serves until told to stop. A run begins with the command `CreateRun` (or `POST /v1/runs`), and goes through its
-//! phases in a task of its own: pre-phase checks ([`validation`]), execution, collection, decision ([`decision`],
+//! phases in a task of its own: pre-phase checks (`validation`), execution, collection, decision (`decision`,
 //! [`objectives`]), next phase. Everything that happens is an entry of the run's history, of which the scheduler is the
 //! only writer: stored first, then announced.
 #![forbid(unsafe_code)]

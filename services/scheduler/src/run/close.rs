@@ -6,12 +6,18 @@ use futures::future::join_all;
 use protocol::event::Event;
 use store::{RunState, StoreError};
 
-use super::{Run, refusing};
+use super::Run;
 use crate::verdict::{Reason, code, settle};
 
 impl Run {
     /// Judges, releases, and writes the verdict.
     pub(super) async fn close(mut self) -> Result<(), StoreError> {
+        // Asked for while the last samples came in: nothing is left to be stopped, but it was promised.
+        if let Some(by) = self.inbox.take_deferred() {
+            let reason = self.ctx.stop_requested(&by).await?;
+            self.reasons.push(reason);
+        }
+        self.inbox.stopping();
         let exits = self.processes.look(&self.ctx.history).await?;
         tracing::debug!(run = %self.ctx.id, ?exits, "the run is ending");
         let thresholds = self.judge_run_thresholds().await;
@@ -45,7 +51,7 @@ impl Run {
             }
             (notices, lost)
         };
-        let (notices, lost) = refusing(&mut self.inbox, "the run is ending", work).await;
+        let (notices, lost) = self.inbox.refusing("the run is ending", work).await;
         self.reasons.extend(lost);
         notices
     }

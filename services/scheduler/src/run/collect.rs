@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::live::Live;
 use super::steer::Over;
-use super::{Run, Trouble, refusing};
+use super::{Run, Trouble};
 use crate::clock::ms;
 use crate::decision::thresholds::Watched;
 use crate::decision::validity;
@@ -37,7 +37,7 @@ impl Run {
             (*id, self.ctx.load.end_phase(*id, phase, grace).await.map_err(|error| error.to_string()))
         });
         let ends = join_all(ends);
-        refusing(&mut self.inbox, "the phase is ending: operations in progress finish", ends).await
+        self.inbox.refusing("the phase is ending: operations in progress finish", ends).await
     }
 
     /// Ends the phase, collects and judges it, and decides what comes next: an error ends the run.
@@ -128,7 +128,7 @@ impl Run {
         ended: &LoadEnded,
     ) -> Result<Result<(v1::PhaseSeries, Vec<String>), Reason>, Trouble> {
         if self.metrics_lost {
-            return Ok(Err(Reason::new(code::ABORTED, "lost metrics")));
+            return Ok(Err(Reason::new(code::ABORTED, "lost metrics: the phase has no figures")));
         }
         let deadline = Instant::now() + COLLECT_DEADLINE;
         let metrics = self.ctx.metrics.clone();
@@ -145,7 +145,7 @@ impl Run {
                 pause = (pause * 2).min(Duration::from_millis(100));
             }
         };
-        let collected = refusing(&mut self.inbox, "the phase's samples are being collected", complete).await;
+        let collected = self.inbox.refusing("the phase's samples are being collected", complete).await;
         match collected {
             Ok((series, missing, probes)) => {
                 self.note_health(&probes).await?;
@@ -274,13 +274,16 @@ fn missing(series: &v1::PhaseSeries, told: &[(WorkerId, v1::PhaseEnded)]) -> Vec
     let mut missing = series.gaps.clone();
     for (id, ended) in told {
         let bytes = id.to_bytes();
-        let progress = series.workers.iter().filter(|progress| progress.worker == bytes);
-        let applied = progress.map(|progress| progress.last_sequence).max();
-        if ended.last_sequence > 0 && applied.is_none_or(|applied| applied < ended.last_sequence) {
-            let applied = applied.map_or_else(|| "none".to_owned(), |applied| applied.to_string());
-            missing
-                .push(format!("load-worker {id}: batch {} recorded, {applied} merged", ended.last_sequence));
+        let mut lives = series.workers.iter().filter(|progress| progress.worker == bytes);
+        if lives.clone().any(|life| life.last && life.last_sequence >= ended.last_sequence) {
+            continue;
         }
+        let merged = lives
+            .by_ref()
+            .map(|life| life.last_sequence)
+            .max()
+            .map_or_else(|| "none".to_owned(), |merged| merged.to_string());
+        missing.push(format!("load-worker {id}: batch {} recorded, {merged} merged", ended.last_sequence));
     }
     missing
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use plan::model::{LoadModel, OnFailure};
 use protocol::event::{Event, OutcomeResult};
+use store::StoreError;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::live::{Live, Looking, Seen, finished};
-use super::prepare::{metrics_trouble, worker_reason};
+use super::prepare::worker_reason;
 use super::steer::Over;
 use super::{Run, Trouble, during, silence};
 use crate::clock::{ms, ns, signed_ns};
@@ -31,6 +32,7 @@ impl Run {
             Err(other) => return Err(other),
         };
         if matches!(over, Over::Stop(_)) {
+            self.inbox.stopping();
             self.ramp_down(&live).await;
         }
         self.finish(live, over).await
@@ -58,7 +60,7 @@ impl Run {
             let starts =
                 assigned.iter().map(|id| ctx.load.start(*id, number, t0_unix_ns, ns(phase.duration)));
             let (marked, started) = futures::join!(ctx.metrics.mark(number, t0_unix_ns), join_all(starts));
-            marked.map_err(|error| metrics_trouble(&error))?;
+            marked.map_err(Trouble::Metrics)?;
             for started in started {
                 started.map_err(|error| Trouble::Reason(worker_reason(&error)))?;
             }
@@ -67,7 +69,9 @@ impl Run {
         let doing = "the phase is being started";
         if let Err(trouble) = during(&mut self.inbox, &ctx, &self.assigned, doing, orders).await {
             // Whoever has started already must not go on.
-            self.end_load(number).await;
+            if loaded {
+                self.end_load(number).await;
+            }
             return Err(trouble);
         }
         self.began.get_or_insert(t0);
@@ -104,7 +108,7 @@ impl Run {
             tokio::select! {
                 biased;
                 signal = self.inbox.next() => match signal {
-                    Signal::Shutdown(by) => return Ok(Over::Stop(ctx.stop_requested(&by).await?)),
+                    Signal::Stop(by) => return Ok(Over::Stop(ctx.stop_requested(&by).await?)),
                     Signal::Request(request) => {
                         if let Some(over) = self.steer(live, request).await? {
                             return Ok(over);
@@ -186,9 +190,14 @@ impl Run {
     }
 
     /// Notes that `metrics` is lost; the reason for the verdict.
-    pub(super) async fn metrics_gone(&mut self, error: &LinkError) -> Result<Reason, Trouble> {
-        self.metrics_lost = true;
-        let exit_code = code::ABORTED;
+    pub(super) async fn metrics_gone(&mut self, error: &LinkError) -> Result<Reason, StoreError> {
+        let exit_code = match error {
+            LinkError::Lost { .. } => code::ABORTED,
+            LinkError::Refused { .. } => code::BUG,
+        };
+        if std::mem::replace(&mut self.metrics_lost, true) {
+            return Ok(Reason::new(exit_code, error.to_string()));
+        }
         let by = "lost service metrics".to_owned();
         self.ctx.history.append(Event::StopRequested { by, exit_code }).await?;
         Ok(Reason::new(exit_code, error.to_string()))

@@ -26,7 +26,7 @@ use crate::control::{Action, Inbox, Signal};
 use crate::decision::thresholds::Watched;
 use crate::decision::validity::Trap;
 use crate::history::History;
-use crate::links::{Load, Metrics};
+use crate::links::{LinkError, Load, Metrics};
 use crate::objectives::evidence::{Incident, Measured};
 use crate::processes::Processes;
 use crate::verdict::{Reason, stop_code};
@@ -41,6 +41,9 @@ pub(crate) enum Trouble {
     /// Several at once, found together.
     #[error("{} problems", .0.len())]
     Reasons(Vec<Reason>),
+    /// `metrics` does not answer, or will not.
+    #[error(transparent)]
+    Metrics(LinkError),
     /// The store failed: nothing more can be announced.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -123,6 +126,10 @@ impl Run {
             Ok(()) => {}
             Err(Trouble::Reason(reason)) => self.reasons.push(reason),
             Err(Trouble::Reasons(reasons)) => self.reasons.extend(reasons),
+            Err(Trouble::Metrics(error)) => {
+                let reason = self.metrics_gone(&error).await?;
+                self.reasons.push(reason);
+            }
             Err(Trouble::Store(error)) => {
                 tracing::error!(run = %self.ctx.id, %error, "the run cannot be recorded any more and is ended");
                 self.release().await;
@@ -158,8 +165,10 @@ impl Run {
         let checks = crate::validation::before_phase(&ctx, index, &self.assigned, self.load_threads);
         let checks = async { Ok(checks.await) };
         let checks = during(&mut self.inbox, &self.ctx, &self.assigned, &doing, checks).await?;
+        // Then nobody waits for it any more.
+        self.metrics_lost |= checks.metrics_lost;
         let mut failed = Vec::new();
-        for check in checks {
+        for check in checks.list {
             if !check.passed {
                 failed.push(check.reason(self.ctx.phases[index].name));
             }
@@ -221,30 +230,18 @@ async fn during<T>(
                 return Err(Trouble::Reason(ctx.worker_lost(id, &silence(lasted)).await?));
             }
             signal = inbox.next() => match signal {
-                Signal::Shutdown(by) => return Err(Trouble::Reason(ctx.stop_requested(&by).await?)),
+                Signal::Stop(by) => {
+                    inbox.stopping();
+                    return Err(Trouble::Reason(ctx.stop_requested(&by).await?));
+                }
                 Signal::Request(request) if request.action == Action::Stop => {
+                    inbox.stopping();
                     let reason = ctx.stop_requested(&request.by).await?;
                     request.answer(Ok(()));
                     return Err(Trouble::Reason(reason));
                 }
                 Signal::Request(request) => request.answer(Err(format!("no phase is running: {doing}"))),
             },
-        }
-    }
-}
-
-/// Does `work` that must be done to its end: every request is refused because `doing`.
-async fn refusing<T>(inbox: &mut Inbox, doing: &str, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            signal = inbox.next() => {
-                if let Signal::Request(request) = signal {
-                    request.answer(Err(doing.to_owned()));
-                }
-            }
         }
     }
 }

@@ -27,7 +27,7 @@ impl Run {
 
         let watch = async {
             let watched = self.processes.watched(&ctx.plan);
-            ctx.metrics.watch(&ctx.plan_digest, watched, steps).await.map_err(|error| metrics_trouble(&error))
+            ctx.metrics.watch(&ctx.plan_digest, watched, steps).await.map_err(Trouble::Metrics)
         };
         let doing = "the monitoring is being set up";
         self.watching = true;
@@ -163,13 +163,4 @@ pub(super) fn worker_reason(error: &LinkError) -> Reason {
         LinkError::Refused { .. } => code::ENVIRONMENT,
     };
     Reason::new(code, error.to_string())
-}
-
-/// `metrics` lost, or unwilling to watch.
-pub(super) fn metrics_trouble(error: &LinkError) -> Trouble {
-    let code = match error {
-        LinkError::Lost { .. } => code::ABORTED,
-        LinkError::Refused { .. } => code::ENVIRONMENT,
-    };
-    Trouble::Reason(Reason::new(code, error.to_string()))
 }

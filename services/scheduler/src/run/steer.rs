@@ -9,8 +9,8 @@ use protocol::v1::change_phase::Change;
 use store::StoreError;
 use tokio::time::Instant;
 
+use super::Run;
 use super::live::{Live, extend_to};
-use super::{Run, refusing};
 use crate::clock::{ms, ns};
 use crate::control::{Action, Request};
 use crate::figures::plain;
@@ -131,7 +131,7 @@ impl Run {
             return;
         }
         let over = tokio::time::sleep_until(live.t0 + at + length);
-        refusing(&mut self.inbox, "the run is being stopped", over).await;
+        self.inbox.refusing("the run is being stopped", over).await;
     }
 
     /// Tells a change to all workers.

@@ -70,25 +70,33 @@ impl Check {
     }
 }
 
+/// All checks before a phase.
+pub(crate) struct Checks {
+    /// Each with how it came out.
+    pub(crate) list: Vec<Check>,
+    /// `metrics` did not answer at all.
+    pub(crate) metrics_lost: bool,
+}
+
 /// Makes all checks before a phase.
 pub(crate) async fn before_phase(
     ctx: &Context,
     index: usize,
     assigned: &[WorkerId],
     load_threads: u32,
-) -> Vec<Check> {
+) -> Checks {
     let phase = &ctx.phases[index];
     let deadline = tokio::time::Instant::now() + ctx.plan.control.validate_timeout;
-    let ((target, monitoring), latency) =
+    let (probes, latency) =
         futures::join!(probes::ready_and_fresh(ctx, deadline), latency::within_tier(ctx, deadline));
-    let mut checks = vec![
-        Check::made("target ready", target),
+    let mut list = vec![
+        Check::made("target ready", probes.ready),
         Check::made("resources available", resources::available(ctx, phase, assigned, load_threads)),
-        Check::made("monitoring fresh", monitoring),
+        Check::made("monitoring fresh", probes.fresh),
         Check::made("workers ready", workers_ready(ctx, assigned, load_threads)),
     ];
-    checks.extend(latency.map(|latency| Check::made("latency of the tier", latency)));
-    checks
+    list.extend(latency.map(|latency| Check::made("latency of the tier", latency)));
+    Checks { list, metrics_lost: !probes.answered }
 }
 
 fn workers_ready(ctx: &Context, assigned: &[WorkerId], load_threads: u32) -> Result<String, Unmet> {

@@ -19,17 +19,29 @@ const FRESH_INTERVALS: u64 = 2;
 
 type Answer = Result<String, Unmet>;
 
+/// What the probes tell.
+pub(super) struct Probes {
+    /// Every target is healthy.
+    pub(super) ready: Answer,
+    /// Every probe is fresh.
+    pub(super) fresh: Answer,
+    /// `metrics` answered at all.
+    pub(super) answered: bool,
+}
+
 /// Looks until both hold or the deadline has passed.
-pub(super) async fn ready_and_fresh(ctx: &Context, deadline: Instant) -> (Answer, Answer) {
+pub(super) async fn ready_and_fresh(ctx: &Context, deadline: Instant) -> Probes {
     let mut pause = FIRST_PAUSE;
     loop {
         let probes = tokio::time::timeout_at(deadline, ctx.metrics.probes()).await;
         let answers = match probes {
-            Ok(Ok(probes)) => (targets_ready(ctx, &probes), all_fresh(ctx, &probes)),
+            Ok(Ok(probes)) => {
+                Probes { ready: targets_ready(ctx, &probes), fresh: all_fresh(ctx, &probes), answered: true }
+            }
             Ok(Err(error)) => unanswered(&error.to_string()),
             Err(_) => unanswered("metrics did not answer in time"),
         };
-        if (answers.0.is_ok() && answers.1.is_ok()) || Instant::now() + pause >= deadline {
+        if (answers.ready.is_ok() && answers.fresh.is_ok()) || Instant::now() + pause >= deadline {
             return answers;
         }
         tokio::time::sleep(pause).await;
@@ -37,10 +49,10 @@ pub(super) async fn ready_and_fresh(ctx: &Context, deadline: Instant) -> (Answer
     }
 }
 
-fn unanswered(seen: &str) -> (Answer, Answer) {
+fn unanswered(seen: &str) -> Probes {
     let mend = "see the log of metrics; start it again and run anew";
     let ready = Unmet::new("not known: the monitoring does not answer", mend);
-    (Err(ready), Err(Unmet::new(seen, mend)))
+    Probes { ready: Err(ready), fresh: Err(Unmet::new(seen, mend)), answered: false }
 }
 
 fn is_health(probe: &v1::ProbeState) -> bool {
