@@ -13,7 +13,7 @@ const LEADING_ZERO_BASE: u32 = 64 - 11;
 /// Where a value is counted.
 #[inline]
 #[must_use]
-pub const fn index_of(value: u64) -> u32 {
+pub(in crate::record) const fn index_of(value: u64) -> u32 {
     let bucket = LEADING_ZERO_BASE - (value | (SUB_BUCKETS - 1)).leading_zeros();
     // At most 2 047, and the whole index under 55 × 1 024.
     #[expect(clippy::cast_possible_truncation, reason = "the shift leaves at most 11 bits")]
@@ -23,7 +23,7 @@ pub const fn index_of(value: u64) -> u32 {
 
 /// The lowest value that is counted at an index.
 #[must_use]
-pub const fn value_at(index: u32) -> u64 {
+pub(in crate::record) const fn value_at(index: u32) -> u64 {
     let bucket = index >> SUB_BUCKET_HALF_MAGNITUDE;
     let sub = index as u64 & (SUB_BUCKET_HALF - 1);
     if bucket == 0 { sub } else { (sub + SUB_BUCKET_HALF) << (bucket - 1) }
@@ -31,7 +31,7 @@ pub const fn value_at(index: u32) -> u64 {
 
 /// How many counts an array needs for values up to `highest`.
 #[must_use]
-pub const fn counts_for(highest: u64) -> u32 {
+pub(in crate::record) const fn counts_for(highest: u64) -> u32 {
     let mut buckets = 1;
     let mut smallest_untrackable = SUB_BUCKETS;
     while smallest_untrackable <= highest {
@@ -42,9 +42,9 @@ pub const fn counts_for(highest: u64) -> u32 {
 }
 
 /// Highest latency, microseconds: 1 h (requirement R9.1).
-pub const HIGHEST_US: u64 = 3_600_000_000;
+pub(in crate::record) const HIGHEST_US: u64 = 3_600_000_000;
 /// Highest send lag, nanoseconds: 1 h.
-pub const HIGHEST_NS: u64 = 3_600_000_000_000;
+pub(in crate::record) const HIGHEST_NS: u64 = 3_600_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -63,6 +63,12 @@ impl Interval {
         mean(self.ends, self.threads.len())
     }
 
+    /// Whether it was counted between phases, when there is nothing to count.
+    #[must_use]
+    pub const fn belongs_to_no_phase(&self) -> bool {
+        self.between
+    }
+
     /// Adds a thread's half.
     pub(super) fn add(&mut self, thread: u32, half: &Half<'_>) {
         let get = |w| half.get(w);

@@ -58,12 +58,15 @@ pub struct Recorder {
     halves: [usize; 2],
     /// Begin of the open half.
     open: usize,
+    /// Between phases there is no offset to note.
+    running: bool,
     totals: v1::ArrivalCounts,
 }
 
 impl Recorder {
     pub(super) fn new(spool: Arc<Spool>, cell: Arc<FlipCell>, at: Arc<HalfAt>, halves: [usize; 2]) -> Self {
-        let recorder = Self { spool, cell, at, halves, open: halves[0], totals: v1::ArrivalCounts::default() };
+        let (open, totals) = (halves[0], v1::ArrivalCounts::default());
+        let recorder = Self { spool, cell, at, halves, open, running: false, totals };
         recorder.set(word::SEQUENCE, 1);
         recorder.set(word::LAST, last::BETWEEN);
         recorder.set(word::STATE, state::OPEN);
@@ -73,17 +76,19 @@ impl Recorder {
     /// A phase begins on this thread; nothing of another is in progress. `now_offset_ns` is mostly 0.
     pub fn begin_phase(&mut self, phase: u32, now_offset_ns: u64) {
         self.totals = v1::ArrivalCounts::default();
+        self.running = true;
+        self.waiting(0);
+        self.in_flight(0);
+        self.users_active(0);
         self.set(word::PHASE, u64::from(phase));
         self.set(word::START, now_offset_ns);
         self.set(word::END, now_offset_ns);
         self.set(word::LAST, last::RUNNING);
     }
 
-    /// The phase is over on this thread: nothing of it waits or is in progress.
+    /// The phase is over on this thread: nothing of it is in progress; what still waits is in the gauge and stays there.
     pub fn end_phase(&mut self, now_offset_ns: u64) {
-        self.waiting(0);
-        self.in_flight(0);
-        self.users_active(0);
+        self.running = false;
         self.set(word::END, now_offset_ns);
         self.set(word::LAST, last::OVER);
     }
@@ -101,7 +106,9 @@ impl Recorder {
     /// Once per turn of the loop: notes the time and, if control asked, changes to the other half.
     #[inline]
     pub fn flip_if_asked(&mut self, now_offset_ns: u64) {
-        self.set(word::END, now_offset_ns);
+        if self.running {
+            self.set(word::END, now_offset_ns);
+        }
         let asked = self.cell.asked.load(Ordering::Acquire);
         if asked != self.cell.made.load(Ordering::Relaxed) {
             self.flip(now_offset_ns, asked);
@@ -119,8 +126,9 @@ impl Recorder {
             }
         };
         // What is a state rather than a count goes on in the new half.
-        for w in [word::PHASE, word::WAITING, word::IN_FLIGHT, word::USERS_ACTIVE, word::CONNECTIONS] {
-            copy(w);
+        [word::PHASE, word::CONNECTIONS].into_iter().for_each(copy);
+        if self.running {
+            [word::WAITING, word::IN_FLIGHT, word::USERS_ACTIVE].into_iter().for_each(copy);
         }
         let sequence = self.get(word::SEQUENCE) + 1;
         let over = if self.get(word::LAST) == last::RUNNING { last::RUNNING } else { last::BETWEEN };

@@ -190,6 +190,13 @@ impl RunSpool {
         all
     }
 
+    /// A thread whose recorder is gone.
+    #[must_use]
+    pub fn closed_thread(&self) -> Option<u32> {
+        let at = self.threads.iter().position(|t| t.cell.closed.load(Ordering::Acquire))?;
+        u32::try_from(at).ok()
+    }
+
     /// The interval that all threads have left, until [`Self::clear`]; `None` while there is none.
     #[must_use]
     pub fn read(&self) -> Option<Interval> {

@@ -1,0 +1,483 @@
+//! A prepared run: its load threads, the phase that is running, and the way of its samples.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bus::{Bus, Replier};
+use plan::Plan;
+use plan::model::{LoadModel, Phase};
+use protocol::v1;
+use tokio::sync::mpsc;
+
+use super::Error;
+use super::heartbeat::unix_ns;
+use super::phases::{PhaseParts, Shape};
+use super::publisher::Publisher;
+use crate::engine::ThreadHandle;
+use crate::record::{Interval, Owner, RunSpool};
+use crate::schedule::Timeline;
+use crate::spec::{Change, EngineCommand, EngineEvent};
+
+/// How often a flip that was asked for is looked after.
+const FLIP_POLL: Duration = Duration::from_millis(1);
+/// How long after a refusal the log is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long load threads may take to end.
+const JOIN: Duration = Duration::from_secs(10);
+/// How long the last samples of an ended run are tried; then they stay in their spool.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What stays the same for the whole run.
+pub(super) struct Setting {
+    pub(super) plan: Arc<Plan>,
+    pub(super) phases: Arc<[Phase]>,
+    pub(super) segment: v1::Segment,
+    pub(super) weights: Vec<f64>,
+    pub(super) parts: Vec<PhaseParts>,
+    /// Per scenario.
+    pub(super) guests: Vec<GuestName>,
+    pub(super) reply: v1::PrepareRunReply,
+}
+
+/// A guest as faults name it.
+pub(super) struct GuestName {
+    pub(super) guest: String,
+    pub(super) digest: String,
+}
+
+/// A run on this worker.
+pub(super) struct Active {
+    setting: Setting,
+    spool: RunSpool,
+    publisher: Publisher,
+    threads: Vec<ThreadHandle>,
+    events: mpsc::Receiver<EngineEvent>,
+    faults_lost: Arc<AtomicU64>,
+    phase: Option<Running>,
+    /// Ask the log again only then.
+    retry_at: Option<Instant>,
+    /// A flip was asked for and not yet made by all.
+    asked: bool,
+    /// The sequence whose batches are with the publisher, and whether it is the phase's last.
+    sending: Option<(u64, bool)>,
+}
+
+/// A phase from its command to the next.
+struct Running {
+    index: u32,
+    t0: Instant,
+    ending: bool,
+    /// The last batch is durable.
+    over: bool,
+    /// The worker's whole schedule, for what was wanted.
+    wanted: Timeline,
+    /// Intervals of the phase that had begun at the last flip.
+    ticks: u32,
+    merged: u32,
+    ended: BTreeSet<u32>,
+    /// What the threads say they counted, and what came out of the spool.
+    said: v1::ArrivalCounts,
+    totals: v1::ArrivalCounts,
+    last_sequence: u64,
+    waiting: Vec<Replier<v1::EndPhase>>,
+}
+
+impl Active {
+    pub(super) fn new(
+        setting: Setting,
+        spool: RunSpool,
+        threads: Vec<ThreadHandle>,
+        events: mpsc::Receiver<EngineEvent>,
+        faults_lost: Arc<AtomicU64>,
+    ) -> Self {
+        let publisher = Publisher::new(spool.owner());
+        Self {
+            setting,
+            spool,
+            publisher,
+            threads,
+            events,
+            faults_lost,
+            phase: None,
+            retry_at: None,
+            asked: false,
+            sending: None,
+        }
+    }
+
+    pub(super) const fn owner(&self) -> Owner {
+        self.spool.owner()
+    }
+
+    /// What `PrepareRun` is answered.
+    pub(super) const fn reply(&self) -> &v1::PrepareRunReply {
+        &self.setting.reply
+    }
+
+    /// State and phase as heartbeats tell them.
+    pub(super) fn state(&self) -> (v1::heartbeat::State, u32) {
+        use v1::heartbeat::State;
+        match &self.phase {
+            Some(phase) if !phase.over => {
+                (if phase.ending { State::Ending } else { State::Running }, phase.index)
+            }
+            Some(phase) => (State::Ready, phase.index),
+            None => (State::Ready, 0),
+        }
+    }
+
+    /// Begins a phase. The same command again changes nothing.
+    pub(super) fn start(&mut self, command: &v1::StartPhase) -> Result<(), String> {
+        let index = command.phase;
+        if let Some(phase) = &self.phase {
+            if phase.index == index {
+                return Ok(());
+            }
+            if !phase.over {
+                return Err(format!("phase {index} cannot begin: phase {} has not ended", phase.index));
+            }
+        }
+        let Some(phase) = self.setting.phases.get(index as usize) else {
+            let have = self.setting.phases.len();
+            return Err(format!("phase {index} does not exist: the plan has {have}"));
+        };
+        let t0 = monotonic(command.t0_unix_ns, SystemTime::now(), Instant::now());
+        let duration = Duration::from_nanos(command.duration_ns);
+        let shape = Shape {
+            segment: &self.setting.segment,
+            threads: self.threads.len() as u32,
+            weights: &self.setting.weights,
+            scenarios: &self.setting.parts,
+        };
+        let wanted = Timeline::new(&shape.whole(index, phase, t0, duration), self.setting.plan.seed);
+        for (thread, spec) in self.threads.iter().zip(shape.specs(index, phase, t0, duration)) {
+            thread.send(EngineCommand::StartPhase(Box::new(spec)));
+        }
+        self.phase = Some(Running {
+            index,
+            t0,
+            ending: false,
+            over: false,
+            wanted,
+            ticks: 0,
+            merged: 1,
+            ended: BTreeSet::new(),
+            said: v1::ArrivalCounts::default(),
+            totals: v1::ArrivalCounts::default(),
+            last_sequence: 0,
+            waiting: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Changes the running phase.
+    pub(super) fn change(&mut self, command: &v1::ChangePhase) -> Result<(), String> {
+        use v1::change_phase::Change as Asked;
+        let phase = running(&mut self.phase, command.phase)?;
+        let change = match command.change {
+            Some(Asked::Rate(rate)) => Change::Rate(rate),
+            Some(Asked::Pause(_)) => Change::Pause,
+            Some(Asked::Resume(_)) => Change::Resume,
+            Some(Asked::ExtendToNs(ns)) => Change::ExtendTo(ns),
+            Some(Asked::RampDownNs(ns)) => Change::RampDown(ns),
+            Some(Asked::Factor(factor)) => Change::Factor(factor),
+            None => return Err("the change is empty: expected a rate, pause, resume, extension, ramp-down or factor".to_owned()),
+        };
+        if let Change::Rate(users) = change
+            && let Some(Phase { model: LoadModel::Closed { .. }, max_users, .. }) =
+                self.setting.phases.get(command.phase as usize)
+            && users > f64::from(*max_users)
+        {
+            return Err(format!("{users} users are more than the phase has: set its `max-users` higher than {max_users}"));
+        }
+        let at_offset_ns = command.at_offset_ns;
+        phase.wanted.change(at_offset_ns, change);
+        for thread in &self.threads {
+            thread.send(EngineCommand::Change { phase: command.phase, at_offset_ns, change });
+        }
+        Ok(())
+    }
+
+    /// Ends the phase; answered by [`Self::turn`] when its last batch is durable, at once when it is over already.
+    pub(super) fn end(&mut self, command: &v1::EndPhase, replier: Replier<v1::EndPhase>) {
+        let phase = match &mut self.phase {
+            Some(phase) if phase.index == command.phase => phase,
+            _ => return replier.reply(Err(format!("phase {} is not running", command.phase))),
+        };
+        if phase.over {
+            return replier.reply(Ok(phase.summary()));
+        }
+        phase.waiting.push(replier);
+        if !std::mem::replace(&mut phase.ending, true) {
+            let grace = Duration::from_nanos(command.grace_ns);
+            for thread in &self.threads {
+                thread.send(EngineCommand::EndPhase { phase: command.phase, grace });
+            }
+        }
+    }
+
+    /// The next event of the load threads.
+    pub(super) async fn event(&mut self) -> Option<EngineEvent> {
+        self.events.recv().await
+    }
+
+    /// Takes an event in.
+    ///
+    /// # Errors
+    /// A load thread cannot go on.
+    pub(super) fn hear(&mut self, event: EngineEvent) -> Result<(), Error> {
+        match event {
+            EngineEvent::Started { thread, phase } => tracing::debug!(thread, phase, "phase begun"),
+            EngineEvent::PhaseEnded { thread, phase, arrivals } => {
+                if let Some(running) = self.phase.as_mut().filter(|p| p.index == phase)
+                    && running.ended.insert(thread)
+                {
+                    add(&mut running.said, &arrivals);
+                }
+            }
+            EngineEvent::GuestFault { phase, scenario, kind, message, offset_ns, operations_cancelled, .. } => {
+                let Owner { run, worker, .. } = self.spool.owner();
+                let named = self.setting.guests.get(scenario as usize);
+                self.publisher.queue_fault(v1::GuestFault {
+                    run: run.to_bytes(),
+                    worker: worker.to_bytes(),
+                    phase,
+                    scenario,
+                    guest: named.map(|n| n.guest.clone()).unwrap_or_default(),
+                    digest: named.map(|n| n.digest.clone()).unwrap_or_default(),
+                    kind,
+                    message,
+                    offset_ns,
+                    operations_cancelled,
+                });
+            }
+            EngineEvent::Fatal { thread, message } => return Err(Error::LoadThread { thread, message }),
+        }
+        Ok(())
+    }
+
+    /// When [`Self::turn`] has something to do next; `None` = only after something else happens.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if let Some(at) = self.retry_at {
+            return Some(at);
+        }
+        let now = Instant::now();
+        if !self.publisher.is_empty() {
+            return Some(now);
+        }
+        let phase = self.phase.as_ref().filter(|p| !p.over)?;
+        if self.asked {
+            return Some(now + FLIP_POLL);
+        }
+        if phase.ended.len() == self.threads.len() {
+            return Some(now);
+        }
+        Some(phase.t0 + self.setting.plan.load.interval * (phase.ticks + 1))
+    }
+
+    /// Moves the samples on: asks for flips at interval ends, publishes what was counted, and answers `EndPhase` when
+    /// the last of it is durable.
+    ///
+    /// # Errors
+    /// A load thread has ended without a word.
+    pub(super) async fn turn(&mut self, bus: &Bus) -> Result<(), Error> {
+        let now = Instant::now();
+        if self.retry_at.is_some_and(|at| now < at) {
+            return Ok(());
+        }
+        self.retry_at = None;
+        if !self.send(bus).await {
+            return Ok(());
+        }
+        let Some(phase) = self.phase.as_mut().filter(|p| !p.over) else { return Ok(()) };
+        if self.asked && self.spool.flipped() {
+            self.asked = false;
+            if let Some(interval) = self.spool.read() {
+                self.take(interval);
+                self.send(bus).await;
+                return Ok(());
+            }
+        }
+        let all_ended = phase.ended.len() == self.threads.len();
+        if !all_ended && let Some(thread) = self.spool.closed_thread() {
+            let message = "it panicked; the log has its message".to_owned();
+            return Err(Error::LoadThread { thread, message });
+        }
+        let ticks = phase.ticks_at(now, self.setting.plan.load.interval);
+        if !self.asked && (all_ended || ticks > phase.ticks) && self.spool.ask_flip() {
+            // Intervals that went by while the log was full were counted into the same halves.
+            phase.merged = ticks.saturating_sub(phase.ticks).max(1);
+            phase.ticks = ticks.max(phase.ticks);
+            self.asked = true;
+            for thread in &self.threads {
+                thread.wake();
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an interval into batches.
+    fn take(&mut self, interval: Interval) {
+        let Owner { run, worker, .. } = self.spool.owner();
+        let mut head = v1::SampleBatch {
+            run: run.to_bytes(),
+            worker: worker.to_bytes(),
+            last: interval.last,
+            ..v1::SampleBatch::default()
+        };
+        if let Some(phase) = &mut self.phase {
+            let (start, end) = (interval.start_ns(), interval.end_ns());
+            let wanted = phase.wanted.take_due(end);
+            let seconds = end.saturating_sub(start) as f64 / 1e9;
+            head.wanted_rate = if seconds > 0.0 { wanted as f64 / seconds } else { 0.0 };
+            head.merged_intervals = phase.merged;
+            phase.last_sequence = interval.sequence;
+            let before = phase.totals;
+            add(&mut phase.totals, &interval.arrivals);
+            // Gauges are not added up: the interval's end has the present ones.
+            phase.totals.waiting = interval.arrivals.waiting;
+            phase.totals.in_flight = interval.arrivals.in_flight;
+            tracing::trace!(?before, now = ?phase.totals, "interval");
+        }
+        let sequence = interval.sequence;
+        self.sending = Some((sequence, interval.last));
+        self.publisher.queue(sequence, interval.into_batches(self.spool.layout(), &head));
+    }
+
+    /// Sends what waits; frees the halves whose batches are durable. `false` = the log refuses for now.
+    async fn send(&mut self, bus: &Bus) -> bool {
+        if !self.publisher.send(bus).await {
+            self.retry_at = Some(Instant::now() + RETRY);
+            return false;
+        }
+        if let Some((sequence, last)) = self.sending.take() {
+            self.spool.clear(sequence);
+            if last && let Some(phase) = &mut self.phase {
+                phase.close();
+            }
+        }
+        true
+    }
+
+    /// Ends the run: threads end, what they counted is published, the spool goes. What the log does not take stays in the
+    /// spool for the next life of this worker.
+    pub(super) async fn finish(mut self, bus: &Bus) {
+        let threads = std::mem::take(&mut self.threads);
+        join(threads).await;
+        let lost = self.faults_lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            tracing::warn!(lost, "guest faults came faster than they could be recorded");
+        }
+        while let Ok(event) = self.events.try_recv() {
+            if let Err(error) = self.hear(event) {
+                tracing::error!(%error, "found at the end of the run");
+            }
+        }
+        let until = Instant::now() + LAST_WORDS;
+        loop {
+            if self.send(bus).await {
+                match self.spool.read() {
+                    Some(interval) if interval.belongs_to_no_phase() => self.spool.clear(interval.sequence),
+                    Some(interval) => self.take(interval),
+                    None => break,
+                }
+            } else if Instant::now() < until {
+                tokio::time::sleep(RETRY).await;
+            } else {
+                let spool = self.spool.path().display();
+                tracing::error!(%spool, "the last samples were not recorded; they are published from their spool when this worker starts again");
+                return;
+            }
+        }
+        if let Err(error) = self.spool.remove() {
+            tracing::warn!(%error, spool = %self.spool.path().display(), "the spool cannot be removed");
+        }
+    }
+}
+
+impl Running {
+    fn summary(&self) -> v1::PhaseEnded {
+        v1::PhaseEnded { arrivals: Some(self.totals), last_sequence: self.last_sequence }
+    }
+
+    /// The last batch is durable.
+    fn close(&mut self) {
+        self.over = true;
+        let (said, counted) = (flows(&self.said), flows(&self.totals));
+        if said != counted {
+            // Both are kept apart to find just this.
+            tracing::error!(phase = self.index, ?said, ?counted, "load threads and spool disagree: this is a bug, report it");
+        }
+        for replier in std::mem::take(&mut self.waiting) {
+            replier.reply(Ok(self.summary()));
+        }
+    }
+
+    /// Intervals of the phase that have passed.
+    fn ticks_at(&self, now: Instant, interval: Duration) -> u32 {
+        let passed = now.saturating_duration_since(self.t0).as_nanos() / interval.as_nanos().max(1);
+        u32::try_from(passed).unwrap_or(u32::MAX)
+    }
+}
+
+fn running(phase: &mut Option<Running>, index: u32) -> Result<&mut Running, String> {
+    match phase {
+        Some(phase) if phase.index == index && !phase.over => Ok(phase),
+        _ => Err(format!("phase {index} is not running")),
+    }
+}
+
+/// Drops threads and spool of a run that does not come about.
+pub(super) async fn discard(threads: Vec<ThreadHandle>, spool: &RunSpool) {
+    join(threads).await;
+    if let Err(error) = spool.remove() {
+        tracing::warn!(%error, spool = %spool.path().display(), "the spool cannot be removed");
+    }
+}
+
+async fn join(threads: Vec<ThreadHandle>) {
+    let joining = tokio::task::spawn_blocking(move || threads.into_iter().for_each(ThreadHandle::join));
+    if tokio::time::timeout(JOIN, joining).await.is_err() {
+        tracing::error!(after = ?JOIN, "load threads did not end in time and are left behind");
+    }
+}
+
+/// A wall-clock instant on the monotonic clock, mapped once: later jumps of the wall clock move nothing (R9.6).
+fn monotonic(unix: i64, wall_now: SystemTime, now: Instant) -> Instant {
+    let ahead = unix.saturating_sub(unix_ns(wall_now));
+    let distance = Duration::from_nanos(ahead.unsigned_abs());
+    if ahead >= 0 { now + distance } else { now.checked_sub(distance).unwrap_or(now) }
+}
+
+fn add(sum: &mut v1::ArrivalCounts, part: &v1::ArrivalCounts) {
+    sum.scheduled += part.scheduled;
+    sum.dropped += part.dropped;
+    sum.dropped_by_generator += part.dropped_by_generator;
+    sum.waiting += part.waiting;
+    sum.started += part.started;
+    sum.answered += part.answered;
+    sum.failed += part.failed;
+    sum.cancelled += part.cancelled;
+    sum.in_flight += part.in_flight;
+}
+
+/// What only grows.
+const fn flows(counts: &v1::ArrivalCounts) -> [u64; 7] {
+    let c = counts;
+    [c.scheduled, c.dropped, c.dropped_by_generator, c.started, c.answered, c.failed, c.cancelled]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_clock_instants_are_mapped_by_their_distance() {
+        let (wall, now) = (SystemTime::now(), Instant::now());
+        let at = unix_ns(wall);
+        assert_eq!(monotonic(at + 5_000_000, wall, now), now + Duration::from_millis(5));
+        assert_eq!(monotonic(at - 5_000_000, wall, now), now.checked_sub(Duration::from_millis(5)).unwrap());
+    }
+}

@@ -1,0 +1,165 @@
+//! Targets resolved: addresses, Host headers, TLS.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plan::model::Target;
+use protocol::v1;
+use rustls_pki_types::ServerName;
+
+use super::prepare::{Kind, problem};
+use super::tls::{TlsFiles, client_config};
+use crate::spec::{Endpoint, TargetSpec, TlsSpec};
+
+/// The parts of a base URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Url {
+    https: bool,
+    /// Without the brackets of an IPv6 address.
+    host: String,
+    port: u16,
+    host_header: String,
+    base_path: String,
+}
+
+impl Url {
+    /// The plan has checked its URLs; `None` is for those that it would have refused.
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let https = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |at| rest.split_at(at));
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let (host, port) = match authority.rfind(':') {
+            Some(at) if !authority.ends_with(']') => {
+                (authority.get(..at)?, authority.get(at + 1..)?.parse().ok()?)
+            }
+            _ => (authority, if https { 443 } else { 80 }),
+        };
+        let default = port == if https { 443 } else { 80 };
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if bare.is_empty() {
+            return None;
+        }
+        Some(Self {
+            https,
+            host: bare.to_owned(),
+            port,
+            host_header: if default { host.to_owned() } else { format!("{host}:{port}") },
+            base_path: path.trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+/// Resolves all targets; adds all that is wrong to `problems`.
+pub(super) async fn resolve(
+    targets: &[Target],
+    files: &BTreeMap<String, PathBuf>,
+    timeout: Duration,
+    problems: &mut Vec<v1::Problem>,
+) -> Vec<TargetSpec> {
+    let mut resolved = Vec::with_capacity(targets.len());
+    for target in targets {
+        let mut endpoints = Vec::with_capacity(target.urls.len());
+        for url in &target.urls {
+            match endpoint(target, url, files, timeout).await {
+                Ok(endpoint) => endpoints.push(endpoint),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        resolved.push(TargetSpec { name: target.name.clone(), endpoints });
+    }
+    resolved
+}
+
+async fn endpoint(
+    target: &Target,
+    text: &str,
+    files: &BTreeMap<String, PathBuf>,
+    timeout: Duration,
+) -> Result<Endpoint, v1::Problem> {
+    let name = &target.name;
+    let url = Url::parse(text).ok_or_else(|| {
+        let message = format!("target {name}: {text} is no base URL; expected http://host[:port][/path] or https://…");
+        problem(Kind::Plan, message, "mend `url` of the target")
+    })?;
+    let tls = if url.https { Some(tls(target, &url, files)?) } else { None };
+    let addrs = addresses(&url.host, url.port, timeout).await.map_err(|why| {
+        let message = format!("target {name}: the host {} of {text} cannot be resolved: {why}", url.host);
+        problem(Kind::Environment, message, "check the name, or write the address into `url`")
+    })?;
+    let Url { host_header, base_path, .. } = url;
+    Ok(Endpoint { url: text.to_owned(), tls, addrs, host_header, base_path })
+}
+
+fn tls(target: &Target, url: &Url, files: &BTreeMap<String, PathBuf>) -> Result<TlsSpec, v1::Problem> {
+    let name = &target.name;
+    let file = |kind: &str| {
+        let wanted = format!("{kind}:{name}");
+        files.get(&wanted).map(PathBuf::as_path).ok_or_else(|| {
+            let message = format!("target {name}: the bundle has no file {wanted}");
+            problem(Kind::Plan, message, "start the run from the plan's directory, so that its files are bundled")
+        })
+    };
+    let ca: Option<&Path> = target.tls.ca.as_ref().map(|_| file("ca")).transpose()?;
+    let client = match &target.tls.client {
+        Some(_) => Some((file("cert")?, file("key")?)),
+        None => None,
+    };
+    let config = client_config(name, TlsFiles { ca, client, insecure: target.tls.insecure })
+        .map_err(|(message, mend)| problem(Kind::Plan, message, mend))?;
+    let wanted = target.tls.server_name.as_deref().unwrap_or(&url.host);
+    let server_name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
+        let message = format!("target {name}: {wanted:?} is neither a DNS name nor an address");
+        problem(Kind::Plan, message, "set `tls.server-name` of the target to a name in its certificate")
+    })?;
+    Ok(TlsSpec { config, server_name })
+}
+
+async fn addresses(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, String> {
+    // An address needs no resolver, and so none of its threads.
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = tokio::time::timeout(timeout, tokio::net::lookup_host((host, port)))
+        .await
+        .map_err(|_| format!("no answer within {timeout:?}"))?
+        .map_err(|e| e.to_string())?;
+    let mut all: Vec<SocketAddr> = Vec::new();
+    for addr in found {
+        if !all.contains(&addr) {
+            all.push(addr);
+        }
+    }
+    if all.is_empty() { Err("the resolver knows no address".to_owned()) } else { Ok(all) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (bool, String, u16, String, String) {
+        let Url { https, host, port, host_header, base_path } = Url::parse(text).unwrap();
+        (https, host, port, host_header, base_path)
+    }
+
+    #[test]
+    fn urls_come_apart() {
+        let own = |https, host: &str, port, header: &str, path: &str| {
+            (https, host.to_owned(), port, header.to_owned(), path.to_owned())
+        };
+        assert_eq!(parts("http://h"), own(false, "h", 80, "h", ""));
+        assert_eq!(parts("https://h/"), own(true, "h", 443, "h", ""));
+        assert_eq!(parts("http://h:8080/a/b/"), own(false, "h", 8080, "h:8080", "/a/b"));
+        assert_eq!(parts("https://[::1]:8443/x?y=1"), own(true, "::1", 8443, "[::1]:8443", "/x"));
+        assert_eq!(parts("http://[::1]"), own(false, "::1", 80, "[::1]", ""));
+        for bad in ["h", "ftp://h", "http://", "http://h:x"] {
+            assert_eq!(Url::parse(bad), None, "{bad}");
+        }
+    }
+}

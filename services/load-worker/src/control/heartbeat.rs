@@ -1,0 +1,103 @@
+//! Heartbeats, from an OS thread of their own: a busy runtime or a full disk must not make a worker look dead.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bus::Bus;
+use protocol::id::WorkerId;
+use protocol::v1;
+use service::Shutdown;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// What heartbeats tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Beat {
+    /// The run, or the default without one.
+    pub(super) run: Option<protocol::id::RunId>,
+    pub(super) state: v1::heartbeat::State,
+    pub(super) phase: u32,
+    pub(super) load_threads: u32,
+}
+
+/// The heartbeat thread; ends with its drop.
+pub(super) struct Heartbeats {
+    beat: watch::Sender<Beat>,
+    stop: Shutdown,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Heartbeats {
+    /// Begins with a heartbeat at once, then one every `every`.
+    pub(super) fn start(bus: Bus, worker: WorkerId, every: Duration, beat: Beat) -> io::Result<Self> {
+        let (sender, beats) = watch::channel(beat);
+        let stop = Shutdown::new();
+        let stopped = stop.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let thread = thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = stopped.triggered() => {}
+                    () = tell(&bus, worker, every, beats) => {}
+                }
+            });
+        })?;
+        Ok(Self { beat: sender, stop, thread: Some(thread) })
+    }
+
+    /// What they tell from now on.
+    pub(super) fn say(&self, beat: Beat) {
+        self.beat.send_if_modified(|now| std::mem::replace(now, beat) != beat);
+    }
+}
+
+impl Drop for Heartbeats {
+    fn drop(&mut self) {
+        self.stop.trigger("the worker ends");
+        if let Some(thread) = self.thread.take() {
+            // It waits for nothing but the signal.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn tell(bus: &Bus, worker: WorkerId, every: Duration, mut beats: watch::Receiver<Beat>) {
+    let host = host();
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        let Beat { run, state, phase, load_threads } = *beats.borrow_and_update();
+        let heartbeat = v1::Heartbeat {
+            worker: worker.to_bytes(),
+            run: run.map(protocol::id::RunId::to_bytes).unwrap_or_default(),
+            state: state.into(),
+            phase,
+            load_threads,
+            sent_unix_ns: u64::try_from(unix_ns(SystemTime::now())).unwrap_or(0),
+            host: host.clone(),
+        };
+        let result = bus.broadcast(&heartbeat).await;
+        // Once a stretch: a heartbeat that is lost is followed by another.
+        if let Err(error) = &result
+            && !failing
+        {
+            tracing::warn!(%error, "heartbeats cannot be sent");
+        }
+        failing = result.is_err();
+    }
+}
+
+/// A wall-clock time as messages carry it.
+pub(super) fn unix_ns(at: SystemTime) -> i64 {
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
+    }
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|h| h.trim().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,91 @@
+//! The service around the load threads: commands, bundles, heartbeats, publishing.
+//!
+//! One task owns everything of a run (`service_loop`); what takes long (compiling guests, resolving names) runs beside it and
+//! hands over what came of it. Heartbeats have a thread of their own, so that nothing here can delay them.
+
+mod active;
+mod endpoints;
+mod guests;
+mod heartbeat;
+mod mix;
+mod orphanage;
+mod phases;
+mod prepare;
+mod publisher;
+mod service_loop;
+mod tls;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bus::{Bus, BusError};
+use protocol::id::WorkerId;
+use sandbox::Compile;
+use service::Shutdown;
+use store::Store;
+
+/// How a load-worker is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its id: commands to it are addressed to this.
+    pub worker: WorkerId,
+    /// Where its spools are (in `spool/`), across restarts.
+    pub state_dir: PathBuf,
+    /// Where compiled guests are kept; absent = each run compiles.
+    pub cache_dir: Option<PathBuf>,
+    /// Where guests are compiled.
+    pub compile: Compile,
+    /// Load threads instead of the plan's; absent = the plan's, and without one there cores − 1, at least 1.
+    pub threads: Option<u32>,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// How long resolving the host name of a target may take.
+    pub resolve_timeout: Duration,
+}
+
+impl Options {
+    /// A worker that compiles guests in its own process and keeps nothing of them.
+    #[must_use]
+    pub fn new(worker: WorkerId, state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            worker,
+            state_dir: state_dir.into(),
+            cache_dir: None,
+            compile: Compile::InProcess,
+            threads: None,
+            heartbeat: Duration::from_millis(500),
+            resolve_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a worker cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bus failed.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The thread for heartbeats could not be started.
+    #[error("the heartbeat thread does not start: {0}: allow this user more threads (`ulimit -u`)")]
+    Heartbeat(std::io::Error),
+    /// A load thread ended in the middle of a run. What it had counted is published or stays in its spool.
+    #[error("load thread {thread} ended: {message}")]
+    LoadThread {
+        /// Which.
+        thread: u32,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// Serves commands to this worker until `shutdown`; a run that is under way then is ended at once, with what it counted
+/// published. The store is not used: what a worker must not lose is in its spool.
+///
+/// # Errors
+/// When the bus fails or a load thread ends by itself.
+pub async fn run(options: Options, bus: Bus, _store: Store, shutdown: Shutdown) -> Result<(), Error> {
+    service_loop::run(options, bus, shutdown).await
+}
+
+#[cfg(test)]
+mod tests;
