@@ -1,7 +1,7 @@
 //! Probes of targets: health, CPU and memory, their own metrics.
 //!
 //! Each probe is a task of its own: a target that hangs delays nobody else. Every attempt has the plan's
-//! `probe-timeout`; health is asked each `probe-interval`, processes are read at least each 500 ms, metrics
+//! `probe-timeout` and is also made when a phase begins; health is asked each `probe-interval`, processes are read at least each 500 ms, metrics
 //! endpoints at least six times in the shortest phase (but not more often than each 250 ms nor less often than
 //! each `probe-interval`).
 
@@ -22,6 +22,7 @@ use plan::Plan;
 use plan::model::{Resources, Target};
 use protocol::v1;
 use service::{OnError, Shutdown, Tasks};
+use tokio::sync::watch;
 
 pub(crate) use record::Record;
 
@@ -42,6 +43,8 @@ pub(crate) type Shared = Arc<Mutex<Record>>;
 pub(crate) struct Probes {
     stop: Shutdown,
     tasks: Tasks,
+    /// Tells that a phase begins.
+    begun: watch::Sender<u32>,
 }
 
 /// What every probe task has.
@@ -51,6 +54,7 @@ pub(crate) struct Context {
     stop: Shutdown,
     timeout: Duration,
     machine: Option<platform::usage::Machine>,
+    begun: watch::Receiver<u32>,
 }
 
 impl Probes {
@@ -58,7 +62,7 @@ impl Probes {
     pub(crate) fn start(
         plan: &Plan,
         base_dir: &Path,
-        watch: &v1::WatchRun,
+        watched: &v1::WatchRun,
         record: &Shared,
         parent: &Shutdown,
     ) -> Self {
@@ -67,17 +71,25 @@ impl Probes {
         let machine = platform::usage::machine()
             .inspect_err(|error| tracing::warn!(%error, "the machine's cores and memory are not known"))
             .ok();
+        let (begun, heard) = watch::channel(0);
         let context = Context {
             record: Arc::clone(record),
             stop: stop.clone(),
             timeout: plan.control.probe_timeout,
             machine,
+            begun: heard,
         };
         for (index, target) in (0..).zip(&plan.targets) {
-            let started = Starter { plan, base_dir, watch, context: &context, tasks: &tasks, index, target };
+            let started =
+                Starter { plan, base_dir, watch: watched, context: &context, tasks: &tasks, index, target };
             started.start();
         }
-        Self { stop, tasks }
+        Self { stop, tasks, begun }
+    }
+
+    /// A phase begins: each probe makes a round at once.
+    pub(crate) fn begin_phase(&self, phase: u32) {
+        self.begun.send_replace(phase);
     }
 
     /// Stops them; nothing is written to the record afterwards.
@@ -202,13 +214,11 @@ impl Starter<'_> {
 }
 
 impl Context {
-    /// Waits for the next round of a probe; `false` = the probe is not wanted any more.
-    async fn next(&self, ticks: &mut tokio::time::Interval) -> bool {
-        tokio::select! {
-            biased;
-            () = self.stop.triggered() => false,
-            _ = ticks.tick() => true,
-        }
+    /// Rounds of a probe, each `interval` and at the begin of each phase.
+    fn rounds(&self, interval: Duration) -> Rounds {
+        let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Rounds { ticks, begun: self.begun.clone(), stop: self.stop.clone() }
     }
 
     /// Makes an attempt within the deadline; `None` = the probe is not wanted any more.
@@ -240,11 +250,26 @@ pub(crate) fn lock(record: &Shared) -> std::sync::MutexGuard<'_, Record> {
     record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Rounds of a probe: the first at once; rounds that were missed are left out.
-fn rounds(interval: Duration) -> tokio::time::Interval {
-    let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ticks
+/// Rounds of a probe: the first at once, then each interval and whenever a phase begins, so that no phase is too short for
+/// a reading; rounds that were missed are left out.
+struct Rounds {
+    ticks: tokio::time::Interval,
+    begun: watch::Receiver<u32>,
+    stop: Shutdown,
+}
+
+impl Rounds {
+    /// Waits for the next round; `false` = the probe is not wanted any more.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.triggered() => return false,
+            _ = self.ticks.tick() => return true,
+            changed = self.begun.changed() => if changed.is_err() { return false },
+        }
+        self.ticks.reset();
+        true
+    }
 }
 
 /// Now, by both clocks.

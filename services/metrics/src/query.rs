@@ -60,7 +60,7 @@ impl Service {
             if query.phase.is_some_and(|wanted| wanted != index) {
                 continue;
             }
-            let Some(mut phase) = known.run.phase_to_proto(index, &query.run) else { continue };
+            let Some(mut phase) = known.run.series(index, &query.run) else { continue };
             if let Some(bounds) = known.run.bounds(index) {
                 phase.targets = probe::lock(&known.record).samples(index, bounds);
             }

@@ -105,6 +105,9 @@ impl Known {
     pub(crate) fn mark(&mut self, mark: &v1::MarkPhase) {
         self.run.mark(mark.phase, mark.t0_unix_ns);
         probe::lock(&self.record).begin_phase(mark.phase);
+        if let Some(probes) = &self.probes {
+            probes.begin_phase(mark.phase);
+        }
     }
 
     /// The answers that still hold.
@@ -213,7 +216,7 @@ impl Service {
             match note::read(&key, &blob) {
                 Ok(kept) => watched = known.restore(kept, &key).or(watched),
                 Err(error) => {
-                    tracing::error!(%run, ?key, %error, "a stored sample cannot be read and is left out")
+                    tracing::error!(%run, ?key, %error, "a stored sample cannot be read and is left out");
                 }
             }
         }

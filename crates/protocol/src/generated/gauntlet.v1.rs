@@ -598,6 +598,7 @@ pub struct TargetSamples {
     /// Why a metric is absent: `cpu: the plan declares no resources for this target`.
     #[prost(string, repeated, tag = "3")]
     pub absent: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Health probes made, and those of them that did not find the target healthy.
     #[prost(uint64, tag = "4")]
     pub probes: u64,
     #[prost(uint64, tag = "5")]

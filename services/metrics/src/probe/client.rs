@@ -109,7 +109,7 @@ impl Client {
             .map_err(|error| error.to_string())?;
         let answer = {
             let exchange = async {
-                let response = sender.send_request(request).await.map_err(chain)?;
+                let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
                 read(response).await
             };
             let mut exchange = pin!(exchange);
@@ -135,7 +135,7 @@ async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<Answer
     let mut incoming = response.into_body();
     let mut body = Vec::new();
     while let Some(frame) = incoming.frame().await {
-        if let Ok(data) = frame.map_err(chain)?.into_data() {
+        if let Ok(data) = frame.map_err(|error| chain(&error))?.into_data() {
             if body.len() + data.len() > MAX_BODY {
                 return Err(format!("the answer is larger than {} MiB", MAX_BODY >> 20));
             }
@@ -146,8 +146,8 @@ async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<Answer
 }
 
 /// hyper's errors say little without their cause.
-fn chain(error: hyper::Error) -> String {
-    match std::error::Error::source(&error) {
+fn chain(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }

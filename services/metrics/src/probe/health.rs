@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::record::ProbeId;
-use super::{Context, Now, rounds};
+use super::{Context, Now};
 
 /// Asks a target's health URL. Healthy is an answer of 2xx or 3xx (redirects are not followed); where the plan names no
 /// health URL and the base URL is asked, also 4xx: it need not be a resource.
@@ -18,14 +18,15 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) async fn run(self, mut client: Client, context: Context) -> Result<(), Infallible> {
-        let mut ticks = rounds(self.interval);
-        while context.next(&mut ticks).await {
+        let mut rounds = context.rounds(self.interval);
+        while rounds.next().await {
             let Some(result) = context.attempt(client.get()).await else { break };
             let now = Now::read();
             let mut record = context.record();
-            record.requested(self.id, result.is_ok());
+            let healthy = result.as_ref().is_ok_and(|answer| self.accepts(answer.status));
+            record.checked(self.id, healthy);
             match result {
-                Ok(answer) if self.accepts(answer.status) => record.good(self.id, now),
+                Ok(_) if healthy => record.good(self.id, now),
                 Ok(answer) => record.unhealthy(self.id, now, &self.complaint(answer.status)),
                 Err(error) => record.failed(self.id, &error),
             }

@@ -40,9 +40,9 @@ struct Target {
     metrics: BTreeMap<(String, String), Metric>,
     /// Why a metric is absent, by name.
     absent: BTreeMap<String, String>,
-    /// Requests that we made and those without an answer, by phase.
-    requests: BTreeMap<u32, (u64, u64)>,
-    stored_requests: BTreeMap<u32, (u64, u64)>,
+    /// Health probes made and those that did not find the target healthy, by phase.
+    checks: BTreeMap<u32, (u64, u64)>,
+    stored_checks: BTreeMap<u32, (u64, u64)>,
 }
 
 /// Everything that the probes of a run have seen.
@@ -74,7 +74,7 @@ impl Record {
         self.probes.clear();
     }
 
-    /// A phase begins: requests count for it from here on.
+    /// A phase begins: health probes count for it from here on.
     pub(crate) fn begin_phase(&mut self, phase: u32) {
         self.phase = phase;
     }
@@ -103,18 +103,13 @@ impl Record {
         self.failed(id, seen);
     }
 
-    /// We made an HTTP request to the target.
-    pub(crate) fn requested(&mut self, id: ProbeId, answered: bool) {
+    /// A health probe was made.
+    pub(crate) fn checked(&mut self, id: ProbeId, healthy: bool) {
         if let Some(target) = self.probes.get(id.0).map(|probe| probe.target) {
-            self.requested_of(target, answered);
+            let counts = self.targets.entry(target).or_default().checks.entry(self.phase).or_default();
+            counts.0 += 1;
+            counts.1 += u64::from(!healthy);
         }
-    }
-
-    /// As [`Self::requested`], by target.
-    pub(crate) fn requested_of(&mut self, target: u32, answered: bool) {
-        let counts = self.targets.entry(target).or_default().requests.entry(self.phase).or_default();
-        counts.0 += 1;
-        counts.1 += u64::from(!answered);
     }
 
     /// A value of a metric.
@@ -170,7 +165,7 @@ impl Record {
         self.targets
             .iter()
             .map(|(index, target)| {
-                let (probes, probe_failures) = target.requests.get(&phase).copied().unwrap_or_default();
+                let (probes, probe_failures) = target.checks.get(&phase).copied().unwrap_or_default();
                 let metrics = target.metrics.iter().filter_map(|((name, instance), metric)| {
                     let from = metric.points.partition_point(|point| point.at_unix_ns < bounds.0);
                     let to = metric.points.partition_point(|point| point.at_unix_ns < bounds.1);
@@ -221,7 +216,7 @@ impl Record {
         health.map(|probe| (probe.target, probe.healthy))
     }
 
-    /// What is not in the store yet, one list for each phase in which requests were made; it is taken as stored.
+    /// What is not in the store yet, by phase; it is taken as stored.
     pub(crate) fn take_new(&mut self) -> Vec<(u32, Vec<v1::TargetSamples>)> {
         let mut new: BTreeMap<u32, Vec<v1::TargetSamples>> = BTreeMap::new();
         for (index, target) in &mut self.targets {
@@ -233,8 +228,8 @@ impl Record {
                     metrics.push(v1::TargetMetric { name: name.clone(), instance: instance.clone(), points });
                 }
             }
-            for (phase, counts) in &target.requests {
-                let before = target.stored_requests.insert(*phase, *counts).unwrap_or_default();
+            for (phase, counts) in &target.checks {
+                let before = target.stored_checks.insert(*phase, *counts).unwrap_or_default();
                 if before != *counts {
                     new.entry(*phase).or_default().push(v1::TargetSamples {
                         target: *index,
@@ -256,7 +251,7 @@ impl Record {
     pub(crate) fn restore(&mut self, phase: u32, samples: Vec<v1::TargetSamples>) {
         for sample in samples {
             let target = self.targets.entry(sample.target).or_default();
-            for counts in [&mut target.requests, &mut target.stored_requests] {
+            for counts in [&mut target.checks, &mut target.stored_checks] {
                 let counts = counts.entry(phase).or_default();
                 counts.0 += sample.probes;
                 counts.1 += sample.probe_failures;

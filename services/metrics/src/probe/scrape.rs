@@ -9,7 +9,7 @@ use super::client::Client;
 use super::record::{ProbeId, Record};
 use super::text::{Sample, parse, sums};
 use super::usage::share;
-use super::{Context, Now, rounds};
+use super::{Context, Now};
 
 const CPU_SECONDS: &str = "process_cpu_seconds_total";
 const MEMORY_BYTES: &str = "process_resident_memory_bytes";
@@ -42,14 +42,13 @@ type Before = BTreeMap<String, (f64, Now)>;
 
 impl Scrape {
     pub(super) async fn run(self, mut client: Client, context: Context) -> Result<(), Infallible> {
-        let mut ticks = rounds(self.interval);
+        let mut rounds = context.rounds(self.interval);
         let mut before = Before::new();
         let local = is_loopback(client.host());
-        while context.next(&mut ticks).await {
+        while rounds.next().await {
             let Some(result) = context.attempt(client.get()).await else { break };
             let now = Now::read();
             let mut record = context.record();
-            record.requested_of(self.target, result.is_ok());
             let body = result.and_then(|answer| match answer.status {
                 200..300 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
                 status => Err(format!("{} answered {status}, expected 200", self.url)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use platform::usage::read_tree;
 
 use super::record::ProbeId;
-use super::{Context, Now, rounds};
+use super::{Context, Now};
 
 /// Reads one process: `cpu` is its share of the machine's cores between two readings, `memory` its share of the
 /// machine's memory.
@@ -22,9 +22,9 @@ pub(super) struct Usage {
 
 impl Usage {
     pub(super) async fn run(self, context: Context) -> Result<(), Infallible> {
-        let mut ticks = rounds(self.interval);
+        let mut rounds = context.rounds(self.interval);
         let mut before: Option<(platform::usage::Usage, Now)> = None;
-        while context.next(&mut ticks).await {
+        while rounds.next().await {
             let pid = self.pid;
             // It reads all of /proc: some milliseconds on a busy machine.
             let reading = async {

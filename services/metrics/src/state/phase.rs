@@ -200,7 +200,7 @@ impl Phase {
     }
 
     /// Everything, for decisions and the report; probes are added by the caller.
-    pub(crate) fn to_proto(&mut self, run: &[u8]) -> v1::PhaseSeries {
+    pub(crate) fn series(&mut self, run: &[u8]) -> v1::PhaseSeries {
         let all = Filter::default();
         let total = self.whole(&all).into_proto(run, &all, None);
         v1::PhaseSeries {

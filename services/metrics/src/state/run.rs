@@ -145,7 +145,7 @@ impl Run {
     }
 
     /// Everything of a phase.
-    pub(crate) fn phase_to_proto(&mut self, phase: u32, run: &[u8]) -> Option<v1::PhaseSeries> {
-        self.phases.get_mut(&phase).map(|data| data.to_proto(run))
+    pub(crate) fn series(&mut self, phase: u32, run: &[u8]) -> Option<v1::PhaseSeries> {
+        self.phases.get_mut(&phase).map(|data| data.series(run))
     }
 }
