@@ -39,6 +39,40 @@ async fn a_full_disk_is_its_own_error_and_the_store_goes_on_when_there_is_room()
 }
 
 #[tokio::test]
+async fn a_full_disk_fails_whole_transactions_or_single_writes_but_never_lies() {
+    let (sqlite, _dir) = open();
+    pragma(&sqlite, "PRAGMA max_page_count = 64").await;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    // While the first is held, the others gather for one transaction.
+    let first = sqlite.write(move |_| Ok(held.recv().is_ok()));
+    let others = async {
+        let sizes = [10, 1 << 20, 10, 10];
+        let mut writes: Vec<_> =
+            sizes.map(|size| Box::pin(sqlite.write(move |connection| insert(connection, size)))).into();
+        for write in &mut writes {
+            let polled =
+                std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+        }
+        release.send(()).unwrap();
+        let mut stored = 0;
+        for (write, size) in writes.into_iter().zip(sizes) {
+            match write.await {
+                Ok(()) => {
+                    assert_eq!(size, 10);
+                    stored += 1;
+                }
+                Err(error) => assert!(matches!(error, StoreError::DiskFull { .. }), "{error}"),
+            }
+        }
+        stored
+    };
+    let (_, stored) = tokio::join!(first, others);
+    assert_eq!(count(&sqlite).await, stored);
+    sqlite.write(|connection| insert(connection, 10)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_written_is_its_own_error() {
     let (sqlite, _dir) = open();
     // As the reader has it, and as SQLite has a file without the right to write.
