@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub(crate) use keys::Problems;
 pub(crate) use read::read;
-pub(crate) use values::status_text;
+pub(crate) use values::{duration_text, status_text};
 
 /// A scenario.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Step {
     pub(crate) feed: Option<String>,
     pub(crate) feed_order: RowOrder,
     pub(crate) check: Check,
-    pub(crate) extract: BTreeMap<String, From>,
+    pub(crate) extract: Vec<(String, From)>,
     /// Microseconds, both ends included.
     pub(crate) think_us: (u32, u32),
     /// 0 = the plan's.

@@ -1,11 +1,9 @@
 //! A compiled configuration: what the hot path walks.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use gauntlet_sdk::{Connection, Interest, Rule, Setup};
 use serde_json::Value;
 
-use crate::config::{self, Body, Config, Order, Problems, Query, status_text};
+use crate::config::{self, Body, Config, Order, Problems, Query, duration_text, status_text};
 use crate::extract;
 use crate::json_path::Path;
 use crate::template::{Compiler, Escape, Feeds, Template};
@@ -94,9 +92,9 @@ pub(crate) fn compile(config: &Config, problems: &mut Problems) -> (Program, Set
 
 /// All names that steps extract, each once.
 fn extracted(config: &Config, problems: &mut Problems) -> Vec<String> {
-    let mut all = BTreeSet::new();
+    let mut all: Vec<String> = Vec::new();
     for (index, step) in config.steps.iter().enumerate() {
-        for name in step.extract.keys() {
+        for (name, _) in &step.extract {
             let path = format!("steps[{index}].extract.{name}");
             if ["arrival", "user", "uuid"].contains(&name.as_str()) || name.starts_with("random:") {
                 problems.add(&path, format!("{{{name}}} is built in"), "give the value another name");
@@ -107,17 +105,18 @@ fn extracted(config: &Config, problems: &mut Problems) -> Vec<String> {
                     "give one of them another name",
                 );
             }
-            all.insert(name.clone());
+            if !all.contains(name) {
+                all.push(name.clone());
+            }
         }
     }
-    all.into_iter().collect()
+    all
 }
 
 /// Names of steps are names of series: two of the same would be one.
 fn names(config: &Config, problems: &mut Problems) {
-    let mut seen = BTreeMap::new();
     for (index, step) in config.steps.iter().enumerate() {
-        if let Some(first) = seen.insert(&step.name, index) {
+        if let Some(first) = config.steps[..index].iter().position(|other| other.name == step.name) {
             problems.add(
                 &format!("steps[{index}].name"),
                 format!("step {first} is named \"{}\", too", step.name),
@@ -275,7 +274,7 @@ fn expectations(step: u32, from: &config::Step, setup: &mut Setup) {
         setup.expect(step, &text, Rule::HeaderContains { name: header.clone(), part: part.clone() });
     }
     if check.latency_us > 0 {
-        let text = format!("{name}: answers within {} ms", f64::from(check.latency_us) / 1e3);
+        let text = format!("{name}: answers within {}", duration_text(check.latency_us));
         setup.expect(step, &text, Rule::ServiceBelowUs(check.latency_us.into()));
     }
 }

@@ -119,7 +119,7 @@ impl Scenario for Http {
             ));
             return;
         };
-        let mut user = user(&mut self.users, done.user);
+        let user = user(&mut self.users, done.user);
         let (turns, arrival) = user.as_deref().map_or((1, 0), |user| (user.turns, user.arrival));
         let draws = Draws::new(self.seed, program.order, done.user, turns.wrapping_sub(1), arrival);
         if ended && attempt < step.retries && is_worth_another(done) {
@@ -133,7 +133,7 @@ impl Scenario for Http {
             }
         }
         if ended && done.failure.is_none() {
-            if let Some(user) = user.as_deref_mut() {
+            if let Some(user) = user {
                 if program.cookies {
                     done.headers("set-cookie").for_each(|header| user.jar.set(header));
                 }

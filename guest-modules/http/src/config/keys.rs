@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
+    #[inline(never)]
     pub(crate) fn add(&mut self, path: &str, message: impl Into<String>, mend: impl Into<String>) {
         self.0.push(Problem::new(path, message, mend));
     }
@@ -21,6 +22,7 @@ impl Problems {
     }
 
     /// `found` is of another kind than `expected`.
+    #[inline(never)]
     pub(super) fn kind(&mut self, path: &str, expected: &str, found: &Value, mend: &str) {
         self.add(path, format!("expected {expected}, found {}", kind(found)), mend);
     }
@@ -38,6 +40,7 @@ fn kind(value: &Value) -> String {
     }
 }
 
+// Nothing of this is hot: inlined into their many callers, these functions would double the guest's size.
 /// A table whose keys are asked for one by one; what was not asked for is unknown.
 pub(super) struct Keys<'a> {
     path: String,
@@ -51,18 +54,23 @@ impl<'a> Keys<'a> {
     }
 
     /// The value of a key, which is known from now on.
+    #[inline(never)]
     pub(super) fn get(&mut self, key: &'static str) -> Option<&'a Value> {
-        if !self.known.contains(&key) {
-            self.known.push(key);
+        // Kept in order: sorting code would be a tenth of the guest's size.
+        let at = self.known.partition_point(|known| *known < key);
+        if self.known.get(at) != Some(&key) {
+            self.known.insert(at, key);
         }
         self.table.get(key)
     }
 
     /// Where a key of this table stands.
+    #[inline(never)]
     pub(super) fn at(&self, key: &str) -> String {
         join(&self.path, key)
     }
 
+    #[inline(never)]
     pub(super) fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'a str> {
         let value = self.get(key)?;
         if value.as_str().is_none() {
@@ -71,6 +79,7 @@ impl<'a> Keys<'a> {
         value.as_str()
     }
 
+    #[inline(never)]
     pub(super) fn flag(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
         let value = self.get(key)?;
         if value.as_bool().is_none() {
@@ -79,6 +88,7 @@ impl<'a> Keys<'a> {
         value.as_bool()
     }
 
+    #[inline(never)]
     pub(super) fn whole(&mut self, key: &'static str, max: u32, problems: &mut Problems) -> Option<u32> {
         let value = self.get(key)?;
         let number = value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|&n| n <= max);
@@ -107,6 +117,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The other table under a key.
+    #[inline(never)]
     pub(super) fn table(
         &mut self,
         key: &'static str,
@@ -120,8 +131,8 @@ impl<'a> Keys<'a> {
     }
 
     /// Names every key that was not asked for.
-    pub(super) fn finish(mut self, problems: &mut Problems) {
-        self.known.sort_unstable();
+    #[inline(never)]
+    pub(super) fn finish(self, problems: &mut Problems) {
         for key in self.table.keys().filter(|key| !self.known.contains(&key.as_str())) {
             let near = self.known.iter().find(|known| distance(known, key) <= 2);
             let mend = match near {

@@ -238,10 +238,13 @@ fn headers(keys: &mut Keys<'_>, problems: &mut Problems) -> BTreeMap<String, Str
 
 fn scalars(keys: &mut Keys<'_>, key: &'static str, problems: &mut Problems) -> BTreeMap<String, String> {
     let at = keys.at(key);
-    let table = keys.table(key, problems).into_iter().flatten();
-    table
-        .filter_map(|(name, value)| Some((name.clone(), scalar(&join(&at, name), value, problems)?)))
-        .collect()
+    let mut all = BTreeMap::new();
+    for (name, value) in keys.table(key, problems).into_iter().flatten() {
+        if let Some(value) = scalar(&join(&at, name), value, problems) {
+            all.insert(name.clone(), value);
+        }
+    }
+    all
 }
 
 fn body(keys: &mut Keys<'_>, problems: &mut Problems) -> Body {
@@ -274,14 +277,17 @@ fn check(path: &str, table: &Map<String, Value>, problems: &mut Problems) -> Che
     let mut keys = Keys::new(path, table);
     let status = keys.get("status").map(|value| statuses(&join(path, "status"), value, problems));
     let body_contains = texts(&mut keys, "body-contains", problems);
-    let header = match keys.get("header") {
-        Some(Value::String(name)) => BTreeMap::from([(name.to_ascii_lowercase(), String::new())]),
-        Some(_) => {
-            let parts = scalars(&mut keys, "header", problems);
-            parts.into_iter().map(|(name, part)| (name.to_ascii_lowercase(), part)).collect()
+    let mut header = BTreeMap::new();
+    match keys.get("header") {
+        Some(Value::String(name)) => {
+            header.insert(name.to_ascii_lowercase(), String::new());
         }
-        None => BTreeMap::new(),
-    };
+        _ => {
+            for (name, part) in scalars(&mut keys, "header", problems) {
+                header.insert(name.to_ascii_lowercase(), part);
+            }
+        }
+    }
     for name in header.keys().filter(|name| !is_token(name)) {
         problems.add(
             &keys.at("header"),
@@ -322,9 +328,9 @@ fn texts(keys: &mut Keys<'_>, key: &'static str, problems: &mut Problems) -> Vec
     all
 }
 
-fn extract(keys: &mut Keys<'_>, problems: &mut Problems) -> BTreeMap<String, From> {
+fn extract(keys: &mut Keys<'_>, problems: &mut Problems) -> Vec<(String, From)> {
     let at = keys.at("extract");
-    let mut all = BTreeMap::new();
+    let mut all = Vec::new();
     for (name, value) in keys.table("extract", problems).into_iter().flatten() {
         let path = join(&at, name);
         let Some(table) = value.as_object() else {

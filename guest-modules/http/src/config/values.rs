@@ -8,6 +8,7 @@ use super::keys::Problems;
 const MAX_US: f64 = 3_600e6;
 
 /// A duration such as "50ms", "1.5s", "2m" in microseconds.
+#[inline(never)]
 pub(super) fn duration(path: &str, value: &Value, problems: &mut Problems) -> Option<u32> {
     let found = value.as_str().and_then(micros);
     if found.is_none() {
@@ -49,7 +50,7 @@ pub(super) fn statuses(path: &str, value: &Value, problems: &mut Problems) -> Ve
     let mut ranges = Vec::with_capacity(values.len());
     for value in values {
         match one(value).filter(|&(low, high)| 100 <= low && low <= high && high <= 599) {
-            Some(range) => ranges.push(range),
+            Some(range) => ranges.insert(ranges.partition_point(|known| *known < range), range),
             None => problems.kind(
                 path,
                 "a status from 100 to 599, a class or a range",
@@ -61,7 +62,6 @@ pub(super) fn statuses(path: &str, value: &Value, problems: &mut Problems) -> Ve
     if values.is_empty() {
         problems.add(path, "the list of statuses is empty", "name at least one, or leave the key out");
     }
-    ranges.sort_unstable();
     ranges
 }
 
@@ -85,6 +85,7 @@ pub(crate) fn status_text(ranges: &[(u16, u16)]) -> String {
 }
 
 /// A text, a number or a flag, as it is written into a request.
+#[inline(never)]
 pub(super) fn scalar(path: &str, value: &Value, problems: &mut Problems) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -93,6 +94,15 @@ pub(super) fn scalar(path: &str, value: &Value, problems: &mut Problems) -> Opti
             problems.kind(path, "a text, a number, true or false", other, "write a single value");
             None
         }
+    }
+}
+
+/// Microseconds as reports show them.
+pub(crate) fn duration_text(micros: u32) -> String {
+    match micros {
+        us if us % 1_000_000 == 0 => format!("{} s", us / 1_000_000),
+        us if us % 1_000 == 0 => format!("{} ms", us / 1_000),
+        us => format!("{us} µs"),
     }
 }
 
@@ -125,6 +135,11 @@ mod tests {
         ] {
             assert_eq!(micros(text), us, "{text}");
         }
+    }
+
+    #[test]
+    fn durations_are_shown_whole() {
+        assert_eq!([2_000_000, 1_500_000, 7].map(duration_text), ["2 s", "1500 ms", "7 µs"]);
     }
 
     #[test]

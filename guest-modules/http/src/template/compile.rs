@@ -207,7 +207,7 @@ impl Template {
             Escape::Header => self.raw(text.replace(|c: char| c.is_ascii_control(), "").as_bytes()),
             Escape::Json => {
                 let quoted = Value::String(text.into_owned()).to_string();
-                self.raw(quoted[1..quoted.len() - 1].as_bytes());
+                self.raw(&quoted.as_bytes()[1..quoted.len() - 1]);
             }
             Escape::Percent => value.iter().for_each(|&byte| {
                 if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -7,6 +7,7 @@ fn problems(config: &str) -> Vec<Problem> {
 
 /// The one problem of a step.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "calls read better with json! in place")]
 fn wrong(step: Value, path: &str, message: &str) {
     let config = json!({ "steps": [step] }).to_string();
     let found = problems(&config);
