@@ -6,10 +6,30 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::paths::{run, target};
+use crate::paths::{cargo, run, target};
 
 /// Upstream version of nginx that the tests were written against; Debian's security fixes change what follows.
 const NGINX: &str = "1.22.1";
+
+/// Version of cargo-deny that the tests install when there is none.
+const CARGO_DENY: &str = "0.20.2";
+
+/// The cargo-deny program: the one in PATH, else ours, compiled once under the target directory.
+pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
+    if let Some(found) = in_path("cargo-deny") {
+        return Ok(found);
+    }
+    let dir = target()?.join("tools/cargo-deny");
+    let program = dir.join("bin/cargo-deny");
+    if !program.exists() {
+        println!("cargo-deny: installing version {CARGO_DENY} under {}", dir.display());
+        run(cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"])
+            .arg(&dir)
+            // Checks of bans, licenses and sources need no optimised program; it compiles in half the time.
+            .arg("--debug"))?;
+    }
+    Ok(program)
+}
 
 /// The nginx program: the one in PATH, else Debian's.
 pub(crate) fn nginx() -> anyhow::Result<PathBuf> {
