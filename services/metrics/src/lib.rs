@@ -11,6 +11,8 @@
 
 mod endpoint;
 mod exposed;
+#[cfg(test)]
+mod fixture;
 mod ingest;
 mod live;
 mod metric_definitions;
@@ -32,6 +34,9 @@ use store::{Store, StoreError};
 use tokio::sync::oneshot;
 
 use service_state::Service;
+
+#[cfg(test)]
+mod tests;
 
 /// How long tasks may take to end.
 const FINISH: Duration = Duration::from_secs(2);

@@ -43,8 +43,8 @@ pub(crate) type Shared = Arc<Mutex<Record>>;
 pub(crate) struct Probes {
     stop: Shutdown,
     tasks: Tasks,
-    /// Tells that a phase begins.
-    begun: watch::Sender<u32>,
+    /// Tells when a phase begins, Unix nanoseconds.
+    begun: watch::Sender<i64>,
 }
 
 /// What every probe task has.
@@ -54,7 +54,7 @@ pub(crate) struct Context {
     stop: Shutdown,
     timeout: Duration,
     machine: Option<platform::usage::Machine>,
-    begun: watch::Receiver<u32>,
+    begun: watch::Receiver<i64>,
 }
 
 impl Probes {
@@ -87,9 +87,9 @@ impl Probes {
         Self { stop, tasks, begun }
     }
 
-    /// A phase begins: each probe makes a round at once.
-    pub(crate) fn begin_phase(&self, phase: u32) {
-        self.begun.send_replace(phase);
+    /// A phase begins: each probe makes a round then.
+    pub(crate) fn begin_phase(&self, t0_unix_ns: i64) {
+        self.begun.send_replace(t0_unix_ns);
     }
 
     /// Stops them; nothing is written to the record afterwards.
@@ -254,7 +254,7 @@ pub(crate) fn lock(record: &Shared) -> std::sync::MutexGuard<'_, Record> {
 /// a reading; rounds that were missed are left out.
 struct Rounds {
     ticks: tokio::time::Interval,
-    begun: watch::Receiver<u32>,
+    begun: watch::Receiver<i64>,
     stop: Shutdown,
 }
 
@@ -267,8 +267,16 @@ impl Rounds {
             _ = self.ticks.tick() => return true,
             changed = self.begun.changed() => if changed.is_err() { return false },
         }
-        self.ticks.reset();
-        true
+        // The scheduler tells of a phase shortly before it begins; a reading before would be the last phase's.
+        let t0 = *self.begun.borrow_and_update();
+        let ahead = u64::try_from(t0.saturating_sub(Now::read().unix_ns)).unwrap_or(0);
+        let ahead = Duration::from_nanos(ahead).min(self.ticks.period());
+        self.ticks.reset_after(self.ticks.period() + ahead);
+        tokio::select! {
+            biased;
+            () = self.stop.triggered() => false,
+            () = tokio::time::sleep(ahead) => true,
+        }
     }
 }
 

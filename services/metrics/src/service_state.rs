@@ -106,7 +106,7 @@ impl Known {
         self.run.mark(mark.phase, mark.t0_unix_ns);
         probe::lock(&self.record).begin_phase(mark.phase);
         if let Some(probes) = &self.probes {
-            probes.begin_phase(mark.phase);
+            probes.begin_phase(mark.t0_unix_ns);
         }
     }
 
