@@ -55,7 +55,7 @@ pub(super) async fn prepare(
     let (plan, files) = fetch(bus, command).await?;
     let plan = Arc::new(plan);
     let phases: Arc<[Phase]> = plan.scaled().into();
-    let segment = command.segment.clone().unwrap_or(v1::Segment { stripe_count: 1, stripes: vec![0] });
+    let segment = command.segment.clone().unwrap_or_else(|| v1::Segment { stripe_count: 1, stripes: vec![0] });
     let threads = load_threads(options, &plan);
 
     let load = {
