@@ -1,5 +1,6 @@
 //! What can go wrong with a store, each with its place and how to mend it.
 
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use protocol::id::RunId;
@@ -171,7 +172,24 @@ fn from_sqlite(error: &rusqlite::Error, path: &std::path::Path) -> StoreError {
         ffi::ErrorCode::DatabaseCorrupt | ffi::ErrorCode::NotADatabase => {
             StoreError::Corrupt { path, detail }
         }
-        ffi::ErrorCode::CannotOpen => StoreError::CannotOpen { path, detail },
+        // SQLite does not say why: a full disk, too, shows as an I/O error where it extends its index of the log.
+        ffi::ErrorCode::CannotOpen | ffi::ErrorCode::SystemIoFailure => match why_unwritable(&path) {
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => StoreError::DiskFull { path },
+            Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+                StoreError::ReadOnly { path }
+            }
+            _ if code.code == ffi::ErrorCode::CannotOpen => StoreError::CannotOpen { path, detail },
+            _ => StoreError::Backend { path, detail },
+        },
         _ => StoreError::Backend { path, detail },
     }
+}
+
+/// What keeps a file from being written beside the store, if anything does: found by writing one.
+fn why_unwritable(path: &std::path::Path) -> Option<ErrorKind> {
+    let dir =
+        path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| std::path::Path::new("."));
+    // As much as SQLite wants at once: 32 KiB for the index of its log, and a page of each of its files.
+    let written = tempfile::tempfile_in(dir).and_then(|mut file| file.write_all(&[1; 64 << 10]));
+    written.err().map(|error| error.kind())
 }
