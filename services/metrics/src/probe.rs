@@ -9,7 +9,7 @@ mod client;
 mod health;
 mod record;
 mod scrape;
-mod text;
+pub(crate) mod text;
 mod tls;
 mod usage;
 
@@ -292,6 +292,13 @@ impl Now {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { monotonic: Instant::now(), unix_ns: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX) }
     }
+}
+
+/// Reads a URL once.
+#[cfg(test)]
+pub(crate) async fn fetch(url: &str) -> Result<String, String> {
+    let answer = client::Client::new(url, &tls::Connector::Broken(String::new())).get().await?;
+    String::from_utf8(answer.body).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
