@@ -109,7 +109,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let objects = Objects::open(dir.path()).unwrap();
         let failed = |kind: io::ErrorKind| objects.failed(&dir.path().join("object"), kind.into());
-        assert!(matches!(failed(io::ErrorKind::StorageFull), BusError::DiskFull { path } if path == dir.path()));
+        assert!(
+            matches!(failed(io::ErrorKind::StorageFull), BusError::DiskFull { path } if path == dir.path())
+        );
         assert!(matches!(failed(io::ErrorKind::QuotaExceeded), BusError::DiskFull { .. }));
         assert!(matches!(failed(io::ErrorKind::PermissionDenied), BusError::Objects { .. }));
     }
