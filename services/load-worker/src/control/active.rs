@@ -183,14 +183,21 @@ impl Active {
             Some(Asked::ExtendToNs(ns)) => Change::ExtendTo(ns),
             Some(Asked::RampDownNs(ns)) => Change::RampDown(ns),
             Some(Asked::Factor(factor)) => Change::Factor(factor),
-            None => return Err("the change is empty: expected a rate, pause, resume, extension, ramp-down or factor".to_owned()),
+            None => {
+                return Err(
+                    "the change is empty: expected a rate, pause, resume, extension, ramp-down or factor"
+                        .to_owned(),
+                );
+            }
         };
         if let Change::Rate(users) = change
             && let Some(Phase { model: LoadModel::Closed { .. }, max_users, .. }) =
                 self.setting.phases.get(command.phase as usize)
             && users > f64::from(*max_users)
         {
-            return Err(format!("{users} users are more than the phase has: set its `max-users` higher than {max_users}"));
+            return Err(format!(
+                "{users} users are more than the phase has: set its `max-users` higher than {max_users}"
+            ));
         }
         let at_offset_ns = command.at_offset_ns;
         phase.wanted.change(at_offset_ns, change);
@@ -237,7 +244,15 @@ impl Active {
                     add(&mut running.said, &arrivals);
                 }
             }
-            EngineEvent::GuestFault { phase, scenario, kind, message, offset_ns, operations_cancelled, .. } => {
+            EngineEvent::GuestFault {
+                phase,
+                scenario,
+                kind,
+                message,
+                offset_ns,
+                operations_cancelled,
+                ..
+            } => {
                 let Owner { run, worker, .. } = self.spool.owner();
                 let named = self.setting.guests.get(scenario as usize);
                 self.publisher.queue_fault(v1::GuestFault {
@@ -376,11 +391,14 @@ impl Active {
             }
         }
         let until = Instant::now() + LAST_WORDS;
+        let mut asked = false;
         loop {
             if self.send(bus).await {
                 match self.spool.read() {
                     Some(interval) if interval.belongs_to_no_phase() => self.spool.clear(interval.sequence),
                     Some(interval) => self.take(interval),
+                    // The threads are gone, and with this their open halves are quiet.
+                    None if !std::mem::replace(&mut asked, true) => _ = self.spool.ask_flip(),
                     None => break,
                 }
             } else if Instant::now() < until {
@@ -408,7 +426,12 @@ impl Running {
         let (said, counted) = (flows(&self.said), flows(&self.totals));
         if said != counted {
             // Both are kept apart to find just this.
-            tracing::error!(phase = self.index, ?said, ?counted, "load threads and spool disagree: this is a bug, report it");
+            tracing::error!(
+                phase = self.index,
+                ?said,
+                ?counted,
+                "load threads and spool disagree: this is a bug, report it"
+            );
         }
         for replier in std::mem::take(&mut self.waiting) {
             replier.reply(Ok(self.summary()));

@@ -85,7 +85,8 @@ async fn endpoint(
 ) -> Result<Endpoint, v1::Problem> {
     let name = &target.name;
     let url = Url::parse(text).ok_or_else(|| {
-        let message = format!("target {name}: {text} is no base URL; expected http://host[:port][/path] or https://…");
+        let message =
+            format!("target {name}: {text} is no base URL; expected http://host[:port][/path] or https://…");
         problem(Kind::Plan, message, "mend `url` of the target")
     })?;
     let tls = if url.https { Some(tls(target, &url, files)?) } else { None };
@@ -103,7 +104,11 @@ fn tls(target: &Target, url: &Url, files: &BTreeMap<String, PathBuf>) -> Result<
         let wanted = format!("{kind}:{name}");
         files.get(&wanted).map(PathBuf::as_path).ok_or_else(|| {
             let message = format!("target {name}: the bundle has no file {wanted}");
-            problem(Kind::Plan, message, "start the run from the plan's directory, so that its files are bundled")
+            problem(
+                Kind::Plan,
+                message,
+                "start the run from the plan's directory, so that its files are bundled",
+            )
         })
     };
     let ca: Option<&Path> = target.tls.ca.as_ref().map(|_| file("ca")).transpose()?;

@@ -173,7 +173,11 @@ impl<'a> Loader<'a> {
             }
             Err(e @ ConfigureError::Fault(_)) => {
                 let mend = "report it to the guest's author; a simpler `config` may avoid it";
-                self.problems.push(problem(Kind::Guest, format!("{place}: the guest failed over its `config`: {e}"), mend));
+                self.problems.push(problem(
+                    Kind::Guest,
+                    format!("{place}: the guest failed over its `config`: {e}"),
+                    mend,
+                ));
                 return None;
             }
         };

@@ -79,9 +79,8 @@ impl Shape<'_> {
 
     fn spec(&self, index: u32, phase: &Phase, t0: Instant, duration: Duration, share: Share) -> PhaseSpec {
         let least = u64::from(!share.is_empty() && phase.model != LoadModel::None);
-        let own = |total: u32| {
-            u32::try_from(share.count_below(u64::from(total)).max(least)).unwrap_or(u32::MAX)
-        };
+        let own =
+            |total: u32| u32::try_from(share.count_below(u64::from(total)).max(least)).unwrap_or(u32::MAX);
         PhaseSpec {
             phase: index,
             t0,

@@ -55,7 +55,8 @@ pub(super) async fn prepare(
     let (plan, files) = fetch(bus, command).await?;
     let plan = Arc::new(plan);
     let phases: Arc<[Phase]> = plan.scaled().into();
-    let segment = command.segment.clone().unwrap_or_else(|| v1::Segment { stripe_count: 1, stripes: vec![0] });
+    let segment =
+        command.segment.clone().unwrap_or_else(|| v1::Segment { stripe_count: 1, stripes: vec![0] });
     let threads = load_threads(options, &plan);
 
     let load = {
@@ -103,7 +104,8 @@ pub(super) async fn prepare(
             }
         }
     }
-    let guests = scenarios.iter().map(|s| GuestName { guest: s.guest.clone(), digest: s.digest.clone() }).collect();
+    let guests =
+        scenarios.iter().map(|s| GuestName { guest: s.guest.clone(), digest: s.digest.clone() }).collect();
     let reply = v1::PrepareRunReply {
         problems: Vec::new(),
         scenarios: scenarios.iter().map(|s| s.names.message()).collect(),
@@ -137,7 +139,11 @@ async fn fetch(
     command: &v1::PrepareRun,
 ) -> Result<(Plan, BTreeMap<String, PathBuf>), Vec<v1::Problem>> {
     let environment = |what: &str, e: &dyn std::fmt::Display| {
-        problem(Kind::Environment, format!("{what} of the bundle: {e}"), "start the run anew, so that it is bundled again")
+        problem(
+            Kind::Environment,
+            format!("{what} of the bundle: {e}"),
+            "start the run anew, so that it is bundled again",
+        )
     };
     let mut problems = Vec::new();
     let mut files = BTreeMap::new();
@@ -155,7 +161,11 @@ async fn fetch(
         Ok(plan) if problems.is_empty() => Ok((plan, files)),
         Ok(_) => Err(problems),
         Err(e) => {
-            problems.push(problem(Kind::Plan, e.to_string(), "mend the plan; `gauntlet plan check` shows the same"));
+            problems.push(problem(
+                Kind::Plan,
+                e.to_string(),
+                "mend the plan; `gauntlet plan check` shows the same",
+            ));
             Err(problems)
         }
     }

@@ -45,7 +45,11 @@ impl Publisher {
         if self.faults.len() >= FAULTS {
             self.faults_lost += 1;
             if self.faults_lost.is_power_of_two() {
-                tracing::warn!(lost = self.faults_lost, guest = fault.guest, "guest faults come faster than the log takes them");
+                tracing::warn!(
+                    lost = self.faults_lost,
+                    guest = fault.guest,
+                    "guest faults come faster than the log takes them"
+                );
             }
             return;
         }
@@ -97,7 +101,12 @@ impl Publisher {
 
 /// The key under which a record takes effect once.
 pub(super) fn key(owner: Owner, sequence: u64, part: u32) -> RecordKey {
-    RecordKey { producer: bytes(&owner.worker.to_bytes()), incarnation: bytes(&owner.incarnation.to_bytes()), sequence, part }
+    RecordKey {
+        producer: bytes(&owner.worker.to_bytes()),
+        incarnation: bytes(&owner.incarnation.to_bytes()),
+        sequence,
+        part,
+    }
 }
 
 fn bytes(id: &[u8]) -> [u8; 16] {

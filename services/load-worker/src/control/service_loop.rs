@@ -51,7 +51,8 @@ pub(super) async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Resul
     let dir = spool_dir(&options.state_dir);
     tasks.spawn("orphan spools", OnError::Log, orphanage::publish(bus.clone(), dir));
     let beat = Beat { load_threads: announced_threads(&options), ..idle() };
-    let heartbeats = Heartbeats::start(bus.clone(), options.worker, options.heartbeat, beat).map_err(Error::Heartbeat)?;
+    let heartbeats =
+        Heartbeats::start(bus.clone(), options.worker, options.heartbeat, beat).map_err(Error::Heartbeat)?;
     let (prepared, mut outcomes) = mpsc::channel(1);
     let mut worker = Worker { options, bus, tasks, heartbeats, prepared, preparing: None, active: None };
 
@@ -144,7 +145,11 @@ impl Worker {
         if let Some(active) = &self.active {
             let busy = active.owner().run;
             let same = || Ok(active.reply().clone());
-            replier.reply(if busy == run { same() } else { Err(format!("this worker is busy with run {busy}")) });
+            replier.reply(if busy == run {
+                same()
+            } else {
+                Err(format!("this worker is busy with run {busy}"))
+            });
             return Ok(());
         }
         if let Some(preparing) = &mut self.preparing {
@@ -203,7 +208,9 @@ impl Worker {
         match (event, &mut self.active) {
             (Some(event), Some(active)) => active.hear(event),
             // All threads have ended, and none said why.
-            (None, Some(_)) => Err(Error::LoadThread { thread: 0, message: "all load threads are gone".to_owned() }),
+            (None, Some(_)) => {
+                Err(Error::LoadThread { thread: 0, message: "all load threads are gone".to_owned() })
+            }
             (_, None) => Ok(()),
         }
     }
@@ -260,7 +267,8 @@ impl Drop for Told {
     fn drop(&mut self) {
         if let Some(sender) = self.0.take() {
             let message = "preparing the run failed by a bug of ours; the log has its message";
-            let _ = sender.try_send(Err(vec![problem(super::prepare::Kind::Environment, message, "report it")]));
+            let _ =
+                sender.try_send(Err(vec![problem(super::prepare::Kind::Environment, message, "report it")]));
         }
     }
 }

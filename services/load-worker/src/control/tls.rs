@@ -21,11 +21,16 @@ pub(super) struct TlsFiles<'a> {
 }
 
 /// A configuration, or what is wrong: message and mend.
-pub(super) fn client_config(target: &str, files: TlsFiles<'_>) -> Result<Arc<ClientConfig>, (String, String)> {
+pub(super) fn client_config(
+    target: &str,
+    files: TlsFiles<'_>,
+) -> Result<Arc<ClientConfig>, (String, String)> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|e| (format!("target {target}: TLS cannot be set up: {e}"), "report this as a bug".to_owned()))?;
+        .map_err(|e| {
+            (format!("target {target}: TLS cannot be set up: {e}"), "report this as a bug".to_owned())
+        })?;
     let builder = if files.insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnything(provider)))
     } else {

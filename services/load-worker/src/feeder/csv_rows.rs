@@ -13,12 +13,14 @@ pub(super) fn index(name: &str, bytes: &[u8]) -> Result<Index, FeederError> {
     };
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map_or((0, bytes), |rest| (3, rest));
     let (skipped, bytes) = bytes;
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::None).from_reader(bytes);
+    let mut reader =
+        ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::None).from_reader(bytes);
     let mut record = ByteRecord::new();
     let mut columns: Vec<String> = Vec::new();
     let mut rows = Vec::new();
     loop {
-        let more = reader.read_byte_record(&mut record).map_err(|e| malformed(reader_line(&e), e.to_string()))?;
+        let more =
+            reader.read_byte_record(&mut record).map_err(|e| malformed(reader_line(&e), e.to_string()))?;
         if !more {
             break;
         }
@@ -29,13 +31,17 @@ pub(super) fn index(name: &str, bytes: &[u8]) -> Result<Index, FeederError> {
         }
         if record.len() != columns.len() {
             let (found, expected) = (record.len(), columns.len());
-            return Err(malformed(start.line(), format!("{found} columns, expected {expected} as in the first line")));
+            return Err(malformed(
+                start.line(),
+                format!("{found} columns, expected {expected} as in the first line"),
+            ));
         }
         // The reader leaves the second half of a CRLF, and empty lines, to the next record.
         let end = reader.position().byte();
         let raw = bytes.get(start.byte() as usize..end as usize).unwrap_or_default();
         let length = raw.len() - raw.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        let length = u32::try_from(length).map_err(|_| malformed(start.line(), "the row is over 4 GiB".to_owned()))?;
+        let length =
+            u32::try_from(length).map_err(|_| malformed(start.line(), "the row is over 4 GiB".to_owned()))?;
         rows.push((skipped + end - u64::from(length), length));
     }
     if columns.is_empty() {
@@ -57,7 +63,8 @@ fn names(name: &str, record: &ByteRecord) -> Result<Vec<String>, FeederError> {
     };
     let mut columns: Vec<String> = Vec::with_capacity(record.len());
     for (i, field) in (1..).zip(record) {
-        let column = std::str::from_utf8(field).map_err(|_| problem(format!("column {i} has a name that is not UTF-8")))?;
+        let column = std::str::from_utf8(field)
+            .map_err(|_| problem(format!("column {i} has a name that is not UTF-8")))?;
         let column = column.trim();
         if column.is_empty() {
             return Err(problem(format!("column {i} has no name")));

@@ -31,7 +31,8 @@ fn decode(mut arena: &[u8]) -> Vec<String> {
 
 #[test]
 fn csv_rows_by_column_name() {
-    let feeder = open("items.csv", "\u{feff}id,name,note\n1,a,x\r\n2,\"b, \"\"q\"\"\nc\",\n3,d,\"\"\n").unwrap();
+    let feeder =
+        open("items.csv", "\u{feff}id,name,note\n1,a,x\r\n2,\"b, \"\"q\"\"\nc\",\n3,d,\"\"\n").unwrap();
     assert_eq!(feeder.rows(), 3);
     assert_eq!(row(&feeder, 0, &["name", "id"]), ["a", "1"]);
     assert_eq!(row(&feeder, 1, &["id", "name", "note"]), ["2", "b, \"q\"\nc", ""]);
@@ -40,7 +41,8 @@ fn csv_rows_by_column_name() {
 
 #[test]
 fn json_rows_by_member() {
-    let feeder = open("u.jsonl", "{\"id\": 7, \"t\": \"a\\nb\", \"o\": {\"x\": [1]}}\n\n{\"id\": 8}\n").unwrap();
+    let feeder =
+        open("u.jsonl", "{\"id\": 7, \"t\": \"a\\nb\", \"o\": {\"x\": [1]}}\n\n{\"id\": 8}\n").unwrap();
     assert_eq!(feeder.rows(), 2);
     assert_eq!(row(&feeder, 0, &["t", "o", "id"]), ["a\nb", "{\"x\": [1]}", "7"]);
     assert_eq!(row(&feeder, 1, &["id", "t"]), ["8", ""]);
@@ -49,12 +51,36 @@ fn json_rows_by_member() {
 #[test]
 fn each_problem_names_its_place_and_its_mend() {
     let problems = [
-        ("a.csv", "", "feeder a.csv: it is empty; the first line names the columns, each further line is a row"),
-        ("a.csv", "id\n", "feeder a.csv: it has no row; give it at least one row, or take the feeder out of the scenario"),
-        ("a.csv", "id,n\n1,2\n3\n", "feeder a.csv, line 3: 1 columns, expected 2 as in the first line; mend the line"),
-        ("a.csv", "id,id\n1,2\n", "feeder a.csv, line 1: column \"id\" is there twice; the first line names each column once"),
-        ("a.txt", "id\n1\n", "feeder a.txt: the format \"txt\" is not known; name it .csv, or .jsonl for one JSON object a line"),
-        ("a.jsonl", "\n", "feeder a.jsonl: it has no row; give it at least one row, or take the feeder out of the scenario"),
+        (
+            "a.csv",
+            "",
+            "feeder a.csv: it is empty; the first line names the columns, each further line is a row",
+        ),
+        (
+            "a.csv",
+            "id\n",
+            "feeder a.csv: it has no row; give it at least one row, or take the feeder out of the scenario",
+        ),
+        (
+            "a.csv",
+            "id,n\n1,2\n3\n",
+            "feeder a.csv, line 3: 1 columns, expected 2 as in the first line; mend the line",
+        ),
+        (
+            "a.csv",
+            "id,id\n1,2\n",
+            "feeder a.csv, line 1: column \"id\" is there twice; the first line names each column once",
+        ),
+        (
+            "a.txt",
+            "id\n1\n",
+            "feeder a.txt: the format \"txt\" is not known; name it .csv, or .jsonl for one JSON object a line",
+        ),
+        (
+            "a.jsonl",
+            "\n",
+            "feeder a.jsonl: it has no row; give it at least one row, or take the feeder out of the scenario",
+        ),
     ];
     for (name, text, expected) in problems {
         assert_eq!(open(name, text).unwrap_err(), expected);

@@ -2,7 +2,10 @@
 //!
 //! All `unsafe` of the worker is here. What the mappings rely on is said at each block; the rest of the crate sees
 //! plain slices.
-#![expect(unsafe_code, reason = "a mapping is memory that the type system does not know; this file alone makes slices of it")]
+#![expect(
+    unsafe_code,
+    reason = "a mapping is memory that the type system does not know; this file alone makes slices of it"
+)]
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -41,8 +44,13 @@ impl SpoolError {
     #[must_use]
     pub fn mend(&self) -> String {
         match self {
-            Self::Full { dir, .. } => format!("free space under {} or give the worker another state directory", dir.display()),
-            Self::Io { path, .. } => format!("make {} a directory that the worker may write to", path.parent().unwrap_or(path).display()),
+            Self::Full { dir, .. } => {
+                format!("free space under {} or give the worker another state directory", dir.display())
+            }
+            Self::Io { path, .. } => format!(
+                "make {} a directory that the worker may write to",
+                path.parent().unwrap_or(path).display()
+            ),
         }
     }
 }

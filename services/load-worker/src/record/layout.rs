@@ -82,9 +82,9 @@ impl Layout {
     pub(super) fn iter(&self) -> impl Iterator<Item = (SeriesKey, &ScenarioLayout)> {
         self.scenarios.iter().enumerate().flat_map(|(scenario, s)| {
             (0..s.steps).flat_map(move |step| {
-                s.targets.iter().map(move |target| {
-                    (SeriesKey { scenario: scenario as u32, step, target: *target }, s)
-                })
+                s.targets
+                    .iter()
+                    .map(move |target| (SeriesKey { scenario: scenario as u32, step, target: *target }, s))
             })
         })
     }

@@ -65,9 +65,9 @@ fn adopt(path: &Path) -> Result<Option<Orphan>, OrphanError> {
     match RunSpool::adopt(spool) {
         Ok(Some(spool)) => Ok(Some(Orphan(spool))),
         // Killed while it was being created: there is nothing to lose.
-        Ok(None) => std::fs::remove_file(path).map(|()| None).map_err(|source| {
-            SpoolError::Io { path: path.to_owned(), doing: "removed", source }.into()
-        }),
+        Ok(None) => std::fs::remove_file(path)
+            .map(|()| None)
+            .map_err(|source| SpoolError::Io { path: path.to_owned(), doing: "removed", source }.into()),
         Err(reason) => Err(OrphanError::Damaged { path: path.to_owned(), reason }),
     }
 }
@@ -96,7 +96,11 @@ impl Orphan {
                 let head = v1::SampleBatch {
                     run: run.to_bytes(),
                     worker: worker.to_bytes(),
-                    wanted_rate: if seconds > 0.0 { interval.arrivals.scheduled as f64 / seconds } else { 0.0 },
+                    wanted_rate: if seconds > 0.0 {
+                        interval.arrivals.scheduled as f64 / seconds
+                    } else {
+                        0.0
+                    },
                     from_spool: true,
                     merged_intervals: 1,
                     // Nothing more comes from that life of the worker.

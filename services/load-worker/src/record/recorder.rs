@@ -1,7 +1,7 @@
 //! What a load thread calls on its hot path: a few plain stores into its half of the spool.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 
 use protocol::failure::FailureClass;
 use protocol::v1;
@@ -260,8 +260,14 @@ impl Recorder {
     /// A guest's own metric; negative values and NaN count as 0.
     #[inline]
     pub fn observe(&mut self, series: u32, metric: u32, value: f64) {
-        let Some(hist) = self.series(series).and_then(|s| s.metrics.get(metric as usize)).copied() else { return };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, as wanted")]
+        let Some(hist) = self.series(series).and_then(|s| s.metrics.get(metric as usize)).copied() else {
+            return;
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the cast saturates, as wanted"
+        )]
         self.hist(hist, (value * 1_000.0).round() as u64);
     }
 
@@ -320,6 +326,7 @@ impl Recorder {
         if u64::from(index) > self.get(highest_at) {
             self.set(highest_at, u64::from(index));
         }
+        compiler_fence(Ordering::Release);
         self.add_count((hist.at + HistAt::HEAD) * 2 + index as usize);
     }
 

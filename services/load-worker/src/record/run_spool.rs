@@ -112,7 +112,9 @@ impl RunSpool {
         match get(head::MAGIC) {
             MAGIC => {}
             0 => return Ok(None),
-            other => return Err(format!("its first word is {other:#x}, expected {MAGIC:#x}: it is no spool")),
+            other => {
+                return Err(format!("its first word is {other:#x}, expected {MAGIC:#x}: it is no spool"));
+            }
         }
         if get(head::VERSION) != VERSION {
             return Err(format!("it has version {}, expected {VERSION}", get(head::VERSION)));
@@ -124,7 +126,8 @@ impl RunSpool {
         let mut json: Vec<u8> =
             (0..len.div_ceil(8)).flat_map(|i| get(head::JSON + i).to_le_bytes()).collect();
         json.truncate(len);
-        let header: Header = serde_json::from_slice(&json).map_err(|e| format!("its head is damaged: {e}"))?;
+        let header: Header =
+            serde_json::from_slice(&json).map_err(|e| format!("its head is damaged: {e}"))?;
         let at = Arc::new(HalfAt::of(&header.layout));
         let first = begin(len);
         let expected = first + at.words * 2 * header.threads as usize;

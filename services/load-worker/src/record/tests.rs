@@ -58,7 +58,13 @@ fn everything_that_is_recorded_is_read_back() {
         r.started(3);
         r.request_sent(3, 100, false);
         r.request_sent(3, 50, true);
-        r.answered(3, &Timing { latency_us: 900, service_us: 800, queue_us: 0, first_byte_us: 700 }, 503, 77, true);
+        r.answered(
+            3,
+            &Timing { latency_us: 900, service_us: 800, queue_us: 0, first_byte_us: 700 },
+            503,
+            77,
+            true,
+        );
         r.started(4);
         r.failed(4, FailureClass::Timeout);
         r.started(0);
@@ -96,7 +102,8 @@ fn everything_that_is_recorded_is_read_back() {
     assert_eq!(batch.arrivals, Some(expected));
     let keys: Vec<_> = batch.series.iter().map(|s| (s.scenario, s.step, s.target)).collect();
     assert_eq!(keys, [(0, 0, 0), (0, 1, 3), (1, 0, 1)]);
-    let answered = merged([&v1::SampleBatch { series: vec![batch.series[1].clone()], ..v1::SampleBatch::default() }]);
+    let answered =
+        merged([&v1::SampleBatch { series: vec![batch.series[1].clone()], ..v1::SampleBatch::default() }]);
     assert_eq!((answered.counts.requests, answered.counts.retries, answered.counts.bytes_sent), (4, 2, 300));
     assert_eq!((answered.counts.good, answered.counts.bad, answered.counts.bytes_received), (2, 2, 154));
     assert_eq!(answered.statuses[&503], 2);
@@ -105,7 +112,8 @@ fn everything_that_is_recorded_is_read_back() {
     assert_eq!(answered.observations[&0].max(), Some(1_500));
     let maxima = [&answered.latency, &answered.service, &answered.queue, &answered.first_byte].map(Hist::max);
     assert_eq!(maxima, [Some(900), Some(800), Some(0), Some(700)]);
-    let lost = merged([&v1::SampleBatch { series: vec![batch.series[2].clone()], ..v1::SampleBatch::default() }]);
+    let lost =
+        merged([&v1::SampleBatch { series: vec![batch.series[2].clone()], ..v1::SampleBatch::default() }]);
     assert_eq!((lost.errors["timeout"], lost.counts.dropped), (2, 2));
     assert_eq!(batch.threads.len(), 2);
     let thread = &batch.threads[1];
@@ -190,7 +198,8 @@ fn large_intervals_are_cut_into_parts() {
     for series in 0..40 {
         for i in 0..4_000_u64 {
             let us = (i * i * 7_919) % 3_600_000_000;
-            let timing = Timing { latency_us: us, service_us: us / 2, queue_us: us / 3, first_byte_us: us / 5 };
+            let timing =
+                Timing { latency_us: us, service_us: us / 2, queue_us: us / 3, first_byte_us: us / 5 };
             r.started(series);
             r.answered(series, &timing, 200, 1, true);
         }
@@ -198,10 +207,19 @@ fn large_intervals_are_cut_into_parts() {
     r.end_phase(7);
     assert!(spool.ask_flip());
     r.flip_if_asked(9);
-    let head = v1::SampleBatch { run: vec![1; 16], worker: vec![2; 16], wanted_rate: 5.0, ..v1::SampleBatch::default() };
+    let head = v1::SampleBatch {
+        run: vec![1; 16],
+        worker: vec![2; 16],
+        wanted_rate: 5.0,
+        ..v1::SampleBatch::default()
+    };
     let parts = spool.read().unwrap().into_batches(spool.layout(), &head);
     assert!(parts.len() > 1);
-    assert!(parts.iter().all(|p| p.encoded_len() < 256 << 10), "{:?}", parts.iter().map(|p| p.encoded_len()).collect::<Vec<_>>());
+    assert!(
+        parts.iter().all(|p| p.encoded_len() < 256 << 10),
+        "{:?}",
+        parts.iter().map(|p| p.encoded_len()).collect::<Vec<_>>()
+    );
     let numbers: Vec<_> = parts.iter().map(|p| (p.part, p.parts as usize)).collect();
     assert_eq!(numbers, (0..).zip(vec![parts.len(); parts.len()]).collect::<Vec<_>>());
     assert_eq!(merged(&parts).counts.answered, 160_000);
@@ -247,7 +265,9 @@ fn a_living_spool_is_no_orphan_and_a_torn_one_is_reported() {
     std::fs::write(dir.path().join("other.txt"), "x").unwrap();
     let (found, problems) = orphans(dir.path());
     assert_eq!((found.len(), problems.len()), (0, 1));
-    assert!(problems[0].to_string().contains("b.spool") && problems[0].to_string().contains("it is no spool"));
+    assert!(
+        problems[0].to_string().contains("b.spool") && problems[0].to_string().contains("it is no spool")
+    );
     assert!(!dir.path().join("c.spool").exists(), "one that was never complete has nothing to lose");
     drop((spool, recorders));
     assert_eq!(orphans(dir.path()).0.len(), 1, "without its worker it is an orphan");
@@ -273,7 +293,12 @@ fn bus(dir: &Path) -> (Store, Bus) {
 
 fn record_key(owner: Owner, sequence: u64, part: u32) -> RecordKey {
     let id = |bytes: Vec<u8>| bytes.try_into().unwrap();
-    RecordKey { producer: id(owner.worker.to_bytes()), incarnation: id(owner.incarnation.to_bytes()), sequence, part }
+    RecordKey {
+        producer: id(owner.worker.to_bytes()),
+        incarnation: id(owner.incarnation.to_bytes()),
+        sequence,
+        part,
+    }
 }
 
 /// Not a test of its own: the process that `a_killed_worker_loses_nothing…` kills. It says before and after each
@@ -304,7 +329,9 @@ fn child() {
         {
             let sequence = interval.sequence;
             for batch in interval.into_batches(spool.layout(), &v1::SampleBatch::default()) {
-                runtime.block_on(bus.record(&record_key(spool.owner(), sequence, batch.part), &batch)).unwrap();
+                runtime
+                    .block_on(bus.record(&record_key(spool.owner(), sequence, batch.part), &batch))
+                    .unwrap();
             }
             // A third of the intervals is published and never cleared in time: killed then, it is published twice.
             if n % 3 > 0 {
@@ -373,7 +400,10 @@ fn a_killed_worker_loses_nothing_and_repeats_nothing() {
         assert_eq!(sequences, (1..=all.len() as u64).collect::<Vec<_>>(), "each interval once, none missing");
         let counts = merged(&batches).counts;
         // The operation in which the kill fell may be in or not; all others are.
-        assert!((ended..=begun).contains(&counts.answered), "{ended} to {begun} were said, {counts:?} were found");
+        assert!(
+            (ended..=begun).contains(&counts.answered),
+            "{ended} to {begun} were said, {counts:?} were found"
+        );
         assert!(counts.started.abs_diff(counts.answered) <= 1);
         assert!(merged(&batches).latency.len().abs_diff(counts.answered) <= 1);
         assert!(batches.iter().all(|b| b.phase == 3) && batches.last().unwrap().last);

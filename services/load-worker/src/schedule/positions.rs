@@ -3,8 +3,8 @@
 use plan::model::Arrivals;
 
 use super::Share;
-use super::draw::{at, key, unit};
 use super::draw::Stream;
+use super::draw::{at, key, unit};
 
 /// Shape and scale of the chaotic gaps: a Lomax (Pareto II) distribution with mean σ / (α − 1) = 1 and variance 5,
 /// five times that of Poisson arrivals: most gaps are short, and a few are very long.
@@ -41,9 +41,7 @@ impl Positions {
                 (k / size * size) as f64
             }
             Arrivals::Poisson => self.sum_to(k, |u| -u.ln()),
-            Arrivals::Chaotic => {
-                self.sum_to(k, |u| CHAOTIC_SIGMA * (u.powf(-1.0 / CHAOTIC_ALPHA) - 1.0))
-            }
+            Arrivals::Chaotic => self.sum_to(k, |u| CHAOTIC_SIGMA * (u.powf(-1.0 / CHAOTIC_ALPHA) - 1.0)),
         };
         Some((k, n))
     }

@@ -137,7 +137,11 @@ impl Profile {
                 2.0 * rest / divisor
             }
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and saturates"
+        )]
         let ns = (s * NS).round() as u64;
         Some(p.start_ns.saturating_add(ns))
     }

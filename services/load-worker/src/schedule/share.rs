@@ -19,7 +19,8 @@ impl Share {
     #[must_use]
     pub fn new(stripe_count: u32, stripes: &[u32], thread: u32, threads: u32) -> Self {
         let stripe_count = stripe_count.max(1);
-        let mut own: Vec<u64> = stripes.iter().filter(|s| **s < stripe_count).map(|s| u64::from(*s)).collect();
+        let mut own: Vec<u64> =
+            stripes.iter().filter(|s| **s < stripe_count).map(|s| u64::from(*s)).collect();
         own.sort_unstable();
         own.dedup();
         Self {

@@ -313,9 +313,8 @@ fn users_of_a_closed_model_ramp_and_are_shared() {
     let mut whole = timeline(closed(10, 110, 10), 20 * S);
     let got: Vec<u32> = [0, 5, 10, 19, 20].iter().map(|s| whole.users_at(s * S)).collect();
     assert_eq!(got, [10, 60, 110, 110, 0]);
-    let halves = [0, 1].map(|i| {
-        Timeline::new(&spec(closed(10, 110, 10), 20 * S, Share::new(1, &[0], i, 2)), 7).users_at(S)
-    });
+    let halves = [0, 1]
+        .map(|i| Timeline::new(&spec(closed(10, 110, 10), 20 * S, Share::new(1, &[0], i, 2)), 7).users_at(S));
     assert_eq!(halves, [10, 10]);
     whole.change(12 * S, Change::Rate(500.0));
     assert_eq!(whole.users_at(13 * S), 200, "no more than the phase has");

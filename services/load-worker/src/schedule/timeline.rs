@@ -200,7 +200,11 @@ impl Timeline {
         if self.ended(offset_ns) {
             return 0;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and saturates"
+        )]
         let total = (self.profile.value(offset_ns) + 1e-6).floor() as u64;
         let own = self.share.count_below(total.min(u64::from(self.total_users)));
         u32::try_from(own).unwrap_or(u32::MAX).min(self.users)
@@ -213,7 +217,11 @@ impl Timeline {
         if !matches!(self.model, LoadModel::Walk { .. }) || self.share.is_empty() {
             return self.connections;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and saturates"
+        )]
         let total = (self.profile.value(offset_ns) / 5.0).ceil() as u64;
         let own = self.share.count_below(total.min(u64::from(self.total_connections)));
         u32::try_from(own).unwrap_or(u32::MAX).clamp(1, self.connections.max(1))
