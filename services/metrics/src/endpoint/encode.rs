@@ -131,9 +131,10 @@ impl View {
     }
 
     fn generator(&self, to: &mut Encoder<'_>) -> fmt::Result {
-        to.counters(&define::DROPPED, [(Labels::new(), self.exposed.dropped)])?;
-        to.counters(&define::BATCHES, [(Labels::new(), self.exposed.batches)])?;
-        to.histograms(&define::SEND_LAG, [(Labels::new(), &self.exposed.send_lag)])?;
+        to.counter(&define::DROPPED, self.exposed.dropped)?;
+        to.counter(&define::BATCHES, self.exposed.batches)?;
+        let (sum, count, buckets) = self.exposed.send_lag.shown();
+        to.describe(&define::SEND_LAG)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         let faults = self.exposed.faults.iter().map(|((scenario, kind), count)| {
             (vec![("scenario", self.scenario(*scenario)), ("kind", kind.clone())], *count)
         });
@@ -213,7 +214,11 @@ impl Encoder<'_> {
     }
 
     fn gauge(&mut self, what: &Definition, value: f64) -> fmt::Result {
-        self.gauges(what, [(Labels::new(), value)])
+        self.describe(what)?.encode_gauge(&value)
+    }
+
+    fn counter(&mut self, what: &Definition, value: u64) -> fmt::Result {
+        self.describe(what)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
     fn histograms<'b>(

@@ -27,7 +27,7 @@ fn sample(line: &str) -> Result<Sample<'_>, String> {
     if name.is_empty() {
         return Err("expected a metric name".into());
     }
-    let (instance, rest) = match rest.strip_prefix('{') {
+    let (instance, rest) = match rest.trim_start().strip_prefix('{') {
         Some(labels) => instance_of(labels)?,
         None => (String::new(), rest),
     };
