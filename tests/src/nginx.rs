@@ -26,7 +26,8 @@ impl Nginx {
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn start(dir: &Path) -> Self {
-        let program = std::env::var_os("GAUNTLET_TEST_NGINX").map_or_else(|| PathBuf::from("nginx"), PathBuf::from);
+        let program =
+            std::env::var_os("GAUNTLET_TEST_NGINX").map_or_else(|| PathBuf::from("nginx"), PathBuf::from);
         let dir = dir.join("nginx");
         std::fs::create_dir_all(dir.join("tmp")).expect("nginx's directory");
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::{self, start_run};
 
@@ -31,7 +32,7 @@ fn get(url: &str) -> serde_json::Value {
 
 #[test]
 fn pause_resume_rate_skip_and_stop_from_the_command_line() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), LONG);
     plan.end = FAST_END.to_owned();
@@ -69,7 +70,7 @@ fn pause_resume_rate_skip_and_stop_from_the_command_line() {
 
 #[test]
 fn the_same_by_the_http_api() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), LONG);
     plan.end = FAST_END.to_owned();
@@ -77,7 +78,8 @@ fn the_same_by_the_http_api() {
     running.until_history_has("phase-started");
     let api = running.api();
     let runs = get(&format!("{api}/v1/runs"));
-    let run = runs["runs"][0]["id"].as_str().or_else(|| runs[0]["id"].as_str()).unwrap_or_else(|| panic!("{runs}"));
+    let run =
+        runs["runs"][0]["id"].as_str().or_else(|| runs[0]["id"].as_str()).unwrap_or_else(|| panic!("{runs}"));
     let action = |name: &str, body: &str| post(&format!("{api}/v1/runs/{run}/{name}"), body);
     for (name, body) in [("pause", "{}"), ("resume", "{}"), ("rate", "{\"rate\": 100}")] {
         let (status, text) = action(name, body);
@@ -96,7 +98,7 @@ fn the_same_by_the_http_api() {
 
 #[test]
 fn an_abort_threshold_ends_the_run_with_99_after_ramp_down_and_collection() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), r#"{"error_rate": 0.5}"#);
     let mut plan = OnePhase::new(&core.url(), LONG);
     plan.step = r#"{ name = "item", get = "/items/1", check = { status = 200 } }"#.to_owned();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gauntlet_tests::Alone;
 use gauntlet_tests::gauntlet::{run, start_run};
 use gauntlet_tests::nginx::Nginx;
 use rustix::process::Signal;
@@ -14,13 +15,18 @@ fn counts(plan: &OnePhase, nginx: &Nginx, dir: &std::path::Path) -> serde_json::
     let summary = ended.summary();
     let phase = phase(&summary).clone();
     assert_closes(&phase);
-    assert_eq!(nginx.lines().len() as u64, count(&phase, "started"), "lines of nginx's log; {}", phase["arrivals"]);
+    assert_eq!(
+        nginx.lines().len() as u64,
+        count(&phase, "started"),
+        "lines of nginx's log; {}",
+        phase["arrivals"]
+    );
     phase
 }
 
 #[test]
 fn nginx_at_500_a_second() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let nginx = Nginx::start(dir.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let plan = OnePhase::new(&url, "rate = 500\nduration = \"20s\"\nconnections = 50");
@@ -31,7 +37,7 @@ fn nginx_at_500_a_second() {
 
 #[test]
 fn nginx_at_2000_a_second() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let nginx = Nginx::start(dir.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let plan = OnePhase::new(&url, "rate = 2000\nduration = \"10s\"\nconnections = 100");
@@ -41,7 +47,7 @@ fn nginx_at_2000_a_second() {
 
 #[test]
 fn nginx_over_tls() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let nginx = Nginx::start(dir.path());
     let url = format!("https://localhost:{}", nginx.https);
     let mut plan = OnePhase::new(&url, "rate = 500\nduration = \"10s\"\nconnections = 50");
@@ -52,7 +58,7 @@ fn nginx_over_tls() {
 
 #[test]
 fn nginx_with_a_closed_model() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let nginx = Nginx::start(dir.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let plan = OnePhase::new(&url, "users = 20\nthink = \"20ms\"\nduration = \"10s\"");
@@ -64,10 +70,11 @@ fn nginx_with_a_closed_model() {
 
 #[test]
 fn nginx_with_poisson_arrivals() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let nginx = Nginx::start(dir.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
-    let plan = OnePhase::new(&url, "rate = 500\nduration = \"10s\"\nconnections = 50\narrivals = \"poisson\"");
+    let plan =
+        OnePhase::new(&url, "rate = 500\nduration = \"10s\"\nconnections = 50\narrivals = \"poisson\"");
     let phase = counts(&plan, &nginx, dir.path());
     let scheduled = count(&phase, "scheduled");
     // Five standard deviations around 5 000; the seed makes it the same number each time.
@@ -76,7 +83,7 @@ fn nginx_with_poisson_arrivals() {
 
 #[test]
 fn nginx_when_ctrl_c_ends_the_run_in_the_middle() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let nginx = Nginx::start(dir.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let mut plan = OnePhase::new(&url, "rate = 500\nduration = \"60s\"\nconnections = 50");

@@ -1,4 +1,4 @@
-//! End-to-end tests: the real command against real servers. One at a time (`--test-threads=1`): they measure.
+//! End-to-end tests: the real command against real servers. One at a time (`gauntlet_tests::Alone`): they measure.
 
 mod bad_input;
 mod control;

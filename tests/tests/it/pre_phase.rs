@@ -1,5 +1,6 @@
 //! Each pre-phase check that fails stops the run with its own message.
 
+use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::run;
 use gauntlet_tests::nginx::free_port;
@@ -11,7 +12,7 @@ const SHORT: &str = "[control]\nvalidate-timeout = \"500ms\"";
 
 #[test]
 fn a_target_that_is_down() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let url = format!("http://127.0.0.1:{}", free_port());
     let mut plan = OnePhase::new(&url, PHASE);
     plan.end = SHORT.to_owned();
@@ -21,7 +22,7 @@ fn a_target_that_is_down() {
 
 #[test]
 fn monitoring_that_is_stale() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), PHASE);
     // The target answers, but its resources are read from where nothing listens.
@@ -33,10 +34,18 @@ fn monitoring_that_is_stale() {
 
 #[test]
 fn too_few_file_descriptors_for_the_connections() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let plan = OnePhase::new(&core.url(), "rate = 50\nduration = \"2s\"\nconnections = 9000000");
     let ended = run(dir.path(), &plan.text()).expect(3);
-    assert!(ended.stderr.contains("open files") || ended.stderr.contains("file descriptors"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("9000000") || ended.stderr.contains("9 000 000"), "the sum: {}", ended.stderr);
+    assert!(
+        ended.stderr.contains("open files") || ended.stderr.contains("file descriptors"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("9000000") || ended.stderr.contains("9 000 000"),
+        "the sum: {}",
+        ended.stderr
+    );
 }

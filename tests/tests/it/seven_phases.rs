@@ -1,5 +1,6 @@
 //! The whole cycle, small: all seven phases, all 21 checks, all files.
 
+use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::run;
 
@@ -7,7 +8,7 @@ use crate::plans::assert_closes;
 
 #[test]
 fn seven_phases_end_with_a_verdict_and_all_files() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let plan = format!(
         r#"
@@ -48,7 +49,9 @@ config.steps = [{{ name = "item", get = "/items/1", check = {{ status = 200 }} }
     }
     assert_eq!(objectives, 21);
     let run_dir = ended.run_dir.clone().unwrap();
-    for file in ["plan.toml", "history.ndjson", "summary.json", "summary.schema.json", "junit.xml", "report.html"] {
+    for file in
+        ["plan.toml", "history.ndjson", "summary.json", "summary.schema.json", "junit.xml", "report.html"]
+    {
         assert!(run_dir.join(file).metadata().unwrap().len() > 0, "{file}");
     }
     assert!(!run_dir.join("api.json").exists(), "the API's address outlived the run");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::start_run;
 use gauntlet_tests::nginx::free_port;
@@ -11,7 +12,7 @@ use crate::plans::OnePhase;
 
 #[test]
 fn sigterm_is_graceful_and_exits_with_143() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), "rate = 100\nduration = \"60s\"\nconnections = 10");
     plan.end = "[control]\nramp-down = \"200ms\"".to_owned();
@@ -24,10 +25,12 @@ fn sigterm_is_graceful_and_exits_with_143() {
 
 #[test]
 fn a_second_ctrl_c_ends_at_once_and_takes_the_plans_processes_along() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let port = free_port();
-    let mut plan =
-        OnePhase::new(&format!("http://127.0.0.1:{port}"), "rate = 100\nduration = \"60s\"\nconnections = 10");
+    let mut plan = OnePhase::new(
+        &format!("http://127.0.0.1:{port}"),
+        "rate = 100\nduration = \"60s\"\nconnections = 10",
+    );
     plan.target = "platform = { process = \"core\" }".to_owned();
     plan.end = format!(
         "[processes.core]\ncommand = [{:?}, \"--port\", \"{port}\"]\nready = \"http://127.0.0.1:{port}/health\"\n[control]\nramp-down = \"50s\"",

@@ -1,5 +1,6 @@
 //! A stall of the target must be seen by every request that it kept waiting: no coordinated omission.
 
+use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::run;
 
@@ -10,7 +11,8 @@ const KNOBS: &str = r#"{"latency": {"kind": "fixed", "ms": 1}}"#;
 fn plan(core: &Core, more: &str) -> OnePhase {
     let phase = format!("rate = 500\nduration = \"20s\"\nconnections = 50\n{more}");
     let mut plan = OnePhase::new(&core.url(), &phase);
-    plan.step = r#"{ name = "item", get = "/items/1", headers = { x-gauntlet-arrival = "{arrival}" } }"#.to_owned();
+    plan.step =
+        r#"{ name = "item", get = "/items/1", headers = { x-gauntlet-arrival = "{arrival}" } }"#.to_owned();
     // The stall is longer than a probe's patience; the point here is the load.
     plan.target = format!("health = \"{}/metrics\"", core.url());
     plan
@@ -33,7 +35,7 @@ fn stall(core: &Core) {
 
 #[test]
 fn a_two_second_stall_stands_in_the_latency_from_intended_time() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), KNOBS);
     let plan = plan(&core, "");
     stall(&core);
@@ -73,7 +75,7 @@ fn a_two_second_stall_stands_in_the_latency_from_intended_time() {
 
 #[test]
 fn what_cannot_wait_is_dropped_counted_and_fails_the_threshold() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), KNOBS);
     let mut plan = plan(&core, "max-waiting = 100");
     plan.end = "[thresholds]\nrun = [\"p(99) < 300ms\"]".to_owned();

@@ -4,13 +4,14 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use gauntlet_tests::Alone;
 use gauntlet_tests::gauntlet::start_run;
 
 use crate::plans::OnePhase;
 
 /// Milliseconds from starting the command to the first byte of the first request that is no probe.
 fn first_request() -> u128 {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (sender, receiver) = std::sync::mpsc::channel();

@@ -1,5 +1,6 @@
 //! A generator that was the bottleneck makes the run invalid, with the rule and its figure.
 
+use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::run;
 
@@ -7,7 +8,7 @@ use crate::plans::OnePhase;
 
 #[test]
 fn a_generator_asked_for_more_than_it_can_give_is_invalid() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     // One load thread of a debug build, and a rate that no machine of this kind reaches with it.
     let mut plan = OnePhase::new(&core.url(), "rate = 400000\nduration = \"12s\"\nconnections = 64");
@@ -29,7 +30,7 @@ fn a_generator_asked_for_more_than_it_can_give_is_invalid() {
 
 #[test]
 fn the_same_run_within_its_means_is_valid() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), "rate = 200\nduration = \"5s\"\nconnections = 16");
     plan.end = "[load]\nthreads = 1".to_owned();
