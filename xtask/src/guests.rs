@@ -23,8 +23,17 @@ struct Guest {
 ///
 /// Guests have a target directory of their own, so that they wait for no other build and no other build for them.
 pub(crate) fn build() -> anyhow::Result<Vec<PathBuf>> {
-    let guests = find()?;
-    anyhow::ensure!(!guests.is_empty(), "no package in guest-modules/ has a cdylib");
+    build_named(&[])
+}
+
+/// The same for the guests of these names; for all when there are none.
+pub(crate) fn build_named(names: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut guests = find()?;
+    if let Some(unknown) = names.iter().find(|&&name| guests.iter().all(|guest| guest.name != name)) {
+        let known: Vec<_> = guests.iter().map(|guest| guest.name.as_str()).collect();
+        anyhow::bail!("no guest {unknown} in guest-modules/; there are {}", known.join(", "));
+    }
+    guests.retain(|guest| names.is_empty() || names.contains(&guest.name.as_str()));
     let target = target()?;
     let toolchain = Toolchain::find(&target)?;
     println!("guests: {}", toolchain.describe());
@@ -104,6 +113,11 @@ fn componentize(guest: &Guest, built: &Path, out: &Path) -> anyhow::Result<PathB
     }
     let digest: String = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
     let state = if fresh { "up to date" } else { "built" };
-    println!("guests: {} {state}, {} bytes, sha256:{digest}", guest.name, component.len());
+    println!(
+        "guests: {} {state}, {} bytes, sha256:{digest}, in {}",
+        guest.name,
+        component.len(),
+        path.display()
+    );
     Ok(path)
 }

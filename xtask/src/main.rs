@@ -15,7 +15,7 @@ const USAGE: &str = "usage: cargo xtask <task>
 
   demo     set up what is needed and run the seven phases against the reference target
   test     set up what is needed and run all tests
-  guests   compile the guest modules to WebAssembly components (target/guests)
+  guests   compile the guest modules to WebAssembly components (target/guests); NAME... builds only those
   proto    generate crates/protocol/src/generated from the .proto files; --check only compares";
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments.as_slice() {
         ["demo"] => return demo::demo(),
         ["test"] => test::test()?,
-        ["guests"] => guests::build().map(|_| ())?,
+        ["guests", names @ ..] => guests::build_named(names).map(|_| ())?,
         ["proto"] => proto::generate()?,
         ["proto", "--check"] => proto::check()?,
         _ => {

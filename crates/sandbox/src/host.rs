@@ -79,9 +79,16 @@ impl Host {
         let pre = bindings::ScenarioPre::new(pre).map_err(compile_error)?;
         let probe = |fault| LoadError::Probe { path: path.to_owned(), fault };
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        let descriptor = Machine::new(&self.shared, &pre, &format!("guest {file}").into(), 0)
-            .and_then(|mut machine| machine.describe())
-            .map_err(probe)?;
+        let mut machine = Machine::new(&self.shared, &pre, &format!("guest {file}").into(), 0).map_err(
+            |fault| match fault.kind {
+                // Nothing was read out of the guest as yet: it is the exports' types that do not match.
+                FaultKind::BadOutput => world::mistyped(path, &fault.message),
+                _ => probe(fault),
+            },
+        )?;
+        let descriptor = machine.describe().map_err(probe)?;
+        // The room of the probe is free again before the first instance needs it.
+        drop(machine);
         let who: Arc<str> = format!("guest {}@{}", descriptor.name, descriptor.version).into();
         if let Some(message) = unfit(&descriptor) {
             return Err(probe(Fault {

@@ -69,6 +69,12 @@ pub(crate) fn check(path: &Path, wasm: &[u8]) -> Result<(), LoadError> {
     }
 }
 
+/// Names are right, and yet a function has another type: only wasmtime sees that.
+pub(crate) fn mistyped(path: &Path, what: &str) -> LoadError {
+    let mend = "build it with the SDK of this gauntlet, or against its wit/scenario.wit";
+    LoadError::World { path: path.to_owned(), version: VERSION, mismatches: vec![format!("{what}; {mend}")] }
+}
+
 #[derive(Debug, Default)]
 struct Names {
     imports: Vec<String>,

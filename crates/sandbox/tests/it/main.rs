@@ -1,0 +1,9 @@
+//! The host against guests that behave, guests that do not, and files that are no guests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect")]
+
+mod basket;
+mod cache;
+mod compiling;
+mod hostile;
+mod refused;
+mod wat;
