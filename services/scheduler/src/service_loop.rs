@@ -172,12 +172,9 @@ impl Service {
     pub(crate) async fn create(self: &Arc<Self>, command: v1::CreateRun) -> Result<RunId, Vec<String>> {
         let id = RunId::from_bytes(&command.run).map_err(|error| vec![error.to_string()])?;
         // Held to the end: of two that are created at once, one is refused.
-        let mut active = self.active.lock().await;
+        let mut active = self.table_free().await?;
         if self.shutdown.is_triggered() {
             return Err(vec!["the scheduler is shutting down".to_owned()]);
-        }
-        if let Some(other) = &*active {
-            return Err(vec![format!("run {} is under way: stop it or wait for its end", other.id)]);
         }
         let plan = self.read_bundle(&command).await?;
         let stored = self.store_new(id, &plan, &command).await;
@@ -207,6 +204,20 @@ impl Service {
         let (service, run) = (Arc::clone(self), Run::new(context, inbox));
         self.tasks.spawn("run", OnError::ShutDown, async move { service.drive(id, run).await });
         Ok(id)
+    }
+
+    /// Waits for a run whose end is announced to leave the table; one that goes on does not.
+    async fn table_free(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Active>>, Vec<String>> {
+        loop {
+            let active = self.active.lock().await;
+            let Some(other) = active.as_ref().map(|active| active.id) else { return Ok(active) };
+            drop(active);
+            let row = self.store.run(other).await.map_err(|error| vec![error.to_string()])?;
+            if !row.is_some_and(|row| matches!(row.state, RunState::Ended { .. })) {
+                return Err(vec![format!("run {other} is under way: stop it or wait for its end")]);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Drives a run to its end and takes it off the table, also when it panics.
