@@ -1,2 +1,6 @@
-//! The gauntlet command.
-fn main() {}
+//! The `gauntlet` command.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gauntlet::main()
+}

@@ -1,0 +1,234 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use plan::model::PhaseName;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    passed
+  1    a defect of Gauntlet
+  2    bad input: plan, flag, guest
+  3    environment: target, store, port, disk
+  96   aborted by a person, the API or a lost service
+  97   a fault could not be undone
+  98   invalid: the load generator was the bottleneck
+  99   a threshold failed
+  130  ended by SIGINT (Ctrl-C)
+  143  ended by SIGTERM";
+
+/// Walks a system through seven phases of rising stress and says whether it held.
+#[derive(Debug, Parser)]
+#[command(name = "gauntlet", version, after_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a plan, and end with its verdict
+    #[command(after_help = EXIT_CODES)]
+    Run(Box<RunArgs>),
+    /// Write, check and show plans
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Look at past runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Write summary.json, junit.xml and report.html of a run directory anew
+    Report {
+        /// The run directory
+        run_dir: PathBuf,
+    },
+    /// Steer a run that is under way
+    Control(ControlArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Compile a guest: what `run` starts as a child with limits of its own
+    #[command(hide = true)]
+    GuestCompile {
+        /// The component
+        input: PathBuf,
+        /// Where the compiled guest goes
+        output: PathBuf,
+    },
+}
+
+/// What can be said instead of the plan.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct OverrideArgs {
+    /// Seed of all draws
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Factor on phase lengths and ramps
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) time_scale: Option<f64>,
+    /// Factor on rates, connections and users
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) load_scale: Option<f64>,
+    /// Stress this target alone: only the scenarios that address it and no other
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) only: Option<String>,
+    /// Run these phases only, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "PHASE")]
+    pub(crate) phases: Option<Vec<Phase>>,
+}
+
+impl OverrideArgs {
+    pub(crate) fn to_overrides(&self) -> plan::Overrides {
+        plan::Overrides {
+            seed: self.seed,
+            time_scale: self.time_scale,
+            load_scale: self.load_scale,
+            only: self.only.clone(),
+            phases: self.phases.as_ref().map(|phases| phases.iter().map(|phase| phase.name()).collect()),
+        }
+    }
+}
+
+/// A phase on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Phase {
+    Idle,
+    Baseline,
+    Light,
+    Medium,
+    Heavy,
+    Extreme,
+    Chaos,
+}
+
+impl Phase {
+    const fn name(self) -> PhaseName {
+        match self {
+            Self::Idle => PhaseName::Idle,
+            Self::Baseline => PhaseName::Baseline,
+            Self::Light => PhaseName::Light,
+            Self::Medium => PhaseName::Medium,
+            Self::Heavy => PhaseName::Heavy,
+            Self::Extreme => PhaseName::Extreme,
+            Self::Chaos => PhaseName::Chaos,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The plan, TOML
+    pub(crate) plan: PathBuf,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArgs,
+    /// Where run directories are made [default: the plan's `report.dir`, else ./runs]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report_dir: Option<PathBuf>,
+    /// Loopback address of the HTTP API [default: the plan's `control.api`, else a free port]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) api: Option<String>,
+    #[command(flatten)]
+    pub(crate) guests: GuestArgs,
+    /// No progress, only the verdict
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print the summary as JSON in place of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where guests are.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct GuestArgs {
+    /// Directory with guests, looked at before `guests` beside the program
+    #[arg(long, env = "GAUNTLET_GUESTS", value_name = "DIR")]
+    pub(crate) guests_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanCommand {
+    /// Write a first plan
+    Init {
+        /// The file
+        #[arg(default_value = "plan.toml")]
+        file: PathBuf,
+    },
+    /// Say all that is wrong with a plan
+    Check {
+        /// The plan
+        plan: PathBuf,
+        #[command(flatten)]
+        overrides: OverrideArgs,
+        #[command(flatten)]
+        guests: GuestArgs,
+    },
+    /// Print a plan with every default spelled out
+    Show {
+        /// The plan
+        plan: PathBuf,
+        #[command(flatten)]
+        overrides: OverrideArgs,
+    },
+    /// Print the JSON Schema of plans
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List the runs, newest first
+    List(ReportDir),
+    /// Show the verdict and the table of a run
+    Show {
+        /// Run directory, its name, or its beginning; the newest by default
+        run: Option<String>,
+        #[command(flatten)]
+        dir: ReportDir,
+    },
+    /// Set two runs side by side, phase by phase
+    Compare {
+        /// The run to compare with
+        before: String,
+        /// The run that is compared
+        after: String,
+        #[command(flatten)]
+        dir: ReportDir,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportDir {
+    /// Where run directories are
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) report_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControlArgs {
+    #[command(subcommand)]
+    pub(crate) action: Action,
+    /// Base URL of the run's HTTP API [default: that of the newest live run in the report directory]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) api: Option<String>,
+    #[arg(long, global = true, value_name = "DIR", default_value = "runs")]
+    /// Where run directories are
+    pub(crate) report_dir: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Send nothing until resumed
+    Pause,
+    /// Go on after a pause
+    Resume,
+    /// Ramp down, collect and judge: the run ends as aborted
+    Stop,
+    /// End this phase and go on with the next
+    Skip,
+    /// Change the rate for the rest of the phase
+    Rate {
+        /// Requests per second, all workers together
+        rate: f64,
+    },
+}

@@ -1,0 +1,93 @@
+//! `gauntlet plan`: writing, checking and showing plans.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use sandbox::{ConfigureError, Host, HostConfig};
+
+use crate::args::{GuestArgs, OverrideArgs, PlanCommand};
+use crate::failure::Failure;
+use crate::run::{base_dir, cache_dir, compile};
+use crate::{guests, output};
+
+pub(crate) fn dispatch(command: PlanCommand) -> Result<u8, Failure> {
+    match command {
+        PlanCommand::Init { file } => init(&file),
+        PlanCommand::Check { plan, overrides, guests } => check(&plan, &overrides, &guests),
+        PlanCommand::Show { plan, overrides } => {
+            output::print(&plan::load(&plan, &overrides.to_overrides())?.to_toml());
+            Ok(0)
+        }
+        PlanCommand::Schema => {
+            output::line(&format!("{:#}", plan::schema()));
+            Ok(0)
+        }
+    }
+}
+
+/// Writes a first plan; never over another one.
+fn init(file: &Path) -> Result<u8, Failure> {
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .and_then(|mut file| file.write_all(plan::init_template().as_bytes()));
+    match written {
+        Ok(()) => {
+            output::line(&format!("wrote {0}: set `url`, then `gauntlet run {0}`", file.display()));
+            Ok(0)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Failure::input(format!(
+            "{} exists already and stays as it is; name another file",
+            file.display()
+        ))),
+        Err(error) => Err(Failure::environment(format!("cannot write {}: {error}", file.display()))),
+    }
+}
+
+/// Says all that is wrong: with the plan, then with what it names, then with what its guests think of their
+/// configuration.
+fn check(file: &Path, overrides: &OverrideArgs, guest_args: &GuestArgs) -> Result<u8, Failure> {
+    let plan = plan::load(file, &overrides.to_overrides())?;
+    let base_dir = base_dir(file)?;
+    let found = guests::find_all(&plan, &base_dir, &guests::directories(guest_args))?;
+    let mut problems: Vec<String> = Vec::new();
+    for missing in plan.bundle_files().iter().filter(|wanted| !base_dir.join(&wanted.path).is_file()) {
+        let path = base_dir.join(&missing.path);
+        problems.push(format!(
+            "{}: there is no file {}; relative paths begin at the plan's directory",
+            missing.key,
+            path.display()
+        ));
+    }
+    let host = Host::new(HostConfig {
+        cache_dir: Some(cache_dir(&base_dir)),
+        compile: compile()?,
+        ..HostConfig::default()
+    })
+    .map_err(|error| Failure::environment(error.to_string()))?;
+    for (index, (scenario, file)) in plan.scenarios.iter().zip(&found).enumerate() {
+        let guest = match host.load(&file.path) {
+            Ok(guest) => guest,
+            Err(error) => {
+                problems.push(format!("scenarios[{index}].guest: {error}"));
+                continue;
+            }
+        };
+        match guest.instantiate(&scenario.config.to_string(), plan.seed, 1) {
+            Ok(_) => {}
+            Err(ConfigureError::Problems(found)) => problems.extend(found.iter().map(|problem| {
+                let mend =
+                    if problem.mend.is_empty() { String::new() } else { format!("; {}", problem.mend) };
+                format!("scenarios[{index}].config.{}: {}{mend}", problem.path, problem.message)
+            })),
+            Err(ConfigureError::Fault(fault)) => problems.push(format!("scenarios[{index}].guest: {fault}")),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failure::input(problems.join("\n")));
+    }
+    let phases: Vec<&str> = plan.phases.iter().map(|phase| phase.name.name()).collect();
+    output::line(&format!("{}: good; phases {}", file.display(), phases.join(", ")));
+    Ok(0)
+}

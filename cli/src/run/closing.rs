@@ -1,0 +1,152 @@
+//! The end of a run: the report is written, and the terminal says what came of it.
+
+use protocol::event::Entry;
+use protocol::id::RunId;
+use protocol::v1;
+use report::figures::{count, length, micros, percent, rate};
+use report::summary::{Check, PhaseSummary, Summary};
+use report::{RunData, write_all};
+
+use super::Prepared;
+use super::services::Services;
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::run_dir::RunDir;
+use crate::{output, table};
+
+/// Writes the report and prints the verdict.
+///
+/// # Errors
+/// When the series cannot be had or a file cannot be written; what could be said is printed all the same.
+pub(crate) async fn report(
+    args: &RunArgs,
+    prepared: &Prepared,
+    run: RunId,
+    history: Vec<Entry>,
+    services: &Services,
+    dir: &RunDir,
+) -> Result<(), Failure> {
+    let series = services.ask(&v1::QueryRun { run: run.to_bytes(), phase: None }).await;
+    let (series, problem) = match series {
+        Ok(series) => (series, None),
+        // A run that ended before its first phase has no series.
+        Err(_) if !history.iter().any(has_series) => (v1::RunSeries::default(), None),
+        Err(failure) => (v1::RunSeries::default(), Some(failure)),
+    };
+    let data = RunData { run: run.to_string(), plan: prepared.plan.clone(), history, series };
+    let written = dir.keep(&data.series).and_then(|()| Ok(write_all(dir.path(), &data)?));
+    let (summary, unwritten) = match written {
+        Ok(summary) => (summary, None),
+        Err(failure) => (Summary::new(&data), Some(failure)),
+    };
+    if args.json {
+        let text = serde_json::to_string_pretty(&summary).map_err(|error| Failure::bug(error.to_string()))?;
+        output::line(&text);
+    } else {
+        output::print(&closing_table(&summary));
+        if unwritten.is_none() {
+            output::line(&format!("report: {}", dir.path().join("report.html").display()));
+        }
+    }
+    if summary.exit_code != Some(0) {
+        summary.reasons.iter().for_each(|reason| output::note(reason));
+    }
+    match unwritten.or(problem) {
+        None => Ok(()),
+        Some(failure) => Err(failure),
+    }
+}
+
+fn has_series(entry: &Entry) -> bool {
+    matches!(entry.event, protocol::event::Event::PhaseStarted { .. })
+}
+
+/// Verdict, table of phases, thresholds and reasons.
+pub(crate) fn closing_table(summary: &Summary) -> String {
+    let verdict = summary.verdict.as_deref().unwrap_or("none: the run did not end");
+    let code = summary.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+    let objectives = summary.objectives;
+    let mut text = format!(
+        "\n{}: {verdict}{code} · {} · objectives: {} passed, {} failed, {} not evaluable\n",
+        summary.name,
+        length(summary.lasted_ms),
+        objectives.passed,
+        objectives.failed,
+        objectives.not_evaluable
+    );
+    for reason in &summary.reasons {
+        text.push_str(&format!("  because {reason}\n"));
+    }
+    if !summary.phases.is_empty() {
+        let rows: Vec<Vec<String>> = summary.phases.iter().map(row).collect();
+        text.push('\n');
+        text.push_str(&table::render(&HEAD, &rows));
+    }
+    let scoped = summary
+        .phases
+        .iter()
+        .flat_map(|phase| phase.thresholds.iter().map(move |check| (format!("{}: ", phase.name), check)));
+    let thresholds: Vec<(String, &Check)> =
+        summary.thresholds.iter().map(|check| (String::new(), check)).chain(scoped).collect();
+    if !thresholds.is_empty() {
+        text.push_str("\nthresholds\n");
+        for (scope, check) in thresholds {
+            let why = check.reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
+            text.push_str(&format!("  {} {scope}{}  seen: {}{why}\n", mark(check), check.name, check.seen));
+        }
+    }
+    let broken = summary.phases.iter().flat_map(|phase| {
+        phase.validity.iter().filter(|check| check.result == "fail").map(move |check| (&phase.name, check))
+    });
+    for (phase, check) in broken {
+        text.push_str(&format!(
+            "  invalid {phase}: {}: {} (expected {})\n",
+            check.name, check.seen, check.expected
+        ));
+    }
+    text.push('\n');
+    text
+}
+
+const HEAD: [&str; 12] = [
+    "phase",
+    "time",
+    "wanted/s",
+    "achieved/s",
+    "p50",
+    "p95",
+    "p99",
+    "service p99",
+    "queue p99",
+    "errors",
+    "dropped",
+    "objectives",
+];
+
+fn row(phase: &PhaseSummary) -> Vec<String> {
+    let time = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), micros);
+    let loaded = phase.arrivals.scheduled > 0;
+    vec![
+        phase.name.clone(),
+        length(phase.lasted_ms),
+        rate(phase.wanted_rate),
+        rate(phase.achieved_rate),
+        time(phase.latency.p50),
+        time(phase.latency.p95),
+        time(phase.latency.p99),
+        time(phase.service.p99),
+        time(phase.queue.p99),
+        if loaded { percent(phase.error_share) } else { "–".to_owned() },
+        if loaded { count(phase.arrivals.dropped) } else { "–".to_owned() },
+        phase.objectives.iter().map(mark).collect(),
+    ]
+}
+
+/// ✓ pass, ✗ fail, – not evaluable.
+fn mark(check: &Check) -> char {
+    match check.result.as_str() {
+        "pass" => '✓',
+        "fail" => '✗',
+        _ => '–',
+    }
+}

@@ -1,0 +1,195 @@
+//! Following a run: its history goes to the run directory, its figures to the terminal.
+
+use std::time::Duration;
+
+use bus::Subscription;
+use protocol::event::{Entry, Event};
+use protocol::id::RunId;
+use protocol::v1::{self, control_run::Action};
+use service::telemetry::Telemetry;
+use tokio::time::MissedTickBehavior;
+
+use super::progress::Progress;
+use super::services::Services;
+use super::signals::{Came, Signals};
+use crate::failure::Failure;
+use crate::run_dir::RunDir;
+
+/// How often the terminal is drawn anew, and looked whether an announcement was lost.
+const REDRAW: Duration = Duration::from_millis(200);
+/// How long the scheduler may take to close its runs once it was told to end.
+const SCHEDULER_CLOSES: Duration = Duration::from_secs(60);
+
+/// How a run came to its end.
+pub(crate) enum Followed {
+    /// With a verdict.
+    Ended {
+        /// Its exit code.
+        code: u8,
+        /// The whole history.
+        history: Vec<Entry>,
+    },
+    /// By a second signal, without one.
+    AtOnce(u8),
+}
+
+/// A run that is followed.
+pub(crate) struct Following {
+    run: RunId,
+    announced: Subscription<v1::HistoryEntry>,
+    live: Subscription<v1::Aggregate>,
+    history: Vec<Entry>,
+    lost: u64,
+    stopped: Option<Came>,
+}
+
+impl Following {
+    /// Listens, before there is anything to hear.
+    ///
+    /// # Errors
+    /// When the bus fails.
+    pub(crate) async fn subscribe(services: &Services, run: RunId) -> Result<Self, Failure> {
+        Ok(Self {
+            run,
+            announced: services.bus.subscribe().await?,
+            live: services.bus.subscribe().await?,
+            history: Vec::new(),
+            lost: 0,
+            stopped: None,
+        })
+    }
+
+    /// Follows until the run has ended, or a second signal came.
+    ///
+    /// # Errors
+    /// When the history cannot be kept, or a service ends the run's services.
+    pub(crate) async fn to_the_end(
+        mut self,
+        services: &Services,
+        dir: &mut RunDir,
+        signals: &mut Signals,
+        progress: &mut Progress,
+        telemetry: Option<&Telemetry>,
+    ) -> Result<Followed, Failure> {
+        let mut redraw = tokio::time::interval(REDRAW);
+        redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let run = self.run.to_bytes();
+        loop {
+            let before = self.history.len();
+            tokio::select! {
+                biased;
+                came = signals.next() => {
+                    if self.stopped.is_some() {
+                        return Ok(Followed::AtOnce(came.code()));
+                    }
+                    self.stopped = Some(came);
+                    progress.note("stopping: the load ramps down and results are collected; the same again ends at once");
+                    self.ask_to_stop(services, came).await;
+                }
+                () = services.shutdown.triggered() => return self.service_lost(services, dir, signals).await,
+                Some(entry) = self.announced.next() => {
+                    if entry.run == run {
+                        self.announced(services, entry).await?;
+                    }
+                }
+                Some(aggregate) = self.live.next() => {
+                    if aggregate.run == run {
+                        progress.live(&aggregate);
+                    }
+                }
+                _ = redraw.tick() => {
+                    progress.tick();
+                    if self.announced.lost() > self.lost {
+                        self.lost = self.announced.lost();
+                        self.catch_up(services).await?;
+                    }
+                }
+            }
+            for entry in &self.history[before..] {
+                dir.append(entry)?;
+                progress.event(&entry.event);
+                if let Event::PhaseStarted { phase, .. } = &entry.event {
+                    set_level(telemetry, progress.log_level(*phase));
+                }
+            }
+            if let Some(Event::RunEnded { exit_code, .. }) = self.history.last().map(|entry| &entry.event) {
+                return Ok(Followed::Ended { code: *exit_code, history: self.history });
+            }
+        }
+    }
+
+    async fn ask_to_stop(&self, services: &Services, came: Came) {
+        let stop = v1::ControlRun {
+            run: self.run.to_bytes(),
+            by: came.by.to_owned(),
+            action: Some(Action::Stop(true)),
+        };
+        let refused = match services.ask(&stop).await {
+            Ok(reply) => reply.refused,
+            Err(failure) => failure.to_string(),
+        };
+        if !refused.is_empty() {
+            // The run cannot be told, so its scheduler is, which then ends all its runs for this reason.
+            tracing::warn!(refused, "the run did not take the stop; its services are ended");
+            services.shutdown.trigger(came.by);
+        }
+    }
+
+    /// Takes an announced entry; those before it that were not announced are read from the store.
+    async fn announced(&mut self, services: &Services, announced: v1::HistoryEntry) -> Result<(), Failure> {
+        let next = self.history.last().map_or(1, |entry| entry.sequence + 1);
+        if announced.sequence < next {
+            return Ok(());
+        }
+        if announced.sequence > next {
+            return self.catch_up(services).await;
+        }
+        let event = serde_json::from_str(&announced.event_json)
+            .map_err(|error| Failure::bug(format!("history entry {}: {error}", announced.sequence)))?;
+        let v1::HistoryEntry { sequence, at_unix_ns, producer, .. } = announced;
+        self.history.push(Entry { sequence, at_unix_ns, producer, event });
+        Ok(())
+    }
+
+    async fn catch_up(&mut self, services: &Services) -> Result<(), Failure> {
+        let last = self.history.last().map_or(0, |entry| entry.sequence);
+        self.history.extend(services.store.history(self.run, last).await?);
+        Ok(())
+    }
+
+    /// The services end before the run has: a service failed, or a signal found no run to stop. The scheduler still closes
+    /// the run, which then has a verdict.
+    async fn service_lost(
+        mut self,
+        services: &Services,
+        dir: &mut RunDir,
+        signals: &mut Signals,
+    ) -> Result<Followed, Failure> {
+        tokio::select! {
+            came = signals.next() => return Ok(Followed::AtOnce(came.code())),
+            _ = services.ended(SCHEDULER_CLOSES) => {}
+        }
+        let known = self.history.len();
+        self.catch_up(services).await?;
+        for entry in &self.history[known..] {
+            dir.append(entry)?;
+        }
+        match self.history.last().map(|entry| &entry.event) {
+            Some(Event::RunEnded { exit_code, .. }) => {
+                Ok(Followed::Ended { code: *exit_code, history: self.history })
+            }
+            _ => Err(Failure::with_code(
+                self.stopped.map_or(scheduler::verdict::code::ABORTED, Came::code),
+                services.shutdown.reason().unwrap_or_else(|| "the services ended".to_owned()),
+            )),
+        }
+    }
+}
+
+fn set_level(telemetry: Option<&Telemetry>, level: &str) {
+    if let Some(telemetry) = telemetry
+        && let Err(error) = telemetry.set_level(level)
+    {
+        tracing::warn!(%error, level, "the phase's log level is not in effect");
+    }
+}

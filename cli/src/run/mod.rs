@@ -1,0 +1,167 @@
+//! `gauntlet run`: one plan, from the command line to the verdict, in this process.
+//!
+//! In order: read the plan and find everything that it names (bad input ends here, before anything exists); make the run
+//! directory; start the services ([`services`]); hand the bundle over and create the run ([`bundle`]); follow it
+//! ([`follow`]); write the report; close everything in the opposite order.
+
+mod bundle;
+mod closing;
+mod follow;
+mod live;
+mod progress;
+mod services;
+mod signals;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plan::Plan;
+use protocol::id::RunId;
+use scheduler::verdict::{Reason, code, settle};
+use tokio::runtime::Runtime;
+
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::guests;
+use crate::output;
+use crate::run_dir::RunDir;
+pub(crate) use closing::closing_table;
+use follow::Followed;
+use progress::Progress;
+use services::Services;
+pub(crate) use services::{cache_dir, compile};
+use signals::Signals;
+
+/// How long what was started may take to end, once the run is over.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Everything that was read before anything was started.
+struct Prepared {
+    plan: Plan,
+    /// The plan's directory.
+    base_dir: PathBuf,
+    report_dir: PathBuf,
+    bundle: bundle::Bundle,
+}
+
+/// Runs a plan and gives its exit code.
+///
+/// # Errors
+/// When it could not be run, or its results could not be kept.
+pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let prepared = prepare(args)?;
+    let runtime = runtime()?;
+    let code = runtime.block_on(run_prepared(args, prepared));
+    // Whatever still runs is dropped here: load threads see their commands close, processes of the plan are killed.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    code
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    // Load has threads of its own; the services between phases need little.
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
+        Failure::environment(format!("threads cannot be started: {error}; allow more with ulimit -u"))
+    })
+}
+
+/// Reads the plan and all that it names: every problem of the plan at once, then every one of its files.
+fn prepare(args: &RunArgs) -> Result<Prepared, Failure> {
+    let mut plan = plan::load(&args.plan, &args.overrides.to_overrides())?;
+    if let Some(api) = &args.api {
+        plan.control.api = loopback(api)?;
+    }
+    if let Some(dir) = &args.report_dir {
+        plan.report.dir.clone_from(dir);
+    }
+    let base_dir = base_dir(&args.plan)?;
+    let guests = guests::find_all(&plan, &base_dir, &guests::directories(&args.guests))?;
+    let bundle = bundle::Bundle::collect(&plan, &base_dir, guests)?;
+    let report_dir = std::path::absolute(&plan.report.dir)
+        .map_err(|error| Failure::environment(format!("the working directory is gone: {error}")))?;
+    Ok(Prepared { plan, base_dir, report_dir, bundle })
+}
+
+fn loopback(api: &str) -> Result<String, Failure> {
+    match api.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(api.to_owned()),
+        _ => Err(Failure::input(format!(
+            "--api: found {api:?}, expected a loopback address and port such as 127.0.0.1:8088; port 0 = any free one"
+        ))),
+    }
+}
+
+/// The directory of the plan, absolute: where its relative paths begin.
+pub(crate) fn base_dir(plan: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(plan)
+        .map_err(|error| Failure::environment(format!("the working directory is gone: {error}")))?;
+    Ok(absolute.parent().map_or(absolute.clone(), Path::to_path_buf))
+}
+
+async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure> {
+    let mut signals = Signals::listen()?;
+    let mut dir = RunDir::create(&prepared.report_dir, &prepared.plan)?;
+    let telemetry = services::log_to(&dir.path().join("gauntlet.log"));
+    let services = match Services::start(&prepared, dir.path()).await {
+        Ok(services) => services,
+        Err(failure) => {
+            dir.remove();
+            return Err(failure);
+        }
+    };
+    let mut progress = Progress::new(&prepared.plan, args.quiet || args.json);
+    let id = RunId::new();
+    let followed = async {
+        let following = follow::Following::subscribe(&services, id).await?;
+        dir.announce(&services.api(id))?;
+        progress.began(dir.path(), &services.api(id).url);
+        services.create(id, &prepared).await?;
+        following.to_the_end(&services, &mut dir, &mut signals, &mut progress, telemetry.as_ref()).await
+    }
+    .await;
+    progress.clear();
+    match followed {
+        Ok(Followed::AtOnce(code)) => {
+            dir.withdraw();
+            output::note("ended at once: nothing was collected, and the run has no verdict");
+            Ok(code)
+        }
+        Ok(Followed::Ended { code, history }) => {
+            let reported = closing::report(args, &prepared, id, history, &services, &dir).await;
+            dir.withdraw();
+            let left = services.stop("the run is over", CLOSING).await;
+            finish(code, reported.err(), left)
+        }
+        Err(failure) => {
+            let left = services.stop("the run failed", CLOSING).await;
+            dir.withdraw();
+            if dir.began() {
+                output::note(&format!("what there is: {}", dir.path().display()))
+            } else {
+                dir.remove()
+            }
+            // What brought a service down says more than that it is gone.
+            Err(worst(left.into_iter().chain([failure]))
+                .unwrap_or_else(|| Failure::bug("a failure without a failure")))
+        }
+    }
+}
+
+/// The run's own code, unless something worse happened while it was closed.
+fn finish(code: u8, report: Option<Failure>, services: Vec<Failure>) -> Result<u8, Failure> {
+    let Some(failure) = worst(report.into_iter().chain(services)) else { return Ok(code) };
+    let (_, worst, _) = settle(vec![Reason::new(code, ""), Reason::new(failure.code(), "")]);
+    if worst == failure.code() && code != code::PASSED || code == code::PASSED {
+        return Err(failure);
+    }
+    output::error(&failure.to_string());
+    Ok(code)
+}
+
+/// The failure whose exit code rules.
+fn worst(failures: impl IntoIterator<Item = Failure>) -> Option<Failure> {
+    let mut failures: Vec<Failure> = failures.into_iter().collect();
+    let reasons = failures.iter().map(|failure| Reason::new(failure.code(), "")).collect();
+    let (_, code, _) = settle(reasons);
+    let at = failures.iter().position(|failure| failure.code() == code)?;
+    Some(failures.swap_remove(at))
+}
