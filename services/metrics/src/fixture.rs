@@ -63,9 +63,9 @@ impl Worker {
             *merged.statuses.entry(status).or_default() += 1;
             let checks: &mut CheckCounts = merged.checks.entry(0).or_default();
             if status == 200 {
-                checks.passed += 1
+                checks.passed += 1;
             } else {
-                checks.failed += 1
+                checks.failed += 1;
             }
             merged.counts.good += u64::from(status == 200);
             merged.counts.bad += u64::from(status != 200);
