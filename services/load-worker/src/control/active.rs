@@ -1,6 +1,5 @@
 //! A prepared run: its load threads, the phase that is running, and the way of its samples.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,9 +11,9 @@ use protocol::v1;
 use tokio::sync::mpsc;
 
 use super::Error;
-use super::heartbeat::unix_ns;
 use super::phases::{PhaseParts, Shape};
 use super::publisher::Publisher;
+use super::running::{Running, add, monotonic};
 use crate::engine::ThreadHandle;
 use crate::record::{Interval, Owner, RunSpool};
 use crate::schedule::Timeline;
@@ -62,26 +61,6 @@ pub(super) struct Active {
     asked: bool,
     /// The sequence whose batches are with the publisher, and whether it is the phase's last.
     sending: Option<(u64, bool)>,
-}
-
-/// A phase from its command to the next.
-struct Running {
-    index: u32,
-    t0: Instant,
-    ending: bool,
-    /// The last batch is durable.
-    over: bool,
-    /// The worker's whole schedule, for what was wanted.
-    wanted: Timeline,
-    /// Intervals of the phase that had begun at the last flip.
-    ticks: u32,
-    merged: u32,
-    ended: BTreeSet<u32>,
-    /// What the threads say they counted, and what came out of the spool.
-    said: v1::ArrivalCounts,
-    totals: v1::ArrivalCounts,
-    last_sequence: u64,
-    waiting: Vec<Replier<v1::EndPhase>>,
 }
 
 impl Active {
@@ -163,7 +142,7 @@ impl Active {
             wanted,
             ticks: 0,
             merged: 1,
-            ended: BTreeSet::new(),
+            ended: std::collections::BTreeSet::new(),
             said: v1::ArrivalCounts::default(),
             totals: v1::ArrivalCounts::default(),
             last_sequence: 0,
@@ -336,12 +315,8 @@ impl Active {
     /// Makes an interval into batches.
     fn take(&mut self, interval: Interval) {
         let Owner { run, worker, .. } = self.spool.owner();
-        let mut head = v1::SampleBatch {
-            run: run.to_bytes(),
-            worker: worker.to_bytes(),
-            last: interval.last,
-            ..v1::SampleBatch::default()
-        };
+        let mut head =
+            v1::SampleBatch { run: run.to_bytes(), worker: worker.to_bytes(), ..v1::SampleBatch::default() };
         if let Some(phase) = &mut self.phase {
             let (start, end) = (interval.start_ns(), interval.end_ns());
             let wanted = phase.wanted.take_due(end);
@@ -415,36 +390,6 @@ impl Active {
     }
 }
 
-impl Running {
-    fn summary(&self) -> v1::PhaseEnded {
-        v1::PhaseEnded { arrivals: Some(self.totals), last_sequence: self.last_sequence }
-    }
-
-    /// The last batch is durable.
-    fn close(&mut self) {
-        self.over = true;
-        let (said, counted) = (flows(&self.said), flows(&self.totals));
-        if said != counted {
-            // Both are kept apart to find just this.
-            tracing::error!(
-                phase = self.index,
-                ?said,
-                ?counted,
-                "load threads and spool disagree: this is a bug, report it"
-            );
-        }
-        for replier in std::mem::take(&mut self.waiting) {
-            replier.reply(Ok(self.summary()));
-        }
-    }
-
-    /// Intervals of the phase that have passed.
-    fn ticks_at(&self, now: Instant, interval: Duration) -> u32 {
-        let passed = now.saturating_duration_since(self.t0).as_nanos() / interval.as_nanos().max(1);
-        u32::try_from(passed).unwrap_or(u32::MAX)
-    }
-}
-
 fn running(phase: &mut Option<Running>, index: u32) -> Result<&mut Running, String> {
     match phase {
         Some(phase) if phase.index == index && !phase.over => Ok(phase),
@@ -464,43 +409,5 @@ async fn join(threads: Vec<ThreadHandle>) {
     let joining = tokio::task::spawn_blocking(move || threads.into_iter().for_each(ThreadHandle::join));
     if tokio::time::timeout(JOIN, joining).await.is_err() {
         tracing::error!(after = ?JOIN, "load threads did not end in time and are left behind");
-    }
-}
-
-/// A wall-clock instant on the monotonic clock, mapped once: later jumps of the wall clock move nothing (R9.6).
-fn monotonic(unix: i64, wall_now: SystemTime, now: Instant) -> Instant {
-    let ahead = unix.saturating_sub(unix_ns(wall_now));
-    let distance = Duration::from_nanos(ahead.unsigned_abs());
-    if ahead >= 0 { now + distance } else { now.checked_sub(distance).unwrap_or(now) }
-}
-
-fn add(sum: &mut v1::ArrivalCounts, part: &v1::ArrivalCounts) {
-    sum.scheduled += part.scheduled;
-    sum.dropped += part.dropped;
-    sum.dropped_by_generator += part.dropped_by_generator;
-    sum.waiting += part.waiting;
-    sum.started += part.started;
-    sum.answered += part.answered;
-    sum.failed += part.failed;
-    sum.cancelled += part.cancelled;
-    sum.in_flight += part.in_flight;
-}
-
-/// What only grows.
-const fn flows(counts: &v1::ArrivalCounts) -> [u64; 7] {
-    let c = counts;
-    [c.scheduled, c.dropped, c.dropped_by_generator, c.started, c.answered, c.failed, c.cancelled]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wall_clock_instants_are_mapped_by_their_distance() {
-        let (wall, now) = (SystemTime::now(), Instant::now());
-        let at = unix_ns(wall);
-        assert_eq!(monotonic(at + 5_000_000, wall, now), now + Duration::from_millis(5));
-        assert_eq!(monotonic(at - 5_000_000, wall, now), now.checked_sub(Duration::from_millis(5)).unwrap());
     }
 }

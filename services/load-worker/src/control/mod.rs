@@ -12,6 +12,7 @@ mod orphanage;
 mod phases;
 mod prepare;
 mod publisher;
+mod running;
 mod service_loop;
 mod tls;
 

@@ -286,7 +286,7 @@ fn in_flight(batches: &[v1::SampleBatch]) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_log_merges_intervals_and_loses_nothing() {
     let (port, requests) = server();
-    let small = store::Options { max_log_bytes: 6_000, ..store::Options::default() };
+    let small = store::Options { max_log_bytes: 2_500, ..store::Options::default() };
     let rig = Rig::new(1, small).await;
     let guest = http();
     rig.prepare(&plan(port, PHASES, STEP), &[("guest:0", &guest)]).await;
@@ -357,11 +357,11 @@ async fn problems_come_all_at_once_and_leave_nothing_behind() {
     let reply = rig.prepare(&plan(port, PHASES, STEP), &[("guest:0", b"no guest")]).await;
     assert_eq!(kinds(&reply), ["guest"], "{reply:?}");
 
-    let many = PHASES.replace("connections = 10", "connections = 100000000");
+    let many = PHASES.replace("connections = 10", "connections = 10000000");
     let reply = rig.prepare(&plan(port, &many, STEP), &[("guest:0", &guest)]).await;
     assert_eq!(kinds(&reply), ["environment"], "{reply:?}");
     assert!(
-        texts(&reply)[0].starts_with("too few open files: phase baseline holds 100000000 connections"),
+        texts(&reply)[0].starts_with("too few open files: phase baseline holds 10000000 connections"),
         "{reply:?}"
     );
     assert!(reply.problems[0].mend.contains("ulimit -Hn"), "{reply:?}");

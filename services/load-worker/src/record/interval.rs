@@ -107,7 +107,7 @@ impl Interval {
         });
     }
 
-    /// The interval as messages of bounded size, in order of their parts from 0. The division depends on the samples
+    /// The interval as messages of bounded size, each with what `head` says and the interval does not know, in order of their parts from 0. The division depends on the samples
     /// alone, so that a second reader of the same spool makes the same parts.
     #[must_use]
     pub fn into_batches(self, layout: &Layout, head: &v1::SampleBatch) -> Vec<v1::SampleBatch> {
@@ -149,6 +149,7 @@ impl Interval {
                     wanted_rate: if part == 0 { head.wanted_rate } else { 0.0 },
                     part,
                     parts: count,
+                    last: self.last || head.last,
                     ..head.clone()
                 }
             })

@@ -1,0 +1,98 @@
+//! One phase as control follows it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime};
+
+use bus::Replier;
+use protocol::v1;
+
+use super::heartbeat::unix_ns;
+use crate::schedule::Timeline;
+
+/// A phase from its command to the next.
+pub(super) struct Running {
+    pub(super) index: u32,
+    pub(super) t0: Instant,
+    pub(super) ending: bool,
+    /// The last batch is durable.
+    pub(super) over: bool,
+    /// The worker's whole schedule, for what was wanted.
+    pub(super) wanted: Timeline,
+    /// Intervals of the phase that had begun at the last flip.
+    pub(super) ticks: u32,
+    pub(super) merged: u32,
+    pub(super) ended: BTreeSet<u32>,
+    /// What the threads say they counted, and what came out of the spool.
+    pub(super) said: v1::ArrivalCounts,
+    pub(super) totals: v1::ArrivalCounts,
+    pub(super) last_sequence: u64,
+    pub(super) waiting: Vec<Replier<v1::EndPhase>>,
+}
+
+impl Running {
+    pub(super) fn summary(&self) -> v1::PhaseEnded {
+        v1::PhaseEnded { arrivals: Some(self.totals), last_sequence: self.last_sequence }
+    }
+
+    /// The last batch is durable.
+    pub(super) fn close(&mut self) {
+        self.over = true;
+        let (said, counted) = (flows(&self.said), flows(&self.totals));
+        if said != counted {
+            // Both are kept apart to find just this.
+            tracing::error!(
+                phase = self.index,
+                ?said,
+                ?counted,
+                "load threads and spool disagree: this is a bug, report it"
+            );
+        }
+        for replier in std::mem::take(&mut self.waiting) {
+            replier.reply(Ok(self.summary()));
+        }
+    }
+
+    /// Intervals of the phase that have passed.
+    pub(super) fn ticks_at(&self, now: Instant, interval: Duration) -> u32 {
+        let passed = now.saturating_duration_since(self.t0).as_nanos() / interval.as_nanos().max(1);
+        u32::try_from(passed).unwrap_or(u32::MAX)
+    }
+}
+
+/// A wall-clock instant on the monotonic clock, mapped once: later jumps of the wall clock move nothing (R9.6).
+pub(super) fn monotonic(unix: i64, wall_now: SystemTime, now: Instant) -> Instant {
+    let ahead = unix.saturating_sub(unix_ns(wall_now));
+    let distance = Duration::from_nanos(ahead.unsigned_abs());
+    if ahead >= 0 { now + distance } else { now.checked_sub(distance).unwrap_or(now) }
+}
+
+pub(super) fn add(sum: &mut v1::ArrivalCounts, part: &v1::ArrivalCounts) {
+    sum.scheduled += part.scheduled;
+    sum.dropped += part.dropped;
+    sum.dropped_by_generator += part.dropped_by_generator;
+    sum.waiting += part.waiting;
+    sum.started += part.started;
+    sum.answered += part.answered;
+    sum.failed += part.failed;
+    sum.cancelled += part.cancelled;
+    sum.in_flight += part.in_flight;
+}
+
+/// What only grows.
+const fn flows(counts: &v1::ArrivalCounts) -> [u64; 7] {
+    let c = counts;
+    [c.scheduled, c.dropped, c.dropped_by_generator, c.started, c.answered, c.failed, c.cancelled]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_clock_instants_are_mapped_by_their_distance() {
+        let (wall, now) = (SystemTime::now(), Instant::now());
+        let at = unix_ns(wall);
+        assert_eq!(monotonic(at + 5_000_000, wall, now), now + Duration::from_millis(5));
+        assert_eq!(monotonic(at - 5_000_000, wall, now), now.checked_sub(Duration::from_millis(5)).unwrap());
+    }
+}
