@@ -147,7 +147,7 @@ impl LoadThread {
         let pool_free = self.first_pool_free(scenario) > 0;
         let index = scenario as usize;
         let Some(state) = self.scenarios.get(index) else { return };
-        let users = u64::try_from(state.users.len().max(1)).unwrap_or(1);
+        let users = u64::from(self.active_limit().max(1));
         let mut preferred =
             waiting.user.unwrap_or_else(|| u32::try_from(waiting.k % users).unwrap_or(0));
         let owns = |user: u32| state.users.get(user as usize).is_some_and(|user| !user.own.is_empty());

@@ -4,7 +4,7 @@ use mio::{Interest, Token};
 use protocol::failure::FailureClass;
 
 use super::clock::nanos;
-use super::request::{Outcome, Stage};
+use super::request::Outcome;
 use super::slots::Key;
 use super::thread::{FIRST_TRANSPORT, LoadThread, Timer};
 use super::transport::{Place, Transport};
@@ -134,11 +134,6 @@ impl LoadThread {
         // All addresses share the one deadline.
         transport.tried = usize::MAX;
         self.open_failed(key, class, now);
-    }
-
-    /// Whether a connect deadline has nothing to watch any more.
-    pub(super) fn is_made(&self, key: Key) -> bool {
-        self.transports.get(key).and_then(|t| t.connection.as_ref()).is_none_or(Connection::is_open)
     }
 
     /// Fills empty places. Returns when to look again, if some stay empty on purpose.

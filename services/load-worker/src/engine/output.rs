@@ -235,6 +235,14 @@ impl LoadThread {
         ) else {
             return Err(bad_output("a slice lies outside the arena".to_owned()));
         };
+        // A line break in any of these would smuggle in a second request, and counts would no longer close.
+        if !abi::is_target(path) {
+            return Err(bad_output("a request's target is empty or has a blank or a control character".to_owned()));
+        }
+        let fits = |(name, value)| abi::is_header_name(name) && abi::is_header_value(value);
+        if !abi::headers(headers).all(fits) {
+            return Err(bad_output("a request's header has characters that HTTP does not allow".to_owned()));
+        }
         let Some(user) = self.user(scenario, asked.user).filter(|user| user.active && !user.untold) else {
             return Err(bad_output(format!("it sent a request of user {}, who has no turn", asked.user)));
         };
@@ -244,17 +252,19 @@ impl LoadThread {
         let (intended, ready) = if first { (user.intended, user.ready) } else { (now, now) };
         let (intended, ready) = (intended + delay, if delay > 0 { now + delay } else { ready });
         let next = user.requests;
+        let timeout = targets.map_or(0, |spec| nanos(spec.timeout));
         let operation = if asked.operation == 0 {
             None
         } else {
             self.operation_of(scenario, asked.user, asked.operation)
         };
-        let operation = operation
-            .unwrap_or_else(|| self.begin_operation(scenario, asked.user, asked.operation, series, intended));
+        let operation = match operation {
+            Some(operation) => operation,
+            None => self.begin_operation(scenario, asked.user, asked.operation, series, intended),
+        };
         if let Some(operation) = self.operations.get_mut(operation) {
             operation.live += 1;
         }
-        let timeout = targets.map_or(0, |spec| nanos(spec.timeout));
         let (key, request) = self.requests.take();
         request.clear();
         request.scenario = scenario;

@@ -171,7 +171,10 @@ impl Scenario {
 
     /// All of the first `users` users are free, whatever they were doing.
     pub(super) fn reset_users(&mut self, users: u32, now: u64) {
-        self.users.resize_with(users as usize, User::default);
+        // Those beyond it keep what they have: their connections are still theirs.
+        if self.users.len() < users as usize {
+            self.users.resize_with(users as usize, User::default);
+        }
         self.free = FreeUsers::new(users);
         self.free_since = now;
     }

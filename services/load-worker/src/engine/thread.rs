@@ -178,6 +178,8 @@ impl LoadThread {
                     self.exit = true;
                     return;
                 }
+                // The wake-up itself has done it.
+                Ok(EngineCommand::Flip) => {}
                 Err(TryRecvError::Empty) => return,
             }
         }

@@ -69,6 +69,13 @@ pub(super) struct Transport {
     pub(super) made_in: u64,
 }
 
+impl Transport {
+    /// Whether a connect deadline has nothing to watch any more.
+    pub(super) fn is_made(&self) -> bool {
+        self.connection.as_ref().is_none_or(Connection::is_open)
+    }
+}
+
 impl LoadThread {
     /// Gives a request that may be sent now a connection, or lets it wait. `promised`: a connection is free for it, so
     /// it does not stand behind those that wait.
