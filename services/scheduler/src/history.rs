@@ -39,6 +39,29 @@ impl History {
         self.write("scheduler", self.inner.clock.unix_ns(), event, None).await
     }
 
+    /// Stores several events of the scheduler's own, in this order and in one commit as far as the store allows, then
+    /// announces them.
+    ///
+    /// # Errors
+    /// When one cannot be stored; those before it may have been.
+    pub(crate) async fn append_all(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let mut last = inner.last.lock().await;
+        let at_unix_ns = inner.clock.unix_ns();
+        let entries: Vec<Entry> = (*last + 1..)
+            .zip(events)
+            .map(|(sequence, event)| Entry { sequence, at_unix_ns, producer: "scheduler".to_owned(), event })
+            .collect();
+        // Queued in this order before the first is awaited, so that the writer finds them together.
+        let stored = entries.iter().map(|entry| inner.store.append_history(inner.run, entry));
+        futures::future::try_join_all(stored).await?;
+        for entry in entries {
+            *last = entry.sequence;
+            inner.announce(entry).await;
+        }
+        Ok(())
+    }
+
     /// Stores an event that another service saw, then announces it.
     ///
     /// # Errors
@@ -76,25 +99,27 @@ impl History {
         if let Some(state) = state {
             inner.store.set_run_state(inner.run, state).await?;
         }
-        tracing::debug!(run = %inner.run, sequence = entry.sequence, event = ?entry.event, "history");
-        let event_json = match serde_json::to_string(&entry.event) {
+        inner.announce(entry).await;
+        Ok(())
+    }
+}
+
+impl Inner {
+    async fn announce(&self, entry: Entry) {
+        let Entry { sequence, at_unix_ns, producer, event } = entry;
+        tracing::debug!(run = %self.run, sequence, ?event, "history");
+        let event_json = match serde_json::to_string(&event) {
             Ok(json) => json,
             Err(error) => {
-                tracing::error!(run = %inner.run, %error, "an event cannot be written as JSON and is not announced");
-                return Ok(());
+                tracing::error!(run = %self.run, sequence, %error, "an event cannot be written as JSON");
+                return;
             }
         };
-        let announced = v1::HistoryEntry {
-            run: inner.run.to_bytes(),
-            sequence: entry.sequence,
-            at_unix_ns,
-            producer: entry.producer,
-            event_json,
-        };
-        if let Err(error) = inner.bus.broadcast(&announced).await {
+        let run = self.run.to_bytes();
+        let announced = v1::HistoryEntry { run, sequence, at_unix_ns, producer, event_json };
+        if let Err(error) = self.bus.broadcast(&announced).await {
             // Whoever follows the history sees the gap and reads it from the store.
-            tracing::warn!(run = %inner.run, sequence = entry.sequence, %error, "entry was not announced");
+            tracing::warn!(run = %self.run, sequence, %error, "an entry was not announced");
         }
-        Ok(())
     }
 }

@@ -109,7 +109,7 @@ fn one_second_in_twenty_may_be_short() {
     let short = |number: u64| {
         seconds(move |at, second| {
             if at < number {
-                counts(second).scheduled = 97
+                counts(second).scheduled = 97;
             }
         })
     };
@@ -171,7 +171,7 @@ fn a_load_thread_may_be_busy_for_nine_seconds_and_not_for_ten() {
     let busy_for = |number: u64| {
         seconds(move |at, second| {
             if at < number {
-                second.busy_max = 0.91
+                second.busy_max = 0.91;
             }
         })
     };

@@ -167,13 +167,13 @@ impl Run {
         let checks = during(&mut self.inbox, &self.ctx, &self.assigned, &doing, checks).await?;
         // Then nobody waits for it any more.
         self.metrics_lost |= checks.metrics_lost;
-        let mut failed = Vec::new();
-        for check in checks.list {
-            if !check.passed {
-                failed.push(check.reason(self.ctx.phases[index].name));
-            }
-            self.ctx.history.append(check.event(number)).await?;
-        }
+        let name = self.ctx.phases[index].name;
+        let failed: Vec<Reason> =
+            checks.list.iter().filter(|check| !check.passed).map(|check| check.reason(name)).collect();
+        self.ctx
+            .history
+            .append_all(checks.list.into_iter().map(|check| check.event(number)).collect())
+            .await?;
         if failed.is_empty() { Ok(()) } else { Err(Trouble::Reasons(failed)) }
     }
 }

@@ -205,7 +205,7 @@ async fn a_request_to_a_foreign_name_is_not_answered() {
 
 #[tokio::test]
 async fn with_a_token_every_request_needs_it() {
-    let bench = Bench::new(false, |options| options.token = Some("sesame".to_owned())).await;
+    let bench = Bench::new(false, |options, _| options.token = Some("sesame".to_owned())).await;
     problem(get(&bench, "/v1/runs").await, 401).await;
     assert_eq!(get(&bench, "/health").await.status(), StatusCode::OK);
     let request = |token: &str| Client::new().get(url(&bench, "/v1/runs")).bearer_auth(token);

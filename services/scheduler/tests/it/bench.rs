@@ -44,15 +44,15 @@ config.steps = [{ name = "home", get = "/" }]
 impl Bench {
     /// On the paused clock, made to run fast.
     pub(crate) async fn paced() -> Self {
-        Self::new(true, |_| {}).await
+        Self::new(true, |_, _| {}).await
     }
 
     /// On the real clock.
     pub(crate) async fn real() -> Self {
-        Self::new(false, |_| {}).await
+        Self::new(false, |_, _| {}).await
     }
 
-    pub(crate) async fn new(paced: bool, edit: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) async fn new(paced: bool, edit: impl FnOnce(&mut Options, &Peers)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store.db")).unwrap();
         let bus = Bus::in_process(store.clone(), &dir.path().join("objects")).unwrap();
@@ -65,7 +65,7 @@ impl Bench {
         if paced {
             options.clock = Clock::anchored(1_700_000_000_000_000_000);
         }
-        edit(&mut options);
+        edit(&mut options, &peers);
         let clock = options.clock;
         let (ready, bound) = oneshot::channel();
         options.ready = Some(ready);

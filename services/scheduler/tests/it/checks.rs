@@ -77,17 +77,22 @@ async fn monitoring_stale() {
 
 #[tokio::test(start_paused = true)]
 async fn no_worker() {
-    let bench = Bench::new(true, |options| options.workers.clear()).await;
-    bench.peers.script().beating = false;
+    let bench = Bench::new(true, |options, peers| {
+        options.workers.clear();
+        peers.script().beating = false;
+    })
+    .await;
     let run = bench.create(&baseline(1, "")).await;
-    // The first beat may have been heard before the script changed.
-    let (code, reasons) = bench.ended(run).await;
-    if code == 3 {
-        assert!(reasons[0].contains("no load-worker"), "{reasons:?}");
-        assert_eq!(failed_check(&bench, run).await.0, "workers ready");
-    } else {
-        assert_eq!(code, 96, "{reasons:?}");
-    }
+    let reason = fails(&bench, run, 3).await;
+    assert!(reason.contains("no load-worker was heard within 2s"), "{reason}");
+    assert_eq!(failed_check(&bench, run).await.0, "workers ready");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_only_known_by_its_heartbeats_takes_part() {
+    let bench = Bench::new(true, |options, _| options.workers.clear()).await;
+    let run = bench.create(&baseline(1, "")).await;
+    assert_eq!(bench.ended(run).await, (0, Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]

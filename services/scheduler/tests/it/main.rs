@@ -1,6 +1,11 @@
 //! The scheduler with scripted peers: a load-worker and a `metrics` that say what each test wants, on a real bus and
 //! a real store.
-#![allow(missing_docs, reason = "tests say what they show by their names")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is test code, helpers included"
+)]
 
 mod api;
 mod bench;

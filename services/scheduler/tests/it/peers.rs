@@ -225,13 +225,13 @@ impl Peers {
     }
 
     /// Serves one command; no reply = never an answer.
-    async fn answer<C: Command>(
+    async fn answer<C>(
         &self,
         tasks: &Tasks,
         address: Address,
         with: impl Fn(&Self, C) -> Option<C::Reply> + Send + 'static,
     ) where
-        C: Send,
+        C: Command + Send,
         C::Reply: Send,
     {
         let mut requests: Requests<C> = self.bus.serve(address).await.unwrap();
