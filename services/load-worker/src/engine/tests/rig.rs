@@ -261,10 +261,10 @@ impl Rig {
         }
     }
 
-    /// A whole phase: begin, its length, end.
+    /// A whole phase: begin, its length and some time for what waits, end.
     pub(super) fn run(&self, spec: &PhaseSpec, grace: Duration) -> v1::ArrivalCounts {
         self.begin(spec);
-        until(spec.t0 + spec.duration);
+        until(spec.t0 + spec.duration + Duration::from_millis(300));
         self.end(spec.phase, grace).0
     }
 

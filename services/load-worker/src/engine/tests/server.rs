@@ -17,8 +17,8 @@ pub(super) enum Act {
     Silence,
     /// Wait until the gate opens, then write.
     Gate(Vec<u8>),
-    /// Write these bytes over and over until the peer has enough.
-    Endless(Vec<u8>),
+    /// Write the first bytes, and the second over and over until the peer has enough.
+    Endless(&'static [u8], Vec<u8>),
 }
 
 /// A plain 200 with a body.
@@ -161,7 +161,12 @@ fn serve(mut stream: TcpStream, number: usize, seen: &Seen, gate: &Gate, behavio
                     return;
                 }
             }
-            Act::Endless(bytes) => while stream.write_all(&bytes).is_ok() {},
+            Act::Endless(first, bytes) => {
+                if stream.write_all(first).is_ok() {
+                    while stream.write_all(&bytes).is_ok() {}
+                }
+                return;
+            }
         }
     }
 }
