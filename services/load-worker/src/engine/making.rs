@@ -97,6 +97,7 @@ impl LoadThread {
         } else {
             self.hand_back(key, now);
         }
+        self.start_waiting(now);
     }
 
     /// This address did not answer: the next, or none.

@@ -136,6 +136,7 @@ impl LoadThread {
             if self.unserved {
                 self.serve_queues(now);
             }
+            self.start_waiting(now);
             self.call_guests();
             let now = self.clock.now();
             let refill_at = self.refill(now);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 
 /// What to do with a request.
 pub(super) enum Act {
@@ -61,7 +61,7 @@ pub(super) struct Server {
     pub(super) seen: Arc<Seen>,
     pub(super) gate: Arc<Gate>,
     stop: Arc<AtomicBool>,
-    streams: Arc<Mutex<Vec<TcpStream>>>,
+    streams: Arc<Mutex<Vec<Weak<TcpStream>>>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -77,7 +77,7 @@ impl Server {
         let listener = TcpListener::bind(addr).unwrap();
         let addr = listener.local_addr().unwrap();
         let (seen, gate, stop) = (Arc::<Seen>::default(), Arc::<Gate>::default(), Arc::<AtomicBool>::default());
-        let streams = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let streams = Arc::<Mutex<Vec<Weak<TcpStream>>>>::default();
         let behaviour: Arc<Behaviour> = Arc::new(behaviour);
         let thread = {
             let (seen, gate, stop, streams) = (seen.clone(), gate.clone(), stop.clone(), streams.clone());
@@ -87,12 +87,13 @@ impl Server {
                         return;
                     }
                     let number = seen.connections.fetch_add(1, Ordering::SeqCst);
-                    streams.lock().unwrap().push(stream.try_clone().unwrap());
+                    let stream = Arc::new(stream);
+                    streams.lock().unwrap().push(Arc::downgrade(&stream));
                     let (seen, gate, behaviour) = (seen.clone(), gate.clone(), behaviour.clone());
                     std::thread::spawn(move || {
                         let open = seen.open.fetch_add(1, Ordering::SeqCst) + 1;
                         seen.most_open.fetch_max(open, Ordering::SeqCst);
-                        serve(stream, number, &seen, &gate, &*behaviour);
+                        serve(&stream, number, &seen, &gate, &*behaviour);
                         seen.open.fetch_sub(1, Ordering::SeqCst);
                     });
                 }
@@ -115,7 +116,7 @@ impl Server {
             self.stop.store(true, Ordering::SeqCst);
             let _ = TcpStream::connect(self.addr);
             thread.join().unwrap();
-            for stream in self.streams.lock().unwrap().drain(..) {
+            for stream in self.streams.lock().unwrap().drain(..).filter_map(|stream| stream.upgrade()) {
                 let _ = stream.shutdown(Shutdown::Both);
             }
             self.gate.open();
@@ -129,7 +130,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream, number: usize, seen: &Seen, gate: &Gate, behaviour: &Behaviour) {
+fn serve(mut stream: &TcpStream, number: usize, seen: &Seen, gate: &Gate, behaviour: &Behaviour) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     let mut count = 0;
@@ -151,7 +152,7 @@ fn serve(mut stream: TcpStream, number: usize, seen: &Seen, gate: &Gate, behavio
                 return;
             }
             Act::Reset => {
-                let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO));
+                let _ = rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
                 return;
             }
             Act::Silence => {}
