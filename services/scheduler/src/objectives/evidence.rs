@@ -103,7 +103,17 @@ impl<'a> Evidence<'a> {
                     .map(move |text| format!("{name}: {text}"))
             })
             .collect();
-        if told.is_empty() { format!("no target reports `{metric}`") } else { told.join("; ") }
+        if !told.is_empty() {
+            return told.join("; ");
+        }
+        match metric {
+            "cpu" | "memory" => {
+                format!("no target reports {metric}: name a source in `targets.<name>.resources`")
+            }
+            _ => format!(
+                "no target reports `{metric}`: set its `metrics-url`, and in `metrics` the name of this counter there"
+            ),
+        }
     }
 }
 

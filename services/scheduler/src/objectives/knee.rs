@@ -1,7 +1,7 @@
 //! Where the target stops keeping up: the knee, and the breaking point behind it.
 //!
 //! All loaded seconds of the run so far are sorted into levels of wanted rate, each 10 % above the last. A level is
-//! *over* when its goodput is under a share of what was wanted, or when its p95 is over a multiple of the reference
+//! *over* when its goodput is under a share of what was wanted (by more than one operation a second), or when its p95 is over a multiple of the reference
 //! (the baseline phase's p95, else that of the lowest level). The knee is the highest level below the first one
 //! that is over.
 
@@ -13,6 +13,10 @@ use crate::objectives::evidence::{Measured, as_seconds};
 
 /// Index of p95 in the percentiles of a second.
 const P95: usize = 2;
+
+/// Operations a second by which goodput may miss what was wanted and still be whole: those that end in the next second, and
+/// the rounding of low rates.
+const EDGE: f64 = 1.0;
 
 /// A level is 10 % wide.
 const LEVEL: f64 = 1.1;
@@ -64,6 +68,11 @@ pub(crate) fn levels<'m>(measured: impl Iterator<Item = &'m Measured>) -> Vec<Le
 }
 
 impl Level {
+    /// Whether at least a share of what was wanted was answered well.
+    pub(crate) fn kept_up(&self, share: f64) -> bool {
+        self.goodput + EDGE >= share * self.wanted
+    }
+
     /// The figures of some seconds together.
     pub(crate) fn of(seconds: &[&v1::Second]) -> Self {
         let long: f64 = seconds.iter().map(|second| as_seconds(second.length_ns)).sum();
@@ -106,8 +115,7 @@ pub(crate) fn knee(levels: &[Level], reference_p95_us: Option<f64>, rule: Rule) 
     let lowest = levels.first()?;
     let reference = reference_p95_us.unwrap_or(lowest.p95_us);
     let over = |level: &Level| {
-        level.goodput < rule.goodput * level.wanted
-            || (reference > 0.0 && level.p95_us > rule.latency * reference)
+        !level.kept_up(rule.goodput) || (reference > 0.0 && level.p95_us > rule.latency * reference)
     };
     match levels.iter().position(over) {
         None => levels.last().map(|last| Knee::NotReached(*last)),
@@ -119,5 +127,5 @@ pub(crate) fn knee(levels: &[Level], reference_p95_us: Option<f64>, rule: Rule) 
 /// The lowest level at which more than `share` of the operations were errors, or less than 1 − `share` of the wanted
 /// rate was answered well.
 pub(crate) fn breaking_point(levels: &[Level], share: f64) -> Option<Level> {
-    levels.iter().find(|level| level.errors > share || level.goodput < (1.0 - share) * level.wanted).copied()
+    levels.iter().find(|level| level.errors > share || !level.kept_up(1.0 - share)).copied()
 }

@@ -295,7 +295,7 @@ fn resilience(evidence: &Evidence<'_>) -> Finding {
     let state = Level::of(&last);
     let reference = evidence.baseline().and_then(|baseline| baseline.measure(Measure::ErrorRate));
     let errors_hold = state.errors <= reference.unwrap_or(0.0) + evidence.parameter("steady-errors", 0.01);
-    let goodput_holds = state.goodput >= evidence.parameter("steady-goodput", 0.95) * state.wanted;
+    let goodput_holds = state.kept_up(evidence.parameter("steady-goodput", 0.95));
     let baseline = reference
         .map_or_else(|| "no baseline phase".to_owned(), |errors| format!("baseline {}", share(errors)));
     let seen = format!(

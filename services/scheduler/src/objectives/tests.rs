@@ -355,6 +355,13 @@ fn the_knee_is_named_and_degradation_held_against_it() {
 }
 
 #[test]
+fn an_operation_that_ends_in_the_next_second_is_no_knee() {
+    let slow = measured(PhaseName::Heavy, steady(2.5, 2, 1_000), Vec::new());
+    let (_, seen) = outcome(&slow, &Around::default(), "performance limits");
+    assert!(seen.starts_with("knee not reached"), "{seen}");
+}
+
+#[test]
 fn one_breaker_must_have_opened_and_closed() {
     let with = |closed: f64| {
         let metrics = vec![

@@ -46,7 +46,7 @@ impl Run {
         let lost_worker = self.lost_workers > 0;
         let ended = self.end_phase(&live).await?;
         let broken = lost_worker || !ended.silent.is_empty();
-        let series = match self.collect(&live, &ended).await? {
+        let series = match self.collect(&mut live, &ended).await? {
             Ok(collected) => Some(collected),
             Err(reason) => {
                 self.reasons.push(reason);
@@ -124,7 +124,7 @@ impl Run {
     /// there is none.
     async fn collect(
         &mut self,
-        live: &Live,
+        live: &mut Live,
         ended: &LoadEnded,
     ) -> Result<Result<(v1::PhaseSeries, Vec<String>), Reason>, Trouble> {
         if self.metrics_lost {
@@ -132,10 +132,10 @@ impl Run {
         }
         let deadline = Instant::now() + COLLECT_DEADLINE;
         let metrics = self.ctx.metrics.clone();
-        let mut pause = Duration::from_millis(2);
+        let (phase, mut pause) = (live.index, Duration::from_millis(2));
         let complete = async {
             loop {
-                let series = metrics.phase(live.index).await?;
+                let series = metrics.phase(phase).await?;
                 let missing = missing(&series, &ended.told);
                 if missing.is_empty() || Instant::now() >= deadline {
                     let probes = metrics.probes().await?;
@@ -149,6 +149,7 @@ impl Run {
         match collected {
             Ok((series, missing, probes)) => {
                 self.note_health(&probes).await?;
+                live.probes = Some(probes);
                 if !missing.is_empty() {
                     let message = format!(
                         "phase {}: samples are missing after {} s: {}",

@@ -8,6 +8,7 @@ use plan::units::print_size;
 use protocol::id::WorkerId;
 
 use super::Unmet;
+use crate::figures::count;
 use crate::run::Context;
 
 /// Open files beside one per connection: logs, store, probes, API.
@@ -41,7 +42,7 @@ pub(super) fn available(
     }
     add(disk(&ctx.run_dir, phase));
     add(if load_threads > 0 {
-        Ok(format!("{load_threads} load threads"))
+        Ok(count(load_threads as usize, "load thread"))
     } else {
         Err(Unmet::new("no load thread", "set `load.threads` to at least 1"))
     });
