@@ -4,7 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "this is test code, helpers included"
+    reason = "this is test code throughout"
 )]
 
 mod api;
