@@ -78,7 +78,9 @@ impl LoadThread {
             return;
         }
         for index in 0..self.scenarios.len() {
-            let Some(timeout) = self.spec.scenarios.get(index).map(|scenario| nanos(scenario.timeout)) else { return };
+            let Some(timeout) = self.spec.scenarios.get(index).map(|scenario| nanos(scenario.timeout)) else {
+                return;
+            };
             let scenario = u32::try_from(index).unwrap_or(u32::MAX);
             while let Some(front) = self.scenarios[index].waiting.front().copied()
                 && front.intended.saturating_add(timeout) <= now
@@ -136,8 +138,9 @@ impl LoadThread {
     /// Since when a user and a connection have both been free.
     fn free_since(&self, scenario: u32) -> u64 {
         let target = self.spec.scenarios.get(scenario as usize).and_then(|spec| spec.targets.first());
-        let pool =
-            target.and_then(|target| self.targets.get(*target as usize)).map_or(0, |target| target.pool.free_since());
+        let pool = target
+            .and_then(|target| self.targets.get(*target as usize))
+            .map_or(0, |target| target.pool.free_since());
         let users = self.scenarios.get(scenario as usize).map_or(0, |scenario| scenario.free_since);
         pool.max(users).max(self.active_since)
     }
@@ -148,8 +151,7 @@ impl LoadThread {
         let index = scenario as usize;
         let Some(state) = self.scenarios.get(index) else { return };
         let users = u64::from(self.active_limit().max(1));
-        let mut preferred =
-            waiting.user.unwrap_or_else(|| u32::try_from(waiting.k % users).unwrap_or(0));
+        let mut preferred = waiting.user.unwrap_or_else(|| u32::try_from(waiting.k % users).unwrap_or(0));
         let owns = |user: u32| state.users.get(user as usize).is_some_and(|user| !user.own.is_empty());
         if !pool_free && !(state.free.is_free(preferred) && owns(preferred)) {
             preferred = self.owner(scenario, waiting.user).unwrap_or(preferred);

@@ -183,7 +183,10 @@ mod tests {
             ]
         };
         assert_eq!(outcomes(rules(), 404, &[b"it is ok"], 99), (vec![true; 5], true));
-        assert_eq!(outcomes(rules(), 300, &[b"o", b"h k"], 100), (vec![false, true, true, false, false], false));
+        assert_eq!(
+            outcomes(rules(), 300, &[b"o", b"h k"], 100),
+            (vec![false, true, true, false, false], false)
+        );
         let miss = vec![
             abi::Rule::HeaderContains(("x-cache".into(), "MISS".into())),
             abi::Rule::HeaderContains(("x-other".into(), String::new())),
@@ -198,7 +201,11 @@ mod tests {
             let parts: Vec<&[u8]> = body.chunks(size).collect();
             let rules =
                 ["aabaaab", "needle-in-hay", "needle!", "a"].map(|text| abi::Rule::BodyContains(text.into()));
-            assert_eq!(outcomes(rules.to_vec(), 200, &parts, 0).0, [true, true, false, true], "reads of {size}");
+            assert_eq!(
+                outcomes(rules.to_vec(), 200, &parts, 0).0,
+                [true, true, false, true],
+                "reads of {size}"
+            );
         }
     }
 }

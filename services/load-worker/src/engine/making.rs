@@ -26,7 +26,8 @@ impl LoadThread {
         request: Option<Key>,
         now: u64,
     ) -> Result<Key, FailureClass> {
-        let first = self.targets.get(target as usize).and_then(|t| t.good.get(endpoint)).copied().unwrap_or(0);
+        let first =
+            self.targets.get(target as usize).and_then(|t| t.good.get(endpoint)).copied().unwrap_or(0);
         let (key, transport) = self.transports.take();
         *transport = Transport {
             target,
@@ -51,8 +52,11 @@ impl LoadThread {
         let mut failed = FailureClass::Connect;
         loop {
             let Some(transport) = self.transports.get_mut(key) else { return Err(failed) };
-            let endpoint =
-                self.spec.targets.get(transport.target as usize).and_then(|t| t.endpoints.get(transport.endpoint));
+            let endpoint = self
+                .spec
+                .targets
+                .get(transport.target as usize)
+                .and_then(|t| t.endpoints.get(transport.endpoint));
             let Some(endpoint) = endpoint else { return Err(failed) };
             if transport.tried >= endpoint.addrs.len() {
                 return Err(failed);
@@ -113,7 +117,14 @@ impl LoadThread {
         self.not_made(target, background, request, class, now);
     }
 
-    pub(super) fn not_made(&mut self, target: u32, background: bool, request: Option<Key>, class: FailureClass, now: u64) {
+    pub(super) fn not_made(
+        &mut self,
+        target: u32,
+        background: bool,
+        request: Option<Key>,
+        class: FailureClass,
+        now: u64,
+    ) {
         self.recorder.connect(false);
         if let Some(target) = self.targets.get_mut(target as usize) {
             target.pool.not_made(background, now);
@@ -130,7 +141,10 @@ impl LoadThread {
     /// Making it has taken too long.
     pub(super) fn connect_deadline(&mut self, key: Key, now: u64) {
         let Some(transport) = self.transports.get_mut(key) else { return };
-        let Some(connection) = transport.connection.as_ref().filter(|connection| !connection.is_open()) else { return };
+        let Some(connection) = transport.connection.as_ref().filter(|connection| !connection.is_open())
+        else {
+            return;
+        };
         let class = connection.late();
         // All addresses share the one deadline.
         transport.tried = usize::MAX;

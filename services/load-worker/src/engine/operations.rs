@@ -23,11 +23,15 @@ impl LoadThread {
         if outcome == Outcome::Answered {
             let (recorder, checks) = (&mut self.recorder, self.phase.as_ref());
             let checks = checks.and_then(|phase| phase.spec.scenarios.get(request.scenario as usize));
-            request.good =
-                scenario.expectations.judge(request.step, request.service_us(), &request.found, |check, pass| {
+            request.good = scenario.expectations.judge(
+                request.step,
+                request.service_us(),
+                &request.found,
+                |check, pass| {
                     let check = checks.and_then(|c| c.checks.get(check as usize)).copied();
                     recorder.check(request.series, check.unwrap_or(u32::MAX), pass);
-                });
+                },
+            );
         }
         // Without an instance there is nobody to tell; a new one does not know the request.
         if request.sees.end && scenario.guest.is_some() {
@@ -126,7 +130,8 @@ impl LoadThread {
         intended: u64,
     ) -> Key {
         self.recorder.started(series);
-        let first = self.user_mut(scenario, user).is_some_and(|user| !std::mem::replace(&mut user.begun, true));
+        let first =
+            self.user_mut(scenario, user).is_some_and(|user| !std::mem::replace(&mut user.begun, true));
         if first {
             self.unbegun = self.unbegun.saturating_sub(1);
         } else {
@@ -161,7 +166,11 @@ impl LoadThread {
                     latency_us: micros(operation.last, operation.intended),
                     service_us: micros(operation.last, sent),
                     queue_us: micros(operation.ready, operation.intended),
-                    first_byte_us: if operation.first == 0 { 0 } else { micros(operation.first, sent).max(1) },
+                    first_byte_us: if operation.first == 0 {
+                        0
+                    } else {
+                        micros(operation.first, sent).max(1)
+                    },
                 };
                 let status = u32::from(operation.status);
                 self.recorder.answered(series, &timing, status, operation.received, operation.good);

@@ -32,16 +32,17 @@ impl LoadThread {
 
     /// Whether a guest has something to be told.
     pub(super) fn guests_due(&self) -> bool {
-        self.scenarios
-            .iter()
-            .any(|scenario| scenario.guest.is_some() && !(scenario.begun.is_empty() && scenario.done.is_empty()))
+        self.scenarios.iter().any(|scenario| {
+            scenario.guest.is_some() && !(scenario.begun.is_empty() && scenario.done.is_empty())
+        })
     }
 
     /// One call. `false` = there was nothing to tell.
     fn call_guest(&mut self, index: usize) -> bool {
         let scenario_index = u32::try_from(index).unwrap_or(u32::MAX);
         let now = self.clock.now();
-        let Some((now_us, phase)) = self.phase.as_ref().map(|phase| (phase.offset(now) / 1_000, phase.spec.phase))
+        let Some((now_us, phase)) =
+            self.phase.as_ref().map(|phase| (phase.offset(now) / 1_000, phase.spec.phase))
         else {
             return false;
         };
@@ -79,7 +80,8 @@ impl LoadThread {
             if let Some(user) = scenario.users.get_mut(user as usize) {
                 user.untold = false;
             }
-            if reserved && let Some(target) = target.and_then(|target| self.targets.get_mut(target as usize)) {
+            if reserved && let Some(target) = target.and_then(|target| self.targets.get_mut(target as usize))
+            {
                 target.pool.release();
             }
         }
@@ -129,7 +131,8 @@ impl LoadThread {
             self.accept(scenario, request, &output.arena, starts, now)?;
         }
         for finish in &output.finished {
-            let Some(user) = self.user_mut(scenario, finish.user).filter(|user| user.active && !user.untold) else {
+            let Some(user) = self.user_mut(scenario, finish.user).filter(|user| user.active && !user.untold)
+            else {
                 return Err(bad_output(format!("it finished user {}, who has no turn", finish.user)));
             };
             user.finish = Some(u64::from(finish.think_us) * 1_000);
@@ -222,7 +225,10 @@ impl LoadThread {
         let targets = self.spec.scenarios.get(scenario as usize);
         let target = targets.and_then(|spec| spec.targets.get(asked.endpoint as usize)).copied();
         let (Some(series), Some(target)) = (series, target) else {
-            return Err(bad_output(format!("step {} or endpoint {} does not exist", asked.step, asked.endpoint)));
+            return Err(bad_output(format!(
+                "step {} or endpoint {} does not exist",
+                asked.step, asked.endpoint
+            )));
         };
         let state = self.scenarios.get(scenario as usize);
         if state.is_none_or(|state| state.methods.get(asked.method as usize).is_none()) {
@@ -237,7 +243,9 @@ impl LoadThread {
         };
         // A line break in any of these would smuggle in a second request, and counts would no longer close.
         if !abi::is_target(path) {
-            return Err(bad_output("a request's target is empty or has a blank or a control character".to_owned()));
+            return Err(bad_output(
+                "a request's target is empty or has a blank or a control character".to_owned(),
+            ));
         }
         let fits = |(name, value)| abi::is_header_name(name) && abi::is_header_value(value);
         if !abi::headers(headers).all(fits) {
@@ -346,7 +354,9 @@ impl LoadThread {
     /// Makes new instances where they are due. `now` before their time: a timer does it then.
     pub(super) fn restart_guests(&mut self, now: u64) {
         for index in 0..self.scenarios.len() {
-            let (Some(scenario), Some(spec)) = (self.scenarios.get_mut(index), self.spec.scenarios.get(index)) else {
+            let (Some(scenario), Some(spec)) =
+                (self.scenarios.get_mut(index), self.spec.scenarios.get(index))
+            else {
                 return;
             };
             if scenario.guest.is_some() || scenario.capacity == 0 {
@@ -373,7 +383,8 @@ impl LoadThread {
     /// Tells the guest that a turn is given up, for users who have no request that says so.
     pub(super) fn tell_cancelled(&mut self, scenario: u32, user: u32) {
         let Some(state) = self.scenarios.get_mut(scenario as usize) else { return };
-        let seq = state.users.get_mut(user as usize).and_then(|user| user.wake.take()).map_or(0, |(seq, _)| seq);
+        let seq =
+            state.users.get_mut(user as usize).and_then(|user| user.wake.take()).map_or(0, |(seq, _)| seq);
         state.done.push(note(abi::CompletionKind::Cancelled, user, seq));
     }
 }

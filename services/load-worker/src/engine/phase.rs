@@ -95,8 +95,12 @@ impl LoadThread {
     /// Makes instances where the configuration or the number of users asks for it; keeps the others with their state.
     fn prepare_guests(&mut self, spec: &PhaseSpec, now: u64) -> Result<(), String> {
         for (index, scenario_spec) in self.spec.scenarios.iter().enumerate() {
-            let (Some(scenario), Some(phase)) = (self.scenarios.get_mut(index), spec.scenarios.get(index)) else {
-                return Err(format!("phase {} has no configuration for scenario {}", spec.phase, scenario_spec.name));
+            let (Some(scenario), Some(phase)) = (self.scenarios.get_mut(index), spec.scenarios.get(index))
+            else {
+                return Err(format!(
+                    "phase {} has no configuration for scenario {}",
+                    spec.phase, scenario_spec.name
+                ));
             };
             let keep = scenario.guest.is_some()
                 && !scenario.spoiled
@@ -108,7 +112,8 @@ impl LoadThread {
                     .guest
                     .instantiate(&phase.config, self.spec.seed, spec.users)
                     .map_err(fail)?;
-                let feeds = guest.setup().feeds.iter().map(|feed| BoundFeed::bind(feed, &scenario_spec.feeds));
+                let feeds =
+                    guest.setup().feeds.iter().map(|feed| BoundFeed::bind(feed, &scenario_spec.feeds));
                 scenario.feeds = feeds.collect::<Result<_, _>>().map_err(fail)?;
                 scenario.adopt(guest, &phase.config, spec.users);
             }
@@ -158,7 +163,9 @@ impl LoadThread {
     /// In a closed model a user whose turn is over takes the next one, unless there are to be fewer users now.
     pub(super) fn closed_user_free(&mut self, user: u32, now: u64) {
         let Some(phase) = self.phase.as_mut() else { return };
-        let Some(state) = phase.closed.as_mut().and_then(|closed| closed.get_mut(user as usize)) else { return };
+        let Some(state) = phase.closed.as_mut().and_then(|closed| closed.get_mut(user as usize)) else {
+            return;
+        };
         state.busy = false;
         let offset = now.saturating_sub(phase.t0);
         if user < phase.timeline.users_at(offset) {
@@ -167,8 +174,12 @@ impl LoadThread {
     }
 
     fn closed_turn(&mut self, user: u32, now: u64) {
-        let Some(phase) = self.phase.as_mut().filter(|phase| !phase.stopped && now >= phase.t0) else { return };
-        let Some(state) = phase.closed.as_mut().and_then(|closed| closed.get_mut(user as usize)) else { return };
+        let Some(phase) = self.phase.as_mut().filter(|phase| !phase.stopped && now >= phase.t0) else {
+            return;
+        };
+        let Some(state) = phase.closed.as_mut().and_then(|closed| closed.get_mut(user as usize)) else {
+            return;
+        };
         if state.busy {
             return;
         }

@@ -74,7 +74,8 @@ pub(super) struct BoundFeed {
 impl BoundFeed {
     /// Binds what a guest asks for; the error is for the user.
     pub(super) fn bind(feed: &abi::Feed, files: &BTreeMap<String, Arc<Feeder>>) -> Result<Self, String> {
-        let feeder = files.get(&feed.file).ok_or_else(|| format!("feeder {} is not in the bundle", feed.file))?;
+        let feeder =
+            files.get(&feed.file).ok_or_else(|| format!("feeder {} is not in the bundle", feed.file))?;
         let selection = feeder.select(&feed.columns).map_err(|error| error.to_string())?;
         let order = match feed.order {
             abi::RowOrder::Sequential => Order::Sequential,

@@ -255,12 +255,15 @@ impl LoadThread {
         poll(&mut self.poll, events, Duration::from_nanos(2 * TURN))
     }
 
-    /// Writes what is a state rather than a count.
+    /// Writes what is a state rather than a count. What waits at a phase's end stays what was written last.
     pub(super) fn gauges(&mut self) {
+        self.recorder.connections(self.open_transports);
+        if self.phase.is_none() {
+            return;
+        }
         self.recorder.waiting(self.waiting + self.unbegun);
         self.recorder.in_flight(self.operations.len() as u64);
         self.recorder.users_active(self.active);
-        self.recorder.connections(self.open_transports);
     }
 
     /// Operations in progress on this thread at most.

@@ -173,7 +173,8 @@ impl LoadThread {
         let endpoint = target.and_then(|target| target.endpoints.get(transport.endpoint));
         let scenario = self.scenarios.get(request.scenario as usize);
         let method = scenario.and_then(|scenario| scenario.methods.get(request.method as usize));
-        let (Some(endpoint), Some(method), Some(connection)) = (endpoint, method, &mut transport.connection) else {
+        let (Some(endpoint), Some(method), Some(connection)) = (endpoint, method, &mut transport.connection)
+        else {
             return;
         };
         self.wire.clear();
@@ -205,7 +206,9 @@ impl LoadThread {
     /// A socket has news.
     pub(super) fn transport_event(&mut self, event: &Event) {
         let index = event.token().0.saturating_sub(FIRST_TRANSPORT);
-        let Some(key) = u32::try_from(index).ok().and_then(|index| self.transports.key_at(index)) else { return };
+        let Some(key) = u32::try_from(index).ok().and_then(|index| self.transports.key_at(index)) else {
+            return;
+        };
         let now = self.clock.now();
         let Some(transport) = self.transports.get_mut(key) else { return };
         let Some(connection) = &mut transport.connection else { return };
@@ -411,7 +414,8 @@ impl LoadThread {
 
     /// Closes a user's own connections that have no answer under way.
     pub(super) fn close_own(&mut self, scenario: u32, user: u32, now: u64) {
-        let Some(own) = self.user(scenario, user).map(|user| user.own.clone()).filter(|own| !own.is_empty()) else {
+        let Some(own) = self.user(scenario, user).map(|user| user.own.clone()).filter(|own| !own.is_empty())
+        else {
             return;
         };
         for (_, key) in own {

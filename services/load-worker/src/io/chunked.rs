@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn decodes_extensions_and_trailers_split_anywhere() {
-        let wire = b"5;name=\"v\"\r\nhello\r\nA \t\r\n0123456789\r\n000;x\r\nDigest: abc\r\nMore: 1\r\n\r\nrest";
+        let wire =
+            b"5;name=\"v\"\r\nhello\r\nA \t\r\n0123456789\r\n000;x\r\nDigest: abc\r\nMore: 1\r\n\r\nrest";
         let end = wire.len() - 4;
         assert_eq!(all(wire), (b"hello0123456789".to_vec(), Ok(end), true));
         for cut in 0..wire.len() {
@@ -149,15 +150,25 @@ mod tests {
                 assert_eq!(used, cut);
                 used += decoder.decode(&wire[cut..], |data| body.extend_from_slice(data)).unwrap();
             }
-            assert_eq!((used, &body[..], decoder.is_done()), (end, &b"hello0123456789"[..], true), "cut at {cut}");
+            assert_eq!(
+                (used, &body[..], decoder.is_done()),
+                (end, &b"hello0123456789"[..], true),
+                "cut at {cut}"
+            );
         }
     }
 
     #[test]
     fn refuses_what_is_not_chunked() {
-        for wire in
-            [&b"\r\n"[..], b"x\r\n", b"5\nhello", b"5\r\nhelloX", b"5\r\nhello\rX", b"-1\r\n", b"11111111111111111\r\n"]
-        {
+        for wire in [
+            &b"\r\n"[..],
+            b"x\r\n",
+            b"5\nhello",
+            b"5\r\nhelloX",
+            b"5\r\nhello\rX",
+            b"-1\r\n",
+            b"11111111111111111\r\n",
+        ] {
             assert_eq!(all(wire).1, Err(ChunkedError::Malformed), "{:?}", String::from_utf8_lossy(wire));
         }
     }

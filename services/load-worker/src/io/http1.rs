@@ -104,12 +104,19 @@ impl Parser {
     ///
     /// # Errors
     /// [`FailureClass::Malformed`] or [`FailureClass::TooLarge`]; the connection cannot be used again.
-    pub fn feed(&mut self, input: &[u8], limits: Limits, sink: &mut impl Sink) -> Result<Progress, FailureClass> {
+    pub fn feed(
+        &mut self,
+        input: &[u8],
+        limits: Limits,
+        sink: &mut impl Sink,
+    ) -> Result<Progress, FailureClass> {
         let mut at = 0;
         loop {
             match &mut self.state {
                 State::Head => {
-                    let Some(used) = self.head(&input[at..], limits, sink)? else { return Ok(Progress::More) };
+                    let Some(used) = self.head(&input[at..], limits, sink)? else {
+                        return Ok(Progress::More);
+                    };
                     at += used;
                 }
                 State::Length(left) => {

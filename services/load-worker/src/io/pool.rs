@@ -274,7 +274,10 @@ mod tests {
     fn connections_and_endpoints_are_used_in_turn() {
         let mut pool = filled(2, 4);
         let order: Vec<_> = (0..5).map(|_| pool.grant(20)).collect();
-        assert_eq!(order, [0, 1, 2, 3].map(|key| Some(Grant::Idle(key))).into_iter().chain([None]).collect::<Vec<_>>());
+        assert_eq!(
+            order,
+            [0, 1, 2, 3].map(|key| Some(Grant::Idle(key))).into_iter().chain([None]).collect::<Vec<_>>()
+        );
         assert!(pool.put_back(1, 3, 30));
         assert_eq!((pool.free_since(), pool.grant(31)), (30, Some(Grant::Idle(3))));
     }

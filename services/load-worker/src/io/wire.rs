@@ -122,7 +122,9 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             written("GET", &[("accept", "*/*")], "", false),
-            format!("GET /api/a?b=c HTTP/1.1\r\naccept: */*\r\nHost: shop:8080\r\nUser-Agent: gauntlet/{version}\r\n\r\n")
+            format!(
+                "GET /api/a?b=c HTTP/1.1\r\naccept: */*\r\nHost: shop:8080\r\nUser-Agent: gauntlet/{version}\r\n\r\n"
+            )
         );
         let post = written("POST", &[("user-agent", "me"), ("HOST", "other")], "0123456789", true);
         assert_eq!(

@@ -42,14 +42,18 @@ fn a_slow_target_makes_arrivals_wait_and_drop_exactly() {
     let server = Server::start(|_, _| Act::Gate(ok("")));
     let rig = Rig::new(vec![endpoint(server.addr)], vec![fire(|_| {})]);
     let mut spec = rig.phase(rate(200.0), Duration::from_millis(200));
-    (spec.connections, spec.total_connections, spec.users, spec.total_users, spec.max_waiting) = (2, 2, 2, 2, 5);
+    (spec.connections, spec.total_connections, spec.users, spec.total_users, spec.max_waiting) =
+        (2, 2, 2, 2, 5);
     rig.begin(&spec);
     super::rig::until(spec.t0 + spec.duration);
     wait_for("two requests", || server.requests() == 2);
     server.gate.open();
     wait_for("those that waited", || server.requests() == 7);
     let (counts, _) = rig.end(1, GRACE);
-    assert_eq!((counts.scheduled, counts.started, counts.answered, counts.dropped, counts.waiting), (40, 7, 7, 33, 0));
+    assert_eq!(
+        (counts.scheduled, counts.started, counts.answered, counts.dropped, counts.waiting),
+        (40, 7, 7, 33, 0)
+    );
 }
 
 #[test]
@@ -59,15 +63,21 @@ fn what_waits_at_the_end_stays_waiting_and_what_hangs_is_cancelled() {
     let spec = rig.phase(rate(100.0), Duration::from_millis(200));
     let counts = rig.run(&spec, Duration::from_millis(20));
     assert_eq!((counts.scheduled, counts.started, counts.cancelled, counts.waiting), (20, 4, 4, 16));
-    assert_eq!(rig.samples().series[0].cancelled, 4);
+    let batch = rig.samples();
+    assert_eq!(batch.series[0].cancelled, 4);
+    assert_eq!(batch.arrivals, Some(counts), "the samples end with the same counts");
 }
 
 #[test]
 fn what_waits_too_long_is_dropped() {
     let server = Server::start(|_, _| Act::Silence);
-    let rig = Rig::with(vec![endpoint(server.addr)], vec![fire(|request| request.timeout_us = 60_000_000)], |spec| {
-        spec.scenarios[0].timeout = Duration::from_millis(100);
-    });
+    let rig = Rig::with(
+        vec![endpoint(server.addr)],
+        vec![fire(|request| request.timeout_us = 60_000_000)],
+        |spec| {
+            spec.scenarios[0].timeout = Duration::from_millis(100);
+        },
+    );
     let spec = rig.phase(rate(100.0), Duration::from_millis(200));
     rig.begin(&spec);
     super::rig::until(spec.t0 + Duration::from_millis(500));
@@ -84,7 +94,10 @@ fn resets_garbage_and_floods_are_failures_of_their_class() {
         ("too-large", || Act::Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec())),
         ("too-large", || Act::Endless(b"HTTP/1.1 200 OK\r\n\r\n", vec![b'x'; 10_000])),
         ("too-large", || {
-            Act::Endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nwiki\r\n".repeat(1_000))
+            Act::Endless(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b"4\r\nwiki\r\n".repeat(1_000),
+            )
         }),
         ("too-large", || Act::Endless(b"HTTP/1.1 200 OK\r\nX: ", vec![b'x'; 10_000])),
         ("too-large", || Act::Endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100))),
@@ -106,7 +119,8 @@ fn answers_that_never_come_or_never_end_time_out() {
     let half = || Act::Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec());
     for act in [|| Act::Silence, half] {
         let server = Server::start(move |_, _| act());
-        let mut rig = Rig::new(vec![endpoint(server.addr)], vec![fire(|request| request.timeout_us = 100_000)]);
+        let mut rig =
+            Rig::new(vec![endpoint(server.addr)], vec![fire(|request| request.timeout_us = 100_000)]);
         let counts = rig.run(&rig.phase(rate(50.0), Duration::from_millis(100)), GRACE);
         assert_eq!((counts.scheduled, counts.started, counts.failed), (5, 5, 5));
         assert_eq!(rig.samples().series[0].errors[0].class, "timeout");

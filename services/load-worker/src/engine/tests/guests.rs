@@ -78,7 +78,11 @@ fn a_guest_that_traps_always_is_made_ten_times_a_second_at_most() {
     let (counts, events) = rig.end(1, GRACE);
     assert_eq!((counts.scheduled, counts.answered), (50, 0));
     assert!(counts.cancelled >= 4);
-    assert!(events.len() >= 3 && made.load(Ordering::SeqCst) <= 9, "{} instances", made.load(Ordering::SeqCst));
+    assert!(
+        events.len() >= 3 && made.load(Ordering::SeqCst) <= 9,
+        "{} instances",
+        made.load(Ordering::SeqCst)
+    );
 }
 
 #[test]
@@ -160,8 +164,7 @@ fn a_guest_sees_what_it_asked_for_and_its_verdict_counts() {
 #[test]
 fn expectations_are_made_by_the_worker() {
     let server = Server::start(|_, n| Act::Reply(ok(if n % 4 == 3 { "bad" } else { "all is fine here" })));
-    let expectation =
-        abi::Expectation { step: 0, check: 0, rule: abi::Rule::BodyContains("is fine".into()) };
+    let expectation = abi::Expectation { step: 0, check: 0, rule: abi::Rule::BodyContains("is fine".into()) };
     let setup = abi::Setup { expectations: vec![expectation], body_limit: 0, ..setup() };
     let guest = script(setup, || {
         |starts: &[abi::Start], _: &[abi::Completion], _: &[u8]| {

@@ -15,7 +15,7 @@ use crate::engine::{Generator, Source, ThreadHandle};
 use crate::record::{Layout, Owner, RunSpool, ScenarioLayout};
 use crate::schedule::Share;
 use crate::spec::{
-    EngineCommand, EngineEvent, Endpoint, PhaseScenario, PhaseSpec, ScenarioSpec, TargetSpec, ThreadSpec,
+    Endpoint, EngineCommand, EngineEvent, PhaseScenario, PhaseSpec, ScenarioSpec, TargetSpec, ThreadSpec,
 };
 
 /// How long a test waits for what must come.
@@ -289,7 +289,10 @@ pub(super) fn closes(counts: &v1::ArrivalCounts) {
     assert_eq!(counts.in_flight, 0, "{counts:?}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test that waits for its phase's end has nothing else to wait on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that waits for its phase's end has nothing else to wait on"
+)]
 pub(super) fn until(instant: Instant) {
     std::thread::sleep(instant.saturating_duration_since(Instant::now()));
 }

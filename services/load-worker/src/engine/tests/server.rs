@@ -73,10 +73,14 @@ impl Server {
         Self::at("127.0.0.1:0".parse().unwrap(), behaviour)
     }
 
-    pub(super) fn at(addr: SocketAddr, behaviour: impl Fn(usize, usize) -> Act + Send + Sync + 'static) -> Self {
+    pub(super) fn at(
+        addr: SocketAddr,
+        behaviour: impl Fn(usize, usize) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(addr).unwrap();
         let addr = listener.local_addr().unwrap();
-        let (seen, gate, stop) = (Arc::<Seen>::default(), Arc::<Gate>::default(), Arc::<AtomicBool>::default());
+        let (seen, gate, stop) =
+            (Arc::<Seen>::default(), Arc::<Gate>::default(), Arc::<AtomicBool>::default());
         let streams = Arc::<Mutex<Vec<Weak<TcpStream>>>>::default();
         let behaviour: Arc<Behaviour> = Arc::new(behaviour);
         let thread = {

@@ -77,7 +77,8 @@ fn content_length_keep_alive() {
 
 #[test]
 fn chunked_with_extensions_and_trailers() {
-    let wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n4;a=b\r\nwiki\r\n0\r\nT: x\r\n\r\n";
+    let wire =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n4;a=b\r\nwiki\r\n0\r\nT: x\r\n\r\n";
     let (seen, used, reusable) = everywhere(wire, false).unwrap();
     assert_eq!((&seen.body[..], used, reusable), (&b"wiki"[..], wire.len(), true));
 }
@@ -165,7 +166,9 @@ fn limits_hold() {
     let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
     endless.resize(6000, b'x');
     let mut chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-    chunks.extend(b"3e8\r\n".iter().chain(&[b'x'; 1000]).chain(b"\r\n").copied().collect::<Vec<u8>>().repeat(5));
+    chunks.extend(
+        b"3e8\r\n".iter().chain(&[b'x'; 1000]).chain(b"\r\n").copied().collect::<Vec<u8>>().repeat(5),
+    );
     for wire in [huge, fields, long, endless, chunks] {
         for piece in [1, 100, wire.len()] {
             assert_eq!(read(&wire, piece, false), Err(FailureClass::TooLarge));
