@@ -129,6 +129,9 @@ pub(crate) struct RunArgs {
     /// Loopback address of the HTTP API [default: the plan's `control.api`, else a free port]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) api: Option<String>,
+    /// Offer our own metrics to a Prometheus at this loopback address [default: not at all]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) prometheus: Option<String>,
     #[command(flatten)]
     pub(crate) guests: GuestArgs,
     /// No progress, only the verdict

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use plan::Plan;
 use plan::model::GuestRef;
 use plan::units::nearest;
+use sandbox::{Compile, Host, HostConfig};
 use sha2::{Digest as _, Sha256};
 
 use crate::args::GuestArgs;
@@ -49,6 +50,58 @@ pub(crate) fn find_all(
         }
     }
     if problems.is_empty() { Ok(found) } else { Err(Failure::input(problems.join("\n"))) }
+}
+
+/// Asks guests for their version where the plan names one and the file's name does not tell it.
+///
+/// # Errors
+/// All guests of another version, at once.
+pub(crate) fn check_versions(guests: &[GuestFile]) -> Result<(), Failure> {
+    let unsure: Vec<(&GuestFile, &String)> =
+        guests.iter().filter_map(|guest| Some((guest, guest.must_be.as_ref()?))).collect();
+    if unsure.is_empty() {
+        return Ok(());
+    }
+    let host = host()?;
+    let mut problems = Vec::new();
+    for (guest, wanted) in unsure {
+        match host.load(&guest.path).map(|loaded| loaded.descriptor().version.clone()) {
+            Ok(found) if found == *wanted => {}
+            Ok(found) => problems.push(format!(
+                "the guest {} has version {found}, expected {wanted}; name the version found, or leave it out",
+                guest.path.display()
+            )),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Failure::input(problems.join("\n"))) }
+}
+
+/// A host for looking at guests; compiled ones are kept where runs find them.
+///
+/// # Errors
+/// When the WebAssembly engine does not start.
+pub(crate) fn host() -> Result<Host, Failure> {
+    let config = HostConfig { cache_dir: cache_dir(), compile: compile()?, ..HostConfig::default() };
+    Host::new(config).map_err(|error| Failure::environment(error.to_string()))
+}
+
+/// Where compiled guests are kept: with the user's other caches, so that the second run starts at once. `None` without a
+/// home directory.
+pub(crate) fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(caches.join("gauntlet"))
+}
+
+/// Guests are compiled by this program in a child process.
+///
+/// # Errors
+/// When the program's own file is not known.
+pub(crate) fn compile() -> Result<Compile, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::environment(format!("this program's own file is not known: {error}")))?;
+    Ok(Compile::Child { program, args: vec!["guest-compile".into()] })
 }
 
 fn find(guest: &GuestRef, base_dir: &Path, directories: &[PathBuf]) -> Result<GuestFile, String> {

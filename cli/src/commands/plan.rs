@@ -3,11 +3,11 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use sandbox::{ConfigureError, Host, HostConfig};
+use sandbox::ConfigureError;
 
 use crate::args::{GuestArgs, OverrideArgs, PlanCommand};
 use crate::failure::Failure;
-use crate::run::{base_dir, cache_dir, compile};
+use crate::run::base_dir;
 use crate::{guests, output};
 
 pub(crate) fn dispatch(command: PlanCommand) -> Result<u8, Failure> {
@@ -51,6 +51,7 @@ fn check(file: &Path, overrides: &OverrideArgs, guest_args: &GuestArgs) -> Resul
     let plan = plan::load(file, &overrides.to_overrides())?;
     let base_dir = base_dir(file)?;
     let found = guests::find_all(&plan, &base_dir, &guests::directories(guest_args))?;
+    guests::check_versions(&found)?;
     let mut problems: Vec<String> = Vec::new();
     for missing in plan.bundle_files().iter().filter(|wanted| !base_dir.join(&wanted.path).is_file()) {
         let path = base_dir.join(&missing.path);
@@ -60,12 +61,7 @@ fn check(file: &Path, overrides: &OverrideArgs, guest_args: &GuestArgs) -> Resul
             path.display()
         ));
     }
-    let host = Host::new(HostConfig {
-        cache_dir: Some(cache_dir(&base_dir)),
-        compile: compile()?,
-        ..HostConfig::default()
-    })
-    .map_err(|error| Failure::environment(error.to_string()))?;
+    let host = guests::host()?;
     for (index, (scenario, file)) in plan.scenarios.iter().zip(&found).enumerate() {
         let guest = match host.load(&file.path) {
             Ok(guest) => guest,

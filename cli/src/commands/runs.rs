@@ -113,19 +113,30 @@ fn compare(before: &Summary, after: &Summary) -> String {
     text
 }
 
+/// Writes a figure for people.
+type Shown = fn(f64) -> String;
+
+/// What is compared, in the order of `compare_phase`.
+const FIGURES: [(&str, Shown); 7] = [
+    ("wanted/s", rate),
+    ("achieved/s", rate),
+    ("goodput/s", rate),
+    ("p50", micros),
+    ("p95", micros),
+    ("p99", micros),
+    ("errors", percent),
+];
+
 fn compare_phase(old: &PhaseSummary, new: &PhaseSummary) -> Vec<Vec<String>> {
-    let figures: [(&str, Option<f64>, Option<f64>, fn(f64) -> String); 7] = [
-        ("wanted/s", Some(old.wanted_rate), Some(new.wanted_rate), rate),
-        ("achieved/s", Some(old.achieved_rate), Some(new.achieved_rate), rate),
-        ("goodput/s", Some(old.goodput), Some(new.goodput), rate),
-        ("p50", old.latency.p50, new.latency.p50, micros),
-        ("p95", old.latency.p95, new.latency.p95, micros),
-        ("p99", old.latency.p99, new.latency.p99, micros),
-        ("errors", Some(old.error_share), Some(new.error_share), percent),
-    ];
-    figures
-        .into_iter()
-        .map(|(name, old_value, new_value, shown)| {
+    let of = |phase: &PhaseSummary| {
+        let latency = &phase.latency;
+        let rates = [Some(phase.wanted_rate), Some(phase.achieved_rate), Some(phase.goodput)];
+        [rates, [latency.p50, latency.p95, latency.p99]].concat().into_iter().chain([Some(phase.error_share)])
+    };
+    FIGURES
+        .iter()
+        .zip(of(old).zip(of(new)))
+        .map(|((name, shown), (old_value, new_value))| {
             let show = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), shown);
             vec![
                 format!("{} {name}", new.name),

@@ -1,5 +1,7 @@
 //! The end of a run: the report is written, and the terminal says what came of it.
 
+use std::io::IsTerminal as _;
+
 use protocol::event::Entry;
 use protocol::id::RunId;
 use protocol::v1;
@@ -48,7 +50,9 @@ pub(crate) async fn report(
             output::line(&format!("report: {}", dir.path().join("report.html").display()));
         }
     }
-    if summary.exit_code != Some(0) {
+    // Whoever reads only the errors must find the reasons, too; on one terminal they stand in the table already.
+    let one_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    if summary.exit_code != Some(0) && (args.json || !one_terminal) {
         summary.reasons.iter().for_each(|reason| output::note(reason));
     }
     match unwritten.or(problem) {
@@ -92,8 +96,16 @@ pub(crate) fn closing_table(summary: &Summary) -> String {
         text.push_str("\nthresholds\n");
         for (scope, check) in thresholds {
             let why = check.reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
-            text.push_str(&format!("  {} {scope}{}  seen: {}{why}\n", mark(check), check.name, check.seen));
+            let seen = if check.seen.is_empty() { "nothing" } else { &check.seen };
+            text.push_str(&format!("  {} {scope}{}  seen: {seen}{why}\n", mark(check), check.name));
         }
+    }
+    let missed = summary.phases.iter().flat_map(|phase| {
+        phase.objectives.iter().filter(|check| check.result == "fail").map(move |check| (&phase.name, check))
+    });
+    for (index, (phase, check)) in missed.enumerate() {
+        text.push_str(if index == 0 { "\nobjectives missed\n" } else { "" });
+        text.push_str(&format!("  ✗ {phase}: {}  seen: {}\n", check.name, check.seen));
     }
     let broken = summary.phases.iter().flat_map(|phase| {
         phase.validity.iter().filter(|check| check.result == "fail").map(move |check| (&phase.name, check))

@@ -63,7 +63,7 @@ impl Following {
     ///
     /// # Errors
     /// When the history cannot be kept, or a service ends the run's services.
-    pub(crate) async fn to_the_end(
+    pub(crate) async fn until_the_end(
         mut self,
         services: &Services,
         dir: &mut RunDir,

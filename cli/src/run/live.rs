@@ -92,7 +92,12 @@ mod tests {
             to_offset_ns: 2_000_000_000,
             wanted_rate: 60.0,
             arrivals: Some(v1::ArrivalCounts { started: 100, dropped: 25, ..Default::default() }),
-            total: Some(v1::Series { answered: 100, latency: Some(latency.encode()), ..Default::default() }),
+            total: Some(v1::Series {
+                answered: 100,
+                good: 100,
+                latency: Some(latency.encode()),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         assert_eq!(

@@ -12,6 +12,7 @@ mod progress;
 mod services;
 mod signals;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,7 +30,6 @@ pub(crate) use closing::closing_table;
 use follow::Followed;
 use progress::Progress;
 use services::Services;
-pub(crate) use services::{cache_dir, compile};
 use signals::Signals;
 
 /// How long what was started may take to end, once the run is over.
@@ -42,6 +42,8 @@ struct Prepared {
     base_dir: PathBuf,
     report_dir: PathBuf,
     bundle: bundle::Bundle,
+    /// Where our own metrics are offered, if anywhere.
+    prometheus: Option<SocketAddr>,
 }
 
 /// Runs a plan and gives its exit code.
@@ -68,24 +70,27 @@ fn runtime() -> Result<Runtime, Failure> {
 fn prepare(args: &RunArgs) -> Result<Prepared, Failure> {
     let mut plan = plan::load(&args.plan, &args.overrides.to_overrides())?;
     if let Some(api) = &args.api {
-        plan.control.api = loopback(api)?;
+        plan.control.api = loopback("--api", api)?.to_string();
     }
+    let prometheus =
+        args.prometheus.as_deref().map(|address| loopback("--prometheus", address)).transpose()?;
     if let Some(dir) = &args.report_dir {
         plan.report.dir.clone_from(dir);
     }
     let base_dir = base_dir(&args.plan)?;
     let guests = guests::find_all(&plan, &base_dir, &guests::directories(&args.guests))?;
+    guests::check_versions(&guests)?;
     let bundle = bundle::Bundle::collect(&plan, &base_dir, guests)?;
     let report_dir = std::path::absolute(&plan.report.dir)
         .map_err(|error| Failure::environment(format!("the working directory is gone: {error}")))?;
-    Ok(Prepared { plan, base_dir, report_dir, bundle })
+    Ok(Prepared { plan, base_dir, report_dir, bundle, prometheus })
 }
 
-fn loopback(api: &str) -> Result<String, Failure> {
-    match api.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => Ok(api.to_owned()),
+fn loopback(flag: &str, text: &str) -> Result<SocketAddr, Failure> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
         _ => Err(Failure::input(format!(
-            "--api: found {api:?}, expected a loopback address and port such as 127.0.0.1:8088; port 0 = any free one"
+            "{flag}: found {text:?}, expected a loopback address and port such as 127.0.0.1:8088; port 0 = any free one"
         ))),
     }
 }
@@ -94,7 +99,7 @@ fn loopback(api: &str) -> Result<String, Failure> {
 pub(crate) fn base_dir(plan: &Path) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(plan)
         .map_err(|error| Failure::environment(format!("the working directory is gone: {error}")))?;
-    Ok(absolute.parent().map_or(absolute.clone(), Path::to_path_buf))
+    Ok(absolute.parent().unwrap_or(&absolute).to_path_buf())
 }
 
 async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure> {
@@ -115,7 +120,7 @@ async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure>
         dir.announce(&services.api(id))?;
         progress.began(dir.path(), &services.api(id).url);
         services.create(id, &prepared).await?;
-        following.to_the_end(&services, &mut dir, &mut signals, &mut progress, telemetry.as_ref()).await
+        following.until_the_end(&services, &mut dir, &mut signals, &mut progress, telemetry.as_ref()).await
     }
     .await;
     progress.clear();
@@ -135,9 +140,9 @@ async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure>
             let left = services.stop("the run failed", CLOSING).await;
             dir.withdraw();
             if dir.began() {
-                output::note(&format!("what there is: {}", dir.path().display()))
+                output::note(&format!("what there is: {}", dir.path().display()));
             } else {
-                dir.remove()
+                dir.remove();
             }
             // What brought a service down says more than that it is gone.
             Err(worst(left.into_iter().chain([failure]))
@@ -147,14 +152,14 @@ async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure>
 }
 
 /// The run's own code, unless something worse happened while it was closed.
-fn finish(code: u8, report: Option<Failure>, services: Vec<Failure>) -> Result<u8, Failure> {
-    let Some(failure) = worst(report.into_iter().chain(services)) else { return Ok(code) };
-    let (_, worst, _) = settle(vec![Reason::new(code, ""), Reason::new(failure.code(), "")]);
-    if worst == failure.code() && code != code::PASSED || code == code::PASSED {
+fn finish(run: u8, report: Option<Failure>, services: Vec<Failure>) -> Result<u8, Failure> {
+    let Some(failure) = worst(report.into_iter().chain(services)) else { return Ok(run) };
+    let (_, ruling, _) = settle(vec![Reason::new(run, ""), Reason::new(failure.code(), "")]);
+    if run == code::PASSED || ruling != run {
         return Err(failure);
     }
     output::error(&failure.to_string());
-    Ok(code)
+    Ok(run)
 }
 
 /// The failure whose exit code rules.

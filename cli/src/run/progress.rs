@@ -153,12 +153,12 @@ impl Progress {
         format!("{}/{} {name}", running.index + 1, self.phases.len())
     }
 
-    /// `3.2 s of 9 s, 1 min 12 s to go`.
+    /// `3.2 s of 9 s, whole run 1 min 12 s to go`.
     fn time(&self, running: &Running) -> String {
         let elapsed = running.started.elapsed();
         let later: Duration = self.phases.iter().skip(running.index + 1).map(|phase| phase.duration).sum();
         let left = running.duration.saturating_sub(elapsed) + later;
-        format!("{} of {}, {} to go", tenths(elapsed), tenths(running.duration), tenths(left))
+        format!("{} of {}, whole run {} to go", tenths(elapsed), tenths(running.duration), tenths(left))
     }
 }
 

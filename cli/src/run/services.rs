@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use bus::{Address, Bus, CommandError};
 use protocol::id::{IncarnationId, RunId, WorkerId};
 use protocol::message::Command;
 use protocol::v1;
-use sandbox::Compile;
 use scheduler::verdict::code;
 use service::telemetry::{self, Telemetry};
 use service::{OnError, Shutdown, Tasks};
@@ -19,11 +18,14 @@ use tokio::sync::oneshot;
 
 use super::Prepared;
 use crate::failure::Failure;
-use crate::output;
 use crate::run_dir::Api;
+use crate::{guests, output};
 
 /// How long a service in this process may take to answer a command; they are busy with nothing else.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How the failure of a task begins that panicked.
+const PANICKED: &str = "panicked";
 
 /// The services, running.
 pub(crate) struct Services {
@@ -62,8 +64,8 @@ impl Services {
             ..scheduler::Options::new(run_dir)
         };
         let load_worker = load_worker::Options {
-            cache_dir: Some(cache_dir(report_dir)),
-            compile: compile()?,
+            cache_dir: Some(guests::cache_dir().unwrap_or_else(|| report_dir.join("cache"))),
+            compile: guests::compile()?,
             ..load_worker::Options::new(worker, report_dir.join("worker"))
         };
         let starting = Starting {
@@ -73,9 +75,8 @@ impl Services {
             store: store.clone(),
             shutdown: shutdown.clone(),
         };
-        starting.spawn("metrics", |bus, store, shutdown| {
-            metrics::run(metrics::Options::default(), bus, store, shutdown)
-        });
+        let metrics = metrics::Options { prometheus: prepared.prometheus, ..metrics::Options::default() };
+        starting.spawn("metrics", |bus, store, shutdown| metrics::run(metrics, bus, store, shutdown));
         starting
             .spawn("load-worker", |bus, store, shutdown| load_worker::run(load_worker, bus, store, shutdown));
         starting.spawn("scheduler", |bus, store, shutdown| scheduler::run(scheduler, bus, store, shutdown));
@@ -142,7 +143,7 @@ impl Services {
         let mut failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
         for failure in self.tasks.failures() {
             // Errors are in `failures` with their codes; what is only here is a panic.
-            if failure.message.starts_with("panicked") {
+            if failure.message.starts_with(PANICKED) {
                 failures.push(Failure::bug(failure.to_string()));
             }
         }
@@ -182,9 +183,7 @@ impl Starting {
 
 /// A service's error as an exit code.
 trait ServiceError: std::error::Error + Send + 'static {
-    fn code(&self) -> u8 {
-        code::ENVIRONMENT
-    }
+    fn code(&self) -> u8;
 }
 
 impl ServiceError for scheduler::Error {
@@ -193,9 +192,26 @@ impl ServiceError for scheduler::Error {
     }
 }
 
-impl ServiceError for metrics::Error {}
+impl ServiceError for metrics::Error {
+    fn code(&self) -> u8 {
+        match self {
+            Self::NotLoopback(_) => code::BAD_INPUT,
+            Self::Store(error) if !error.is_environment() => code::BUG,
+            Self::Task(failure) if failure.message.starts_with(PANICKED) => code::BUG,
+            _ => code::ENVIRONMENT,
+        }
+    }
+}
 
-impl ServiceError for load_worker::Error {}
+impl ServiceError for load_worker::Error {
+    fn code(&self) -> u8 {
+        match self {
+            // What a load thread meets in the world it counts; it ends by our own fault only.
+            Self::LoadThread { .. } => code::BUG,
+            _ => code::ENVIRONMENT,
+        }
+    }
+}
 
 /// Two runs at once would read each other's samples, and steal each other's processor.
 fn lock(report_dir: &Path) -> Result<File, Failure> {
@@ -216,21 +232,6 @@ fn lock(report_dir: &Path) -> Result<File, Failure> {
             Err(Failure::environment(format!("cannot lock {}: {error}", path.display())))
         }
     }
-}
-
-/// Where compiled guests are kept: with the user's other caches, so that the second run starts at once.
-pub(crate) fn cache_dir(report_dir: &Path) -> PathBuf {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .map_or_else(|| report_dir.join("cache"), |caches| caches.join("gauntlet"))
-}
-
-/// Guests are compiled by this program in a child process.
-pub(crate) fn compile() -> Result<Compile, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::environment(format!("this program's own file is not known: {error}")))?;
-    Ok(Compile::Child { program, args: vec!["guest-compile".into()] })
 }
 
 /// Logs of the run go into its directory, for the terminal is taken.

@@ -26,7 +26,7 @@ impl Overrides {
         if let Some(seed) = self.seed {
             if i64::try_from(seed).is_err() {
                 let message = format!("found {seed}, expected an integer from 0 to {}", i64::MAX);
-                reader.report_elsewhere("--seed", message, String::new());
+                reader.report_flag("--seed", message, String::new());
             }
             plan.seed = seed;
         }
@@ -37,7 +37,7 @@ impl Overrides {
             let Some(given) = given else { continue };
             if !(given > 0.0 && given <= 1000.0) {
                 let message = format!("found {given}, expected a number over 0, at most 1000");
-                reader.report_elsewhere(flag, message, String::new());
+                reader.report_flag(flag, message, String::new());
             }
             *scale = given;
         }
@@ -54,12 +54,12 @@ fn keep_only(plan: &mut Plan, only: &str, reader: &Reader<'_>) {
             || format!("targets of the plan: {}", known().collect::<Vec<_>>().join(", ")),
             |near| format!("did you mean {near:?}?"),
         );
-        reader.report_elsewhere("--only", format!("there is no target {only:?} in the plan"), mend);
+        reader.report_flag("--only", format!("there is no target {only:?} in the plan"), mend);
         return;
     }
     if plan.scenarios.iter().all(|scenario| scenario.targets.iter().any(|target| target != only)) {
         let message = format!("no scenario addresses the target {only:?} alone");
-        reader.report_elsewhere("--only", message, "add a [[scenarios]] for it".to_owned());
+        reader.report_flag("--only", message, "add a [[scenarios]] for it".to_owned());
         return;
     }
     plan.scenarios.retain(|scenario| scenario.targets.iter().all(|target| target == only));

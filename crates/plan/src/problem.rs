@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// One thing that is wrong in a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as the user named it.
+    /// The file, as the user named it; empty when the problem is a flag's.
     pub file: PathBuf,
     /// Line, from 1; 0 when the problem has no place in the text (a file that cannot be read, a flag).
     pub line: usize,
@@ -47,14 +47,17 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if self.line > 0 {
-            write!(f, ":{}:{}", self.line, self.column)?;
+        if !self.file.as_os_str().is_empty() {
+            write!(f, "{}", self.file.display())?;
+            if self.line > 0 {
+                write!(f, ":{}:{}", self.line, self.column)?;
+            }
+            f.write_str(": ")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, "{}: ", self.key)?;
         }
-        write!(f, ": {}", self.message)?;
+        f.write_str(&self.message)?;
         let margin = " ".repeat(self.line.to_string().len());
         if self.line > 0 {
             let lead: String =

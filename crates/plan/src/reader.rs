@@ -27,9 +27,9 @@ impl<'s> Reader<'s> {
         self.problems.borrow_mut().push((start, problem));
     }
 
-    /// A problem that has no place in the text.
-    pub(crate) fn report_elsewhere(&self, key: &str, message: String, mend: String) {
-        let problem = Problem::elsewhere(&self.source.file, key, message, mend);
+    /// A problem with a flag of the command line.
+    pub(crate) fn report_flag(&self, flag: &str, message: String, mend: String) {
+        let problem = Problem::elsewhere("", flag, message, mend);
         self.problems.borrow_mut().push((0, problem));
     }
 

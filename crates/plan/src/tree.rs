@@ -10,7 +10,7 @@ use crate::problem::Problem;
 /// The text of a plan and where it comes from.
 #[derive(Debug)]
 pub(crate) struct Source<'t> {
-    pub(crate) file: PathBuf,
+    file: PathBuf,
     text: &'t str,
 }
 

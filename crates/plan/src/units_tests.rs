@@ -51,5 +51,6 @@ fn shares_rates_and_sizes() {
 fn a_slip_finds_its_word() {
     assert_eq!(nearest("durration", ["rate", "duration"]), Some("duration"));
     assert_eq!(nearest("max_users", ["max-users", "users"]), Some("max-users"));
+    assert_eq!(nearest("shpo", ["shop", "pay"]), Some("shop"));
     assert_eq!(nearest("colour", ["rate", "duration"]), None);
 }
