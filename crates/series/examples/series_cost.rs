@@ -1,4 +1,4 @@
-//! What one series of an interval costs: `cargo run --release -p series --example cost`.
+//! What one series of an interval costs: `cargo run --release -p series --example series_cost`.
 #![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
 
 use std::hint::black_box;
