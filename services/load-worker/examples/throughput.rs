@@ -104,7 +104,11 @@ fn serve() -> std::io::Result<SocketAddr> {
                 if event.token() == Token(0) {
                     while let Ok((mut stream, _)) = listener.accept() {
                         stream.set_nodelay(true)?;
-                        poll.registry().register(&mut stream, Token(streams.len() + 1), Interest::READABLE)?;
+                        poll.registry().register(
+                            &mut stream,
+                            Token(streams.len() + 1),
+                            Interest::READABLE,
+                        )?;
                         streams.push(stream);
                     }
                 } else if let Some(stream) = streams.get_mut(event.token().0 - 1) {

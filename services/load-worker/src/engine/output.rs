@@ -32,9 +32,10 @@ impl LoadThread {
 
     /// Whether a guest has something to be told.
     pub(super) fn guests_due(&self) -> bool {
-        self.scenarios.iter().any(|scenario| {
-            scenario.guest.is_some() && !(scenario.begun.is_empty() && scenario.done.is_empty())
-        })
+        self.phase.is_some()
+            && self.scenarios.iter().any(|scenario| {
+                scenario.guest.is_some() && !(scenario.begun.is_empty() && scenario.done.is_empty())
+            })
     }
 
     /// One call. `false` = there was nothing to tell.
@@ -241,6 +242,14 @@ impl LoadThread {
         ) else {
             return Err(bad_output("a slice lies outside the arena".to_owned()));
         };
+        if asked.interest.contains(abi::Interest::EVENTS)
+            || asked.interest.contains(abi::Interest::STREAM_SUMMARY)
+        {
+            // Better than a summary of nothing.
+            return Err(bad_output(
+                "it wants server-sent events, which this load-worker does not read".to_owned(),
+            ));
+        }
         // A line break in any of these would smuggle in a second request, and counts would no longer close.
         if !abi::is_target(path) {
             return Err(bad_output(

@@ -27,8 +27,8 @@ const TURN: u64 = 10_000_000;
 /// A wait shorter than this is spun: waking up would take as long.
 const SPIN: u64 = 50_000;
 
-/// Events taken from the poller at once.
-const EVENTS: usize = 1024;
+/// Events taken from the poller at once: so many answers an arrival may stand behind, at a few microseconds each.
+const EVENTS: usize = 128;
 
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 64 * 1024;

@@ -192,7 +192,9 @@ impl Connection {
                 Ok(Progress::More) => {}
                 Ok(Progress::Done(used)) => {
                     self.busy = false;
-                    reusable = Some(self.parser.reusable() && used == read && self.out.is_empty());
+                    // An answer to half a request: what is left of it would go before the next.
+                    let sent = self.out.is_empty() && self.tls.as_ref().is_none_or(|tls| tls.is_flushed());
+                    reusable = Some(self.parser.reusable() && used == read && sent);
                 }
                 Err(class) => return self.failed(None, class, *bytes),
             }

@@ -95,6 +95,11 @@ impl Session {
         Ok(true)
     }
 
+    /// Whether everything written has gone to the socket.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.connection.wants_write()
+    }
+
     /// Reads decrypted bytes into `buffer`.
     pub(crate) fn read(&mut self, stream: &mut TcpStream, buffer: &mut [u8]) -> Result<Plain, FailureClass> {
         loop {

@@ -66,6 +66,32 @@ fn idle_connections_that_the_peer_closes_are_replaced() {
 }
 
 #[test]
+fn requests_on_stale_connections_are_sent_again_if_that_is_safe() {
+    // Every second request on a connection is reset, as if it had crossed the peer's close.
+    for method in [super::rig::GET, POST] {
+        let server = Server::start(|_, n| if n == 1 { Act::Reset } else { Act::Reply(ok("")) });
+        let mut rig = Rig::new(
+            vec![endpoint(server.addr)],
+            vec![fire(move |request: &mut abi::Request| request.method = method)],
+        );
+        let counts = rig.run(&rig.phase(rate(50.0), Duration::from_millis(400)), GRACE);
+        assert_eq!((counts.scheduled, counts.answered + counts.failed), (20, 20));
+        let requests = rig.samples().series[0].requests;
+        assert_eq!(requests, 20, "a request that is sent again is one request");
+        if method == POST {
+            assert_eq!((counts.answered, counts.failed, server.requests()), (12, 8, 20));
+        } else {
+            // Where the machine was slow the reset came too late to be of a stale connection.
+            let resent = server.requests() - 20;
+            assert!(
+                counts.failed <= 10 && resent as u64 + counts.failed >= 5,
+                "{counts:?}, {resent} sent again"
+            );
+        }
+    }
+}
+
+#[test]
 fn bodies_of_any_size_are_written_whole() {
     let server = Server::start(|_, _| Act::Reply(ok("")));
     let big = 3_000_000;
