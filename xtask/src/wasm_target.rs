@@ -10,16 +10,9 @@ use crate::paths::{root, run};
 /// The target that guests are built for: no system interface at all.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Debian's Rust for the browser packages, unpacked next to our builds when nothing else is to be had.
-const PACKAGES: [&str; 7] = [
-    "rustc-web",
-    "rust-web-src",
-    "cargo-web",
-    "libstd-rust-web-dev",
-    "libstd-rust-web-1.96",
-    "libllvm22",
-    "libgit2-1.5",
-];
+/// Debian's Rust for the browser, unpacked next to our builds when nothing else is to be had. Our own cargo drives it.
+const PACKAGES: [&str; 5] =
+    ["rustc-web", "rust-web-src", "libstd-rust-web-dev", "libstd-rust-web-1.96", "libllvm22"];
 
 /// A Rust that builds guests.
 pub(crate) enum Toolchain {
@@ -27,7 +20,7 @@ pub(crate) enum Toolchain {
     Installed,
     /// Our own; rustup has just added the target.
     Added,
-    /// Debian's, unpacked here; it builds the standard library from its sources.
+    /// Debian's compiler, unpacked here; it builds the standard library from its sources.
     Debian(PathBuf),
 }
 
@@ -44,7 +37,7 @@ impl Toolchain {
         }
         println!("guests: rustup cannot add it; unpacking Debian's Rust under {}", target_dir.display());
         let root = target_dir.join("tools/rust-web");
-        if !root.join("usr/bin/cargo").exists() {
+        if !root.join("usr/bin/rustc").exists() {
             unpack(&root).with_context(|| {
                 format!("no Rust for {TARGET}: run `rustup target add {TARGET}` where rustup has a network")
             })?;
@@ -68,29 +61,21 @@ impl Toolchain {
             command.env_remove(name);
         }
         let Self::Debian(root) = self else { return };
-        let bin = root.join("usr/bin");
         let libraries = ["usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib"];
         let libraries: Vec<_> = libraries.iter().map(|dir| root.join(dir).display().to_string()).collect();
         command
-            .env("PATH", search_path(&bin))
-            .env("RUSTC", bin.join("rustc"))
+            .env("RUSTC", root.join("usr/bin/rustc"))
             .env("RUSTC_BOOTSTRAP", "1")
             .env("LD_LIBRARY_PATH", libraries.join(":"))
             .arg("-Zbuild-std=std,panic_abort");
-        if let Some(linker) = linker(root) {
+        if let Some(linker) = linker() {
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
     }
 }
 
-fn search_path(first: &Path) -> std::ffi::OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let all = std::iter::once(first.to_owned()).chain(std::env::split_paths(&path));
-    std::env::join_paths(all).unwrap_or(path)
-}
-
 /// The linker that comes with our own toolchain. It serves Debian's compiler too, whose own is another package.
-fn linker(_root: &Path) -> Option<PathBuf> {
+fn linker() -> Option<PathBuf> {
     let sysroot = rustc(&["--print", "sysroot"])?;
     let host = rustc(&["--print", "host-tuple"])?;
     let linker = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/rust-lld");

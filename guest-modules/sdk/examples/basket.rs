@@ -7,7 +7,8 @@ use gauntlet_sdk::{
     Completion, Descriptor, Interest, Outbox, Problem, Rng, RowOrder, Rule, Scenario, Setup, Turn, log,
 };
 
-struct Basket {
+/// What the users of the scenario have done so far.
+pub struct Basket {
     seed: u64,
     stateless: bool,
     /// How many turns each user has begun.

@@ -300,3 +300,6 @@ fn offset(value: usize) -> u32 {
 fn index(value: u32) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

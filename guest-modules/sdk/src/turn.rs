@@ -289,3 +289,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
