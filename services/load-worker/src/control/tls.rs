@@ -130,3 +130,51 @@ impl ServerCertVerifier for TrustAnything {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn message(files: TlsFiles<'_>) -> String {
+        let (message, mend) = client_config("web", files).unwrap_err();
+        format!("{message}; {mend}")
+    }
+
+    #[test]
+    fn each_way_to_trust_makes_a_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        fs::write(&cert, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let config = client_config("web", TlsFiles { ca: Some(&cert), ..TlsFiles::default() }).unwrap();
+        assert!(!config.client_auth_cert_resolver.has_certs());
+        assert_eq!(config.alpn_protocols, [b"http/1.1"]);
+        let client = Some((cert.as_path(), key.as_path()));
+        let config =
+            client_config("web", TlsFiles { client, insecure: true, ..TlsFiles::default() }).unwrap();
+        assert!(config.client_auth_cert_resolver.has_certs());
+    }
+
+    #[test]
+    fn files_that_are_no_certificates_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (cert, text) = (dir.path().join("cert.pem"), dir.path().join("text.pem"));
+        fs::write(&cert, made.cert.pem()).unwrap();
+        fs::write(&text, "no PEM at all").unwrap();
+        let no_ca = message(TlsFiles { ca: Some(&text), ..TlsFiles::default() });
+        assert!(
+            no_ca.starts_with("target web: its `tls.ca` cannot be used: it has no certificate"),
+            "{no_ca}"
+        );
+        let client = Some((text.as_path(), text.as_path()));
+        let no_cert = message(TlsFiles { client, insecure: true, ..TlsFiles::default() });
+        assert!(no_cert.starts_with("target web: the client certificate cannot be used"), "{no_cert}");
+        let client = Some((cert.as_path(), cert.as_path()));
+        let no_key = message(TlsFiles { client, insecure: true, ..TlsFiles::default() });
+        assert!(no_key.starts_with("target web: the client key cannot be used"), "{no_key}");
+    }
+}

@@ -273,14 +273,39 @@ fn a_living_spool_is_no_orphan_and_a_torn_one_is_reported() {
     assert_eq!(orphans(dir.path()).0.len(), 1, "without its worker it is an orphan");
 }
 
+/// Not a test of its own: creates a spool on a file system without room for it.
 #[test]
-fn a_full_disk_is_an_error_at_creation() {
-    // A file system of a few pages, in a mount namespace of its own, needs privileges; a limit on file size does not.
+#[ignore = "run by the test that prepares the file system"]
+fn child_on_a_full_disk() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let dir = Path::new(&dir);
+    let error = RunSpool::create(dir, owner(), layout(), 1).unwrap_err();
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), 0, "nothing is left behind");
+    println!("\n@{error}; {}", error.mend());
+}
+
+#[test]
+fn a_full_disk_is_an_error_at_creation_and_no_signal_later() {
     let dir = tempfile::tempdir().unwrap();
-    let steps = ScenarioLayout { steps: u32::MAX / 2_048, targets: vec![0], checks: 0, metrics: 0 };
-    let error = RunSpool::create(dir.path(), owner(), Layout::new(vec![steps]), 64).unwrap_err();
-    assert!(error.to_string().contains("spool"), "{error}");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
+    // A file system of 256 KiB in a mount namespace of its own; without privileges, in a user namespace too.
+    let script = "mount -t tmpfs -o size=256k none \"$0\" && exec \"$1\" --exact record::tests::child_on_a_full_disk \
+                  --ignored --nocapture";
+    let flags = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
+    let output = Command::new("unshare")
+        .args([flags, "sh", "-c", script])
+        .args([dir.path().as_os_str(), std::env::current_exe().unwrap().as_os_str()])
+        .env(CHILD_DIR, dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let error = said.lines().find_map(|l| l.strip_prefix('@')).unwrap();
+    let place = dir.path().display();
+    assert!(error.starts_with(&format!("the disk under {place} has no room for the spool of ")), "{error}");
+    assert!(
+        error.ends_with(&format!("free space under {place} or give the worker another state directory")),
+        "{error}"
+    );
 }
 
 const CHILD_DIR: &str = "GAUNTLET_TEST_SPOOL_DIR";
