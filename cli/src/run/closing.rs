@@ -46,9 +46,10 @@ pub(crate) async fn report(
         output::line(&text);
     } else {
         output::print(&closing_table(&summary));
-        if unwritten.is_none() {
-            output::line(&format!("report: {}", dir.path().join("report.html").display()));
-        }
+    }
+    if unwritten.is_none() {
+        let place = format!("report: {}", dir.path().join("report.html").display());
+        if args.json { output::note(&place) } else { output::line(&place) }
     }
     // Whoever reads only the errors must find the reasons, too; on one terminal they stand in the table already.
     let one_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();

@@ -112,8 +112,8 @@ impl Following {
                     set_level(telemetry, progress.log_level(*phase));
                 }
             }
-            if let Some(Event::RunEnded { exit_code, .. }) = self.history.last().map(|entry| &entry.event) {
-                return Ok(Followed::Ended { code: *exit_code, history: self.history });
+            if let Some(code) = ended(&self.history[before..]) {
+                return Ok(Followed::Ended { code, history: self.history });
             }
         }
     }
@@ -174,16 +174,22 @@ impl Following {
         for entry in &self.history[known..] {
             dir.append(entry)?;
         }
-        match self.history.last().map(|entry| &entry.event) {
-            Some(Event::RunEnded { exit_code, .. }) => {
-                Ok(Followed::Ended { code: *exit_code, history: self.history })
-            }
-            _ => Err(Failure::with_code(
+        match ended(&self.history) {
+            Some(code) => Ok(Followed::Ended { code, history: self.history }),
+            None => Err(Failure::with_code(
                 self.stopped.map_or(scheduler::verdict::code::ABORTED, Came::code),
                 services.shutdown.reason().unwrap_or_else(|| "the services ended".to_owned()),
             )),
         }
     }
+}
+
+/// The exit code, if the run's end is among these.
+fn ended(entries: &[Entry]) -> Option<u8> {
+    entries.iter().find_map(|entry| match entry.event {
+        Event::RunEnded { exit_code, .. } => Some(exit_code),
+        _ => None,
+    })
 }
 
 fn set_level(telemetry: Option<&Telemetry>, level: &str) {

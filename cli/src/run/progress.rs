@@ -226,3 +226,41 @@ fn mark(outcome: &Outcome) -> char {
         OutcomeResult::NotEvaluable { .. } => '–',
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_reads_as_a_line() {
+        let started = |rate, users| Event::PhaseStarted {
+            phase: 1,
+            name: "baseline".to_owned(),
+            duration_ms: 9_000,
+            rate,
+            connections: 3,
+            users,
+        };
+        let line = |event: &Event| worded(event, 7).unwrap();
+        assert_eq!(
+            line(&started(Some(5.0), None)),
+            "phase 2/7 baseline: 9 s · 5.00 req/s over 3 connections"
+        );
+        assert_eq!(line(&started(None, Some(20))), "phase 2/7 baseline: 9 s · 20 users");
+        assert_eq!(line(&started(Some(0.0), None)), "phase 2/7 baseline: 9 s · no load");
+        let passed = Event::PrePhaseCheck {
+            phase: 0,
+            check: "target ready".to_owned(),
+            passed: true,
+            seen: String::new(),
+            mend: String::new(),
+        };
+        assert_eq!(worded(&passed, 7), None, "what is as it should be is no news");
+    }
+
+    #[test]
+    fn lengths_do_not_flicker() {
+        assert_eq!(tenths(Duration::from_millis(3_278)), "3.2 s");
+        assert_eq!(tenths(Duration::from_secs(75)), "1 min 15 s");
+    }
+}
