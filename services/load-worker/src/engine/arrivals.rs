@@ -153,7 +153,8 @@ impl LoadThread {
         let users = u64::from(self.active_limit().max(1));
         let mut preferred = waiting.user.unwrap_or_else(|| u32::try_from(waiting.k % users).unwrap_or(0));
         let owns = |user: u32| state.users.get(user as usize).is_some_and(|user| !user.own.is_empty());
-        if !pool_free && !(state.free.is_free(preferred) && owns(preferred)) {
+        let has_own = state.free.is_free(preferred) && owns(preferred);
+        if !(pool_free || has_own) {
             preferred = self.owner(scenario, waiting.user).unwrap_or(preferred);
         }
         let Some(state) = self.scenarios.get_mut(index) else { return };

@@ -205,7 +205,7 @@ impl Parser {
                 self.retry_at = input.len() * 2;
                 return Ok(None);
             };
-            self.enter(framing, used, limits)?;
+            self.enter(&framing, used, limits)?;
             return Ok(Some(used));
         }
         let before = self.partial.len();
@@ -223,12 +223,12 @@ impl Parser {
             return if self.partial.len() >= room { Err(FailureClass::TooLarge) } else { Ok(None) };
         };
         self.partial.clear();
-        self.enter(framing, used, limits)?;
+        self.enter(&framing, used, limits)?;
         // What of the head lay in `partial` had no end, so the end is in `input`.
         Ok(Some(used.saturating_sub(before)))
     }
 
-    fn enter(&mut self, framing: Framing, used: usize, limits: Limits) -> Result<(), FailureClass> {
+    fn enter(&mut self, framing: &Framing, used: usize, limits: Limits) -> Result<(), FailureClass> {
         self.reusable &= framing.keep_alive;
         self.state = match framing.body {
             Body::Interim => {

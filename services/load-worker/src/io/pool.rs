@@ -160,10 +160,8 @@ impl Pool {
         let grant = if self.empty() > 0 {
             self.held += 1;
             Some(Grant::Make { endpoint: self.turn(), instead_of: None })
-        } else if let Some(key) = self.pop_idle() {
-            Some(Grant::Make { endpoint: self.turn(), instead_of: Some(key) })
         } else {
-            None
+            self.pop_idle().map(|key| Grant::Make { endpoint: self.turn(), instead_of: Some(key) })
         };
         self.note(free, now);
         grant

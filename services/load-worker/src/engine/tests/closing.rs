@@ -87,7 +87,8 @@ fn what_waits_too_long_is_dropped() {
 
 #[test]
 fn resets_garbage_and_floods_are_failures_of_their_class() {
-    let cases: Vec<(&str, fn() -> Act)> = vec![
+    type Case = (&'static str, fn() -> Act);
+    let cases: Vec<Case> = vec![
         ("reset", || Act::Reset),
         ("reset", || Act::ReplyClose(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec())),
         ("malformed", || Act::Reply(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec())),

@@ -321,7 +321,8 @@ fn wake_ups_cancellations_and_observations() {
 #[test]
 fn words_that_make_no_sense_are_a_fault() {
     let server = Server::start(|_, _| Act::Reply(ok("")));
-    let cases: Vec<(&str, fn(&mut abi::Output))> = vec![
+    type Case = (&'static str, fn(&mut abi::Output));
+    let cases: Vec<Case> = vec![
         ("has no turn", |output| {
             request(output, 3, 9);
         }),
