@@ -108,15 +108,6 @@ pub(crate) fn closing_table(summary: &Summary) -> String {
         text.push_str(if index == 0 { "\nobjectives missed\n" } else { "" });
         text.push_str(&format!("  ✗ {phase}: {}  seen: {}\n", check.name, check.seen));
     }
-    let broken = summary.phases.iter().flat_map(|phase| {
-        phase.validity.iter().filter(|check| check.result == "fail").map(move |check| (&phase.name, check))
-    });
-    for (phase, check) in broken {
-        text.push_str(&format!(
-            "  invalid {phase}: {}: {} (expected {})\n",
-            check.name, check.seen, check.expected
-        ));
-    }
     text.push('\n');
     text
 }
