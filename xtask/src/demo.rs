@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::paths::{cargo, root, run, target};
 use crate::guests;
+use crate::paths::{cargo, root, run, target};
 
 /// Address of the reference target in `examples/demo.toml`; the demo puts a free port in its place.
 const ADDRESS: &str = "127.0.0.1:18080";
@@ -15,16 +15,27 @@ const ADDRESS: &str = "127.0.0.1:18080";
 pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
     guests::build()?;
     println!("demo: building gauntlet and the reference target (release)");
-    run(&mut cargo(&["build", "--quiet", "--release", "--package", "gauntlet", "--package", "core-services"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "gauntlet",
+        "--package",
+        "core-services",
+    ]))?;
     let target = target()?;
     let dir = target.join("demo");
     std::fs::create_dir_all(&dir)?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let plan = std::fs::read_to_string(root().join("examples/demo.toml")).context("read examples/demo.toml")?;
+    let plan =
+        std::fs::read_to_string(root().join("examples/demo.toml")).context("read examples/demo.toml")?;
     anyhow::ensure!(plan.contains(ADDRESS), "examples/demo.toml does not name {ADDRESS}");
     let ours = format!("127.0.0.1:{port}");
     let program = target.join("release/core-services");
-    let plan = plan.replace(ADDRESS, &ours).replace("\"core-services\"", &format!("{:?}", program.display().to_string()));
+    let plan = plan
+        .replace(ADDRESS, &ours)
+        .replace("\"core-services\"", &format!("{:?}", program.display().to_string()));
     let file = dir.join("demo.toml");
     std::fs::write(&file, plan)?;
     std::fs::copy(root().join("examples/items.csv"), dir.join("items.csv"))?;

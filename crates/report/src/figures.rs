@@ -44,7 +44,11 @@ pub fn count(value: u64) -> String {
 #[must_use]
 pub fn rate(value: f64) -> String {
     if value >= 100.0 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is far below 2^63 and not negative here")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate is far below 2^63 and not negative here"
+        )]
         let whole = value.round() as u64;
         count(whole)
     } else if value >= 10.0 {

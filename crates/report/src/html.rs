@@ -18,7 +18,8 @@ pub(crate) fn render(data: &RunData, summary: &Summary) -> Result<String, WriteE
     let mut environment = Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.add_filter("us", |value: Option<f64>| value.map_or_else(|| "–".to_owned(), figures::micros));
-    environment.add_filter("lost_us", |value: Option<f64>| value.map_or_else(|| "∞".to_owned(), figures::micros));
+    environment
+        .add_filter("lost_us", |value: Option<f64>| value.map_or_else(|| "∞".to_owned(), figures::micros));
     environment.add_filter("count", figures::count);
     environment.add_filter("rate", figures::rate);
     environment.add_filter("percent", figures::percent);
@@ -49,7 +50,9 @@ fn headline(summary: &Summary) -> String {
     match summary.verdict.as_deref() {
         Some("passed") => "Passed: everything that the plan asks for held.".to_owned(),
         Some("failed") => "Failed: the target did not hold what the plan asks for.".to_owned(),
-        Some("invalid") => "Invalid: the generator was the bottleneck, so the figures say nothing of the target.".to_owned(),
+        Some("invalid") => {
+            "Invalid: the generator was the bottleneck, so the figures say nothing of the target.".to_owned()
+        }
         Some("aborted") => "Aborted: the run was ended before its time.".to_owned(),
         _ => "No verdict: the history has no end.".to_owned(),
     }
@@ -67,7 +70,11 @@ fn story(summary: &Summary) -> String {
         figures::length(summary.lasted_ms),
         urls.join(", "),
         figures::count(answered),
-        if lost == 0 { ", none was lost".to_owned() } else { format!(", {} were lost", figures::count(lost)) },
+        if lost == 0 {
+            ", none was lost".to_owned()
+        } else {
+            format!(", {} were lost", figures::count(lost))
+        },
     );
     if let Some(top) = busiest(summary) {
         story.push_str(&format!(

@@ -35,7 +35,9 @@ pub(crate) fn summaries(data: &RunData, run_start_ns: i64) -> Vec<PhaseSummary> 
                 reason,
                 ..
             } => {
-                let Some(summary) = phases.iter_mut().rfind(|summary| summary.index == *phase) else { continue };
+                let Some(summary) = phases.iter_mut().rfind(|summary| summary.index == *phase) else {
+                    continue;
+                };
                 summary.lasted_ms = *lasted_ms;
                 summary.objectives = objectives.iter().map(Check::from).collect();
                 summary.expectations = expectations.iter().map(Check::from).collect();

@@ -60,11 +60,9 @@ fn write(path: &Path, text: &str) -> Result<(), WriteError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".part");
     let beside = PathBuf::from(beside);
-    std::fs::write(&beside, text)
-        .and_then(|()| std::fs::rename(&beside, path))
-        .map_err(|source| {
-            // Best effort: the error that matters is already in hand.
-            let _ = std::fs::remove_file(&beside);
-            WriteError::File { path: path.to_owned(), source }
-        })
+    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path)).map_err(|source| {
+        // Best effort: the error that matters is already in hand.
+        let _ = std::fs::remove_file(&beside);
+        WriteError::File { path: path.to_owned(), source }
+    })
 }

@@ -362,5 +362,6 @@ pub(crate) fn ms_between(from_unix_ns: i64, to_unix_ns: i64) -> u64 {
 }
 
 fn rfc3339(unix_ns: i64) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(unix_ns)).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+    jiff::Timestamp::from_nanosecond(i128::from(unix_ns))
+        .map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }

@@ -62,55 +62,78 @@ pub(crate) fn run() -> RunData {
     let mut history: Vec<Entry> = Vec::new();
     let mut push = |at_ms: i64, event: Event| {
         let sequence = history.len() as u64 + 1;
-        history.push(Entry { sequence, at_unix_ns: start + at_ms * 1_000_000, producer: "scheduler".into(), event });
+        history.push(Entry {
+            sequence,
+            at_unix_ns: start + at_ms * 1_000_000,
+            producer: "scheduler".into(),
+            event,
+        });
     };
-    push(0, Event::RunCreated {
-        run: "r".into(),
-        name: "made up".into(),
-        seed: 7,
-        plan_digest: "sha256:00".into(),
-        time_scale: 0.01,
-        load_scale: 0.1,
-        version: "0.1.0".into(),
-    });
-    push(20, Event::WorkersReady {
-        workers: 1,
-        load_threads: 1,
-        scenarios: vec![ScenarioNames {
-            scenario: "http".into(),
-            guest: "http sha256:00".into(),
-            steps: vec!["home".into(), "item".into()],
-            checks: vec![],
-            metrics: vec![],
-        }],
-    });
+    push(
+        0,
+        Event::RunCreated {
+            run: "r".into(),
+            name: "made up".into(),
+            seed: 7,
+            plan_digest: "sha256:00".into(),
+            time_scale: 0.01,
+            load_scale: 0.1,
+            version: "0.1.0".into(),
+        },
+    );
+    push(
+        20,
+        Event::WorkersReady {
+            workers: 1,
+            load_threads: 1,
+            scenarios: vec![ScenarioNames {
+                scenario: "http".into(),
+                guest: "http sha256:00".into(),
+                steps: vec!["home".into(), "item".into()],
+                checks: vec![],
+                metrics: vec![],
+            }],
+        },
+    );
     let mut phases = Vec::new();
     for (i, name) in (0_u32..).zip(names) {
         let rate = [0, 10, 100, 500, 1_000, 5_000, 2_000][usize::try_from(i).unwrap()];
         let at = 100 + i64::from(i) * 4_100;
-        push(at, Event::PhaseStarted {
-            phase: i,
-            name: name.into(),
-            duration_ms: 4_000,
-            rate: Some(crate::phases::real(rate)),
-            connections: 10 * i,
-            users: None,
-        });
-        push(at + 4_000, Event::PhaseEnded {
-            phase: i,
-            name: name.into(),
-            lasted_ms: 4_000,
-            objectives: vec![
-                outcome("normal operation", OutcomeResult::Pass),
-                outcome("caching effective", if i == 4 { OutcomeResult::Fail } else { OutcomeResult::Pass }),
-                outcome("first bottlenecks", OutcomeResult::NotEvaluable { reason: "no CPU is read".into() }),
-            ],
-            expectations: vec![outcome("CPU", OutcomeResult::Fail)],
-            thresholds: vec![],
-            validity: vec![outcome("send lag", OutcomeResult::Pass)],
-            decision: "continue".into(),
-            reason: String::new(),
-        });
+        push(
+            at,
+            Event::PhaseStarted {
+                phase: i,
+                name: name.into(),
+                duration_ms: 4_000,
+                rate: Some(crate::phases::real(rate)),
+                connections: 10 * i,
+                users: None,
+            },
+        );
+        push(
+            at + 4_000,
+            Event::PhaseEnded {
+                phase: i,
+                name: name.into(),
+                lasted_ms: 4_000,
+                objectives: vec![
+                    outcome("normal operation", OutcomeResult::Pass),
+                    outcome(
+                        "caching effective",
+                        if i == 4 { OutcomeResult::Fail } else { OutcomeResult::Pass },
+                    ),
+                    outcome(
+                        "first bottlenecks",
+                        OutcomeResult::NotEvaluable { reason: "no CPU is read".into() },
+                    ),
+                ],
+                expectations: vec![outcome("CPU", OutcomeResult::Fail)],
+                thresholds: vec![],
+                validity: vec![outcome("send lag", OutcomeResult::Pass)],
+                decision: "continue".into(),
+                reason: String::new(),
+            },
+        );
         let base = 300 * u64::from(i + 1);
         let total = series(rate * 4, base);
         let mut lag = Hist::nanos();
@@ -149,12 +172,15 @@ pub(crate) fn run() -> RunData {
             ..v1::PhaseSeries::default()
         });
     }
-    push(29_000, Event::RunEnded {
-        verdict: Verdict::Failed,
-        exit_code: 99,
-        reasons: vec!["threshold p(99) < 300ms: 312 ms".into()],
-        thresholds: vec![outcome("p(99) < 300ms", OutcomeResult::Fail)],
-    });
+    push(
+        29_000,
+        Event::RunEnded {
+            verdict: Verdict::Failed,
+            exit_code: 99,
+            reasons: vec!["threshold p(99) < 300ms: 312 ms".into()],
+            thresholds: vec![outcome("p(99) < 300ms", OutcomeResult::Fail)],
+        },
+    );
     RunData { run: "r".into(), plan, history, series: v1::RunSeries { phases } }
 }
 
@@ -163,9 +189,15 @@ fn the_summary_closes_and_names_everything() {
     let summary = Summary::new(&run());
     assert_eq!(summary.phases.len(), 7);
     assert_eq!(summary.verdict.as_deref(), Some("failed"));
-    assert_eq!((summary.objectives.passed, summary.objectives.failed, summary.objectives.not_evaluable), (13, 1, 7));
+    assert_eq!(
+        (summary.objectives.passed, summary.objectives.failed, summary.objectives.not_evaluable),
+        (13, 1, 7)
+    );
     let heavy = &summary.phases[4];
-    assert_eq!(heavy.arrivals.scheduled, heavy.arrivals.dropped + heavy.arrivals.waiting + heavy.arrivals.started);
+    assert_eq!(
+        heavy.arrivals.scheduled,
+        heavy.arrivals.dropped + heavy.arrivals.waiting + heavy.arrivals.started
+    );
     assert_eq!(heavy.arrivals.unaccounted, 0);
     assert!((heavy.wanted_rate - 1_000.0).abs() < 1e-9, "wanted {}", heavy.wanted_rate);
     assert_eq!(heavy.steps[0].step, "item");

@@ -39,6 +39,8 @@ pub(crate) enum Order {
 /// One step: one request.
 #[derive(Debug)]
 pub(crate) struct Step {
+    /// Its place in the configuration, where steps that cannot be read stand, too.
+    pub(crate) index: usize,
     pub(crate) name: String,
     pub(crate) weight: u32,
     pub(crate) method: String,

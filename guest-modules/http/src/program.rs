@@ -74,8 +74,8 @@ pub(crate) fn compile(config: &Config, problems: &mut Problems) -> (Program, Set
     let (mut setup, mut feeds) = (Setup::default(), Feeds::default());
     let mut stateless = config.order == Order::Weighted && !config.cookies && extracted.is_empty();
     let mut steps = Vec::with_capacity(config.steps.len());
-    for (index, from) in config.steps.iter().enumerate() {
-        let path = format!("steps[{index}]");
+    for from in &config.steps {
+        let path = format!("steps[{}]", from.index);
         let (step, asks_user) = step(&path, from, config, &extracted, &mut feeds, &mut setup, problems);
         stateless &= step.retries == 0 && step.connection != Connection::Own && !asks_user;
         steps.push(step);
@@ -93,9 +93,9 @@ pub(crate) fn compile(config: &Config, problems: &mut Problems) -> (Program, Set
 /// All names that steps extract, each once.
 fn extracted(config: &Config, problems: &mut Problems) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    for (index, step) in config.steps.iter().enumerate() {
+    for step in &config.steps {
         for (name, _) in &step.extract {
-            let path = format!("steps[{index}].extract.{name}");
+            let path = format!("steps[{}].extract.{name}", step.index);
             if ["arrival", "user", "uuid"].contains(&name.as_str()) || name.starts_with("random:") {
                 problems.add(&path, format!("{{{name}}} is built in"), "give the value another name");
             } else if config.variables.contains_key(name) {
@@ -116,10 +116,10 @@ fn extracted(config: &Config, problems: &mut Problems) -> Vec<String> {
 /// Names of steps are names of series: two of the same would be one.
 fn names(config: &Config, problems: &mut Problems) {
     for (index, step) in config.steps.iter().enumerate() {
-        if let Some(first) = config.steps[..index].iter().position(|other| other.name == step.name) {
+        if let Some(first) = config.steps[..index].iter().find(|other| other.name == step.name) {
             problems.add(
-                &format!("steps[{index}].name"),
-                format!("step {first} is named \"{}\", too", step.name),
+                &format!("steps[{}].name", step.index),
+                format!("step {} is named \"{}\", too", first.index, step.name),
                 "give each step a name of its own",
             );
         }

@@ -80,17 +80,17 @@ fn the_same_by_the_http_api() {
     let runs = get(&format!("{api}/v1/runs"));
     let run =
         runs["runs"][0]["id"].as_str().or_else(|| runs[0]["id"].as_str()).unwrap_or_else(|| panic!("{runs}"));
-    let action = |name: &str, body: &str| post(&format!("{api}/v1/runs/{run}/{name}"), body);
-    for (name, body) in [("pause", "{}"), ("resume", "{}"), ("rate", "{\"rate\": 100}")] {
-        let (status, text) = action(name, body);
-        assert!(status < 300, "{name}: {status} {text}");
+    let action = |body: &str| post(&format!("{api}/v1/runs/{run}/control"), body);
+    for body in [r#"{"action": "pause"}"#, r#"{"action": "resume"}"#, r#"{"action": "rate", "rate": 100}"#] {
+        let (status, text) = action(body);
+        assert!(status < 300, "{body}: {status} {text}");
     }
-    let (status, text) = action("resume", "{}");
+    let (status, text) = action(r#"{"action": "resume"}"#);
     assert_eq!(status, 409, "resume of a run that is not paused: {text}");
     assert!(text.contains("\"title\"") && text.contains("\"detail\""), "a problem document: {text}");
     let openapi = get(&format!("{api}/openapi.json"));
     assert!(openapi["paths"].as_object().unwrap().len() >= 5, "{openapi}");
-    let (status, text) = action("stop", "{}");
+    let (status, text) = action(r#"{"action": "stop"}"#);
     assert!(status < 300, "{text}");
     let summary = running.wait(Duration::from_secs(30)).expect(96).summary();
     assert_closes(phase(&summary));

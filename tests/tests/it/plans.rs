@@ -10,6 +10,9 @@ pub(crate) struct OnePhase {
     pub(crate) phase: String,
     pub(crate) step: String,
     pub(crate) end: String,
+    /// Rules on the generator. By default they only report: what else runs on the machine is not what most tests
+    /// are about.
+    pub(crate) validity: String,
 }
 
 impl OnePhase {
@@ -21,11 +24,12 @@ impl OnePhase {
             phase: phase.to_owned(),
             step: r#"{ name = "home", get = "/" }"#.to_owned(),
             end: String::new(),
+            validity: "judge = false".to_owned(),
         }
     }
 
     pub(crate) fn text(&self) -> String {
-        let Self { url, top, target, phase, step, end } = self;
+        let Self { url, top, target, phase, step, end, validity } = self;
         format!(
             r#"name = "test"
 seed = 7
@@ -43,6 +47,9 @@ config.steps = [{step}]
 
 [phases.baseline]
 {phase}
+
+[validity]
+{validity}
 
 {end}
 "#

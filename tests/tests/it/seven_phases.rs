@@ -16,6 +16,7 @@ name = "seven"
 seed = 7
 time-scale = 0.001
 load-scale = 0.01
+validity.judge = false
 
 [targets.core]
 url = "{0}"

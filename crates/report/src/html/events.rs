@@ -35,9 +35,13 @@ pub(super) fn listed(data: &RunData) -> Vec<Listed> {
 fn sentence(event: &Event) -> Option<(String, &'static str)> {
     Some(match event {
         Event::RunCreated { .. } => ("run created".to_owned(), "plain"),
-        Event::ProcessStarted { process, pid, ready_after_ms } => {
-            (format!("process {process} started (pid {pid}), ready after {}", figures::length(*ready_after_ms)), "plain")
-        }
+        Event::ProcessStarted { process, pid, ready_after_ms } => (
+            format!(
+                "process {process} started (pid {pid}), ready after {}",
+                figures::length(*ready_after_ms)
+            ),
+            "plain",
+        ),
         Event::ProcessExited { process, status } => (format!("process {process} ended: {status}"), "bad"),
         Event::WorkersReady { workers, load_threads, .. } => {
             (format!("{workers} worker(s) ready with {load_threads} load thread(s)"), "plain")
@@ -80,7 +84,10 @@ fn sentence(event: &Event) -> Option<(String, &'static str)> {
         Event::Notice { message } => (message.clone(), "plain"),
         Event::RunEnded { exit_code, reasons, .. } => {
             let why = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
-            (format!("run ended with exit code {exit_code}{why}"), if *exit_code == 0 { "good" } else { "bad" })
+            (
+                format!("run ended with exit code {exit_code}{why}"),
+                if *exit_code == 0 { "good" } else { "bad" },
+            )
         }
     })
 }

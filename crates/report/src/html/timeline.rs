@@ -135,7 +135,9 @@ fn points<'a>(data: &'a RunData, summary: &'a Summary) -> Vec<Point<'a>> {
     let mut points = Vec::new();
     for phase in &summary.phases {
         let start = real(phase.start_ms) / 1e3;
-        let Some(series) = data.series.phases.iter().find(|series| series.phase == phase.index) else { continue };
+        let Some(series) = data.series.phases.iter().find(|series| series.phase == phase.index) else {
+            continue;
+        };
         for second in &series.seconds {
             // A value stands in the middle of the second that it is of.
             let at = start + real(second.offset_ns + second.length_ns / 2) / 1e9;
@@ -194,7 +196,10 @@ fn charts(data: &RunData, summary: &Summary, points: &[Point<'_>]) -> Vec<Chart>
             lines: vec![
                 line("median, from when due", BLUE, points, |s| millis(&s.latency_us, 0)),
                 line("p99, from when due", VIOLET, points, |s| millis(&s.latency_us, 3)),
-                Line { dashed: false, ..line("p99, from actual send", ORANGE, points, |s| millis(&s.service_us, 3)) },
+                Line {
+                    dashed: false,
+                    ..line("p99, from actual send", ORANGE, points, |s| millis(&s.service_us, 3))
+                },
             ],
         },
         Chart {

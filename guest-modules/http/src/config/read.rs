@@ -70,7 +70,7 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
     for (index, value) in list.iter().take(MAX_STEPS).enumerate() {
         let path = format!("steps[{index}]");
         match value {
-            Value::Object(table) => steps.extend(step(&path, table, order, problems)),
+            Value::Object(table) => steps.extend(step(index, &path, table, order, problems)),
             other => problems.kind(&path, "a step", other, "write { get = \"/\" }"),
         }
     }
@@ -78,7 +78,13 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
     Some(Config { steps, order, headers, cookies, variables })
 }
 
-fn step(path: &str, table: &Map<String, Value>, order: Order, problems: &mut Problems) -> Option<Step> {
+fn step(
+    index: usize,
+    path: &str,
+    table: &Map<String, Value>,
+    order: Order,
+    problems: &mut Problems,
+) -> Option<Step> {
     let mut keys = Keys::new(path, table);
     let request = request_line(&mut keys, problems);
     let name = keys.text("name", problems);
@@ -115,6 +121,7 @@ fn step(path: &str, table: &Map<String, Value>, order: Order, problems: &mut Pro
     keys.finish(problems);
     let (path_key, method, path) = request?;
     Some(Step {
+        index,
         name: name.map_or_else(|| format!("{method} {path}"), str::to_owned),
         weight: weight.unwrap_or(1),
         method,

@@ -97,7 +97,9 @@ impl<'a> Loader<'a> {
         self.host
             .load(path)
             .map_err(|e| {
-                let message = format!("scenario {}: {}", scenario.name, chain(&e));
+                // Where the bundle keeps it says nothing to the user: as the plan names it.
+                let said = chain(&e).replace(&path.display().to_string(), &scenario.guest.to_string());
+                let message = format!("scenario {}: {said}", scenario.name);
                 let mend = "build it against gauntlet:scenario with the SDK, or name another guest";
                 self.problems.push(problem(Kind::Guest, message, mend));
             })

@@ -1,4 +1,5 @@
-//! When the generator was the bottleneck (requirement R9.4): five rules, each with its figure.
+//! When the figures say nothing of the target: the five rules of requirement R9.4 (the generator was the bottleneck),
+//! and that the counts close (R9.3), each with its figure.
 //!
 //! The wanted rate of a second is what its schedule asked for, by hand or by a service included: a rate that was
 //! lowered is the new wanted rate. A second is *short* when the generator took up fewer arrivals than that, whatever
@@ -74,14 +75,27 @@ pub(crate) fn judge(rules: &Validity, measured: &Measured, traps: &[Trap]) -> Ve
             format!("at most {} of one guest in any minute", rules.traps_per_minute),
             trapped(rules, measured, traps),
         ),
+        rule(
+            "counts close",
+            "scheduled = dropped + waiting + started; started = answered + failed + cancelled + in flight"
+                .to_owned(),
+            counts_close(measured),
+        ),
     ]
 }
 
 /// The rules of a phase about which nothing can be said, and why.
 pub(crate) fn unjudged(reason: &str) -> Vec<Outcome> {
-    ["send lag", "achieved rate", "dropped by the generator", "load thread busy", "guest traps"]
-        .map(|name| Finding::not_evaluable(reason).named(name, ""))
-        .into()
+    [
+        "send lag",
+        "achieved rate",
+        "dropped by the generator",
+        "load thread busy",
+        "guest traps",
+        "counts close",
+    ]
+    .map(|name| Finding::not_evaluable(reason).named(name, ""))
+    .into()
 }
 
 fn send_lag(rules: &Validity, measured: &Measured) -> Finding {
@@ -147,6 +161,30 @@ fn drops(rules: &Validity, measured: &Measured) -> Finding {
     let figure = number(counts.dropped_by_generator) / number(counts.scheduled);
     let seen = format!("{} of {} ({})", counts.dropped_by_generator, counts.scheduled, share(figure));
     Finding::judged(figure <= rules.drops, seen)
+}
+
+/// An arrival that is neither of these is one of which nobody knows what became: the figures leave it out.
+fn counts_close(measured: &Measured) -> Finding {
+    let Some(n) = measured.series.total.as_ref().and_then(|total| total.arrivals) else {
+        return Finding::not_evaluable("no samples arrived");
+    };
+    let began = n.dropped + n.waiting + n.started;
+    let ended = n.answered + n.failed + n.cancelled + n.in_flight;
+    Finding::judged(
+        n.scheduled == began && n.started == ended,
+        format!(
+            "{} scheduled = {} dropped + {} waiting + {} started; {} started = {} answered + {} failed + {} cancelled + {} in flight",
+            n.scheduled,
+            n.dropped,
+            n.waiting,
+            n.started,
+            n.started,
+            n.answered,
+            n.failed,
+            n.cancelled,
+            n.in_flight
+        ),
+    )
 }
 
 /// Seconds tell the busiest thread only: a stretch counts although different threads were the busiest in it.

@@ -69,6 +69,8 @@ fn measured(lag_ns: u64, service_us: u64, dropped_by_generator: u64) -> Measured
             scheduled: 2_000,
             dropped: dropped_by_generator,
             dropped_by_generator,
+            started: 2_000 - dropped_by_generator,
+            answered: 2_000 - dropped_by_generator,
             ..Default::default()
         }),
         total: Some(v1::Series { service: Some(service.encode()), ..Default::default() }),
@@ -216,6 +218,21 @@ fn nothing_is_judged_in_a_phase_that_sends_nothing() {
     let mut idle = measured(1, 1, 1000);
     idle.phase.model = LoadModel::None;
     let outcomes = judge(&Validity::default(), &idle, &[]);
-    assert_eq!(outcomes.len(), 5);
+    assert_eq!(outcomes.len(), 6);
     assert!(outcomes.iter().all(|outcome| matches!(outcome.result, NotEvaluable { .. })));
+}
+
+#[test]
+fn an_arrival_of_which_nobody_knows_what_became_is_found() {
+    let mut measured = measured(1_000, 1_000, 0);
+    assert_eq!(counts_close(&measured).named("", "").result, Pass);
+    let counts = measured.series.total.as_mut().unwrap().arrivals.as_mut().unwrap();
+    counts.answered -= 1;
+    assert_eq!(counts_close(&measured).named("", "").result, Fail, "one was started and never ended");
+    let counts = measured.series.total.as_mut().unwrap().arrivals.as_mut().unwrap();
+    counts.in_flight = 1;
+    assert_eq!(counts_close(&measured).named("", "").result, Pass);
+    let counts = measured.series.total.as_mut().unwrap().arrivals.as_mut().unwrap();
+    counts.scheduled += 1;
+    assert_eq!(counts_close(&measured).named("", "").result, Fail, "one was scheduled and is nowhere");
 }

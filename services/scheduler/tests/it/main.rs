@@ -1,11 +1,6 @@
 //! The scheduler with scripted peers: a load-worker and a `metrics` that say what each test wants, on a real bus and
 //! a real store.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "this is test code throughout"
-)]
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "this is test code throughout")]
 
 mod api;
 mod bench;
