@@ -70,13 +70,10 @@ impl Host {
         world::check(path, &wasm)?;
         let digest = hex(&Sha256::digest(&wasm));
         let component = self.component(path, &wasm, &digest)?;
-        let compile_error = |error: wasmtime::Error| LoadError::Compile {
-            path: path.to_owned(),
-            message: format!("{error:#}"),
-        };
         // Here a function shows that the world does not have, or one of another type.
-        let pre = self.shared.linker.instantiate_pre(&component).map_err(compile_error)?;
-        let pre = bindings::ScenarioPre::new(pre).map_err(compile_error)?;
+        let mistyped = |error: wasmtime::Error| world::mistyped(path, &format!("{error:#}"));
+        let pre = self.shared.linker.instantiate_pre(&component).map_err(mistyped)?;
+        let pre = bindings::ScenarioPre::new(pre).map_err(mistyped)?;
         let probe = |fault| LoadError::Probe { path: path.to_owned(), fault };
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let mut machine = Machine::new(&self.shared, &pre, &format!("guest {file}").into(), 0).map_err(
