@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use crate::guests;
 use crate::paths::{cargo, root, run, target};
 
-/// Address of the reference target in `examples/demo.toml`; the demo puts a free port in its place.
-const ADDRESS: &str = "127.0.0.1:18080";
+/// Port of the reference target in `examples/demo.toml`; the demo puts a free one in its place.
+const PORT: &str = "18080";
 
 /// Builds, runs, and ends with gauntlet's own exit code.
 pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
@@ -30,11 +30,10 @@ pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let plan =
         std::fs::read_to_string(root().join("examples/demo.toml")).context("read examples/demo.toml")?;
-    anyhow::ensure!(plan.contains(ADDRESS), "examples/demo.toml does not name {ADDRESS}");
-    let ours = format!("127.0.0.1:{port}");
+    anyhow::ensure!(plan.contains(PORT), "examples/demo.toml does not name port {PORT}");
     let program = target.join("release/core-services");
     let plan = plan
-        .replace(ADDRESS, &ours)
+        .replace(PORT, &port.to_string())
         .replace("\"core-services\"", &format!("{:?}", program.display().to_string()));
     let file = dir.join("demo.toml");
     std::fs::write(&file, plan)?;

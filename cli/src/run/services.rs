@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus::{Address, Bus, CommandError};
-use protocol::id::{IncarnationId, RunId, WorkerId};
+use protocol::id::{RunId, WorkerId};
 use protocol::message::Command;
 use protocol::v1;
 use scheduler::verdict::code;
@@ -59,8 +59,8 @@ impl Services {
             api: prepared.plan.control.api.clone(),
             ready: Some(ready),
             workers: vec![worker],
-            // Not the name of a former process: its runs are closed when their leases have ended.
-            instance: IncarnationId::new().to_string(),
+            // One process at a time uses a report directory: a run that a former one left is this one's to close.
+            instance: "embedded".to_owned(),
             ..scheduler::Options::new(run_dir)
         };
         let load_worker = load_worker::Options {
