@@ -131,7 +131,11 @@ fn bands(summary: &Summary, end: f64) -> Vec<Band> {
         .collect()
 }
 
+/// Up to so many seconds each is drawn as the stretch that it is; beyond, as a point in its middle.
+const STRETCHES: usize = 600;
+
 fn points<'a>(data: &'a RunData, summary: &'a Summary) -> Vec<Point<'a>> {
+    let all: usize = data.series.phases.iter().map(|phase| phase.seconds.len()).sum();
     let mut points = Vec::new();
     for phase in &summary.phases {
         let start = real(phase.start_ms) / 1e3;
@@ -139,12 +143,18 @@ fn points<'a>(data: &'a RunData, summary: &'a Summary) -> Vec<Point<'a>> {
             continue;
         };
         for second in &series.seconds {
-            // A value stands in the middle of the second that it is of.
-            let at = start + real(second.offset_ns + second.length_ns / 2) / 1e9;
-            points.push(Point { at, phase, second: Some(second) });
+            // What trickles in after the phase's end is in the tables; as a rate over a few milliseconds it misleads.
+            if second.offset_ns / 1_000_000 >= phase.planned_ms && phase.lasted_ms <= phase.planned_ms + 100 {
+                continue;
+            }
+            let (from, length) = (start + real(second.offset_ns) / 1e9, real(second.length_ns) / 1e9);
+            let shares: &[f64] = if all <= STRETCHES { &[0.0, 0.999] } else { &[0.5] };
+            for share in shares {
+                points.push(Point { at: from + length * share, phase, second: Some(second) });
+            }
         }
         if let Some(last) = points.last() {
-            points.push(Point { at: last.at + 1e-3, phase, second: None });
+            points.push(Point { at: last.at + 1e-4, phase, second: None });
         }
     }
     points.sort_by(|a, b| a.at.total_cmp(&b.at));
