@@ -100,7 +100,7 @@ struct Card {
     label: &'static str,
     value: String,
     note: String,
-    /// `good`, `bad`, `plain`.
+    /// `good`, `warn`, `bad`, `plain`.
     mood: &'static str,
 }
 
@@ -141,8 +141,8 @@ fn cards(summary: &Summary) -> Vec<Card> {
     cards.push(Card {
         label: "Objectives",
         value: format!("{} of {}", counts.passed, counts.passed + counts.failed),
-        note: format!("{} not evaluable", counts.not_evaluable),
-        mood: mood(counts.failed == 0),
+        note: format!("{} missed, {} not evaluable", counts.failed, counts.not_evaluable),
+        mood: if counts.failed == 0 { "good" } else { "warn" },
     });
     cards.push(Card {
         label: "Measurement",
