@@ -44,7 +44,7 @@ impl Alone {
 /// # Panics
 /// When it is not there.
 #[must_use]
-#[expect(clippy::expect_used, clippy::panic, reason = "a test's set-up may panic")]
+#[expect(clippy::expect_used, reason = "a test's set-up may panic")]
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its executable");
     // target/<profile>/deps/it-…

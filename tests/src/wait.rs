@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 /// After `deadline`, with what was awaited and what `state` says then.
-#[expect(clippy::panic, reason = "a test that waits in vain has failed")]
 pub fn until<T>(
     what: &str,
     deadline: Duration,

@@ -3,6 +3,7 @@
 mod bad_input;
 mod control;
 mod counting;
+mod guests;
 mod plans;
 mod pre_phase;
 mod reproducible;

@@ -1,0 +1,74 @@
+//! A guest that breaks costs its own instance only, and the run says which guest did what.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use gauntlet_tests::Alone;
+use gauntlet_tests::gauntlet::run;
+
+use crate::plans::{assert_closes, count, phase};
+
+/// Answers 599 to everything: the SDK's example guest `basket` panics on that.
+fn odd_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut buffer = [0_u8; 4096];
+                while let Ok(1..) = stream.read(&mut buffer) {
+                    if stream.write_all(b"HTTP/1.1 599 Odd\r\ncontent-length: 2\r\n\r\nok").is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_guest_that_traps_is_named_and_the_others_go_on() {
+    let dir = Alone::new();
+    let url = odd_server();
+    let plan = format!(
+        r#"
+name = "hostile"
+run-phases = ["baseline"]
+validity.judge = false
+
+[targets.odd]
+url = "{url}"
+
+[[scenarios]]
+name = "shopping"
+guest = "basket"
+
+[[scenarios]]
+name = "browsing"
+guest = "http"
+config.steps = [{{ name = "home", get = "/" }}]
+
+[phases.baseline]
+rate = 40
+duration = "3s"
+connections = 8
+
+[control]
+validate = false
+"#
+    );
+    let ended = run(dir.path(), &plan).expect(0);
+    let history = std::fs::read_to_string(ended.run_dir.clone().unwrap().join("history.ndjson")).unwrap();
+    let fault = history.lines().find(|line| line.contains("guest-faulted")).expect("a guest fault in the history");
+    assert!(fault.contains("basket") && fault.contains("the shop is on fire"), "{fault}");
+    let summary = ended.summary();
+    let phase = phase(&summary);
+    assert_closes(phase);
+    assert_eq!(count(phase, "scheduled"), 120);
+    let browsing =
+        phase["steps"].as_array().unwrap().iter().find(|step| step["scenario"] == "browsing").unwrap();
+    assert_eq!(browsing["answered"], browsing["started"], "the other guest's requests are untouched: {browsing}");
+    assert!(browsing["started"].as_u64().unwrap() > 20, "{browsing}");
+}
