@@ -61,7 +61,8 @@ validate = false
     );
     let ended = run(dir.path(), &plan).expect(0);
     let history = std::fs::read_to_string(ended.run_dir.clone().unwrap().join("history.ndjson")).unwrap();
-    let fault = history.lines().find(|line| line.contains("guest-faulted")).expect("a guest fault in the history");
+    let fault =
+        history.lines().find(|line| line.contains("guest-faulted")).expect("a guest fault in the history");
     assert!(fault.contains("basket") && fault.contains("the shop is on fire"), "{fault}");
     let summary = ended.summary();
     let phase = phase(&summary);
@@ -69,6 +70,9 @@ validate = false
     assert_eq!(count(phase, "scheduled"), 120);
     let browsing =
         phase["steps"].as_array().unwrap().iter().find(|step| step["scenario"] == "browsing").unwrap();
-    assert_eq!(browsing["answered"], browsing["started"], "the other guest's requests are untouched: {browsing}");
+    assert_eq!(
+        browsing["answered"], browsing["started"],
+        "the other guest's requests are untouched: {browsing}"
+    );
     assert!(browsing["started"].as_u64().unwrap() > 20, "{browsing}");
 }
