@@ -1,4 +1,5 @@
 //! End-to-end tests: the real command against real servers. One at a time (`gauntlet_tests::Alone`): they measure.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
 mod control;
