@@ -28,15 +28,15 @@ fn odd_server() -> String {
     url
 }
 
-#[test]
-fn a_guest_that_traps_is_named_and_the_others_go_on() {
-    let dir = Alone::new();
+/// Two guests on one target: `basket`, which traps on its answers, and `http`.
+fn plan(traps_per_minute: u32) -> String {
     let url = odd_server();
-    let plan = format!(
+    format!(
         r#"
 name = "hostile"
 run-phases = ["baseline"]
-validity.judge = false
+validity.traps-per-minute = {traps_per_minute}
+validity.send-lag = "5s"
 
 [targets.odd]
 url = "{url}"
@@ -58,8 +58,21 @@ connections = 8
 [control]
 validate = false
 "#
-    );
-    let ended = run(dir.path(), &plan).expect(0);
+    )
+}
+
+#[test]
+fn a_guest_that_traps_too_often_makes_the_run_invalid() {
+    let dir = Alone::new();
+    let summary = run(dir.path(), &plan(5)).expect(98).summary();
+    assert!(summary["reasons"].to_string().contains("guest traps"), "{}", summary["reasons"]);
+}
+
+#[test]
+fn a_guest_that_traps_is_named_and_the_others_go_on() {
+    let dir = Alone::new();
+    // At most ten instances a second are made anew: three seconds stay short of this.
+    let ended = run(dir.path(), &plan(60)).expect(0);
     let history = std::fs::read_to_string(ended.run_dir.clone().unwrap().join("history.ndjson")).unwrap();
     let fault =
         history.lines().find(|line| line.contains("guest-faulted")).expect("a guest fault in the history");

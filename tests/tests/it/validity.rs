@@ -7,17 +7,18 @@ use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::{run, start_run};
 use rustix::process::Signal;
 
-use crate::plans::{OnePhase, count, phase};
+use crate::plans::{OnePhase, assert_closes, count, phase};
 
-#[test]
-fn a_generator_that_stood_still_is_invalid() {
+/// The phase of a run at 500 a second whose generator gets no processor for one of its six seconds, under these
+/// rules; the exit code is checked.
+fn standstill(phase_keys: &str, rules: &str, code: i32) -> serde_json::Value {
     let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
-    let mut plan = OnePhase::new(&core.url(), "rate = 500\nduration = \"6s\"\nconnections = 64");
-    plan.validity = String::new();
+    let mut plan = OnePhase::new(&core.url(), &format!("rate = 500\nduration = \"6s\"\n{phase_keys}"));
+    plan.end = "[load]\nthreads = 1".to_owned();
+    plan.validity = rules.to_owned();
     let running = start_run(dir.path(), &plan.text(), &[]);
     running.until_history_has("phase-started");
-    // The whole generator gets no processor for a second: what was due then is sent up to a second late.
     gauntlet_tests::signal(running.child(), Signal::STOP);
     let stopped = Instant::now();
     gauntlet_tests::wait::until(
@@ -27,20 +28,68 @@ fn a_generator_that_stood_still_is_invalid() {
         String::new,
     );
     gauntlet_tests::signal(running.child(), Signal::CONT);
-    let ended = running.wait(Duration::from_secs(60)).expect(98);
-    let summary = ended.summary();
-    assert_eq!(summary["verdict"], "invalid");
-    let rules = summary["phases"][0]["validity"].as_array().unwrap();
-    let lag = rules.iter().find(|rule| rule["name"] == "send lag").unwrap();
-    assert_eq!(lag["result"], "fail", "{lag}");
-    assert!(lag["seen"].as_str().unwrap().chars().any(|c| c.is_ascii_digit()), "a figure: {lag}");
-    let reasons = summary["reasons"].to_string();
-    assert!(reasons.contains("send lag"), "the verdict names the rule: {reasons}");
+    let summary = running.wait(Duration::from_secs(60)).expect(code).summary();
+    assert_eq!(summary["verdict"], if code == 98 { "invalid" } else { "passed" });
+    let phase = phase(&summary).clone();
+    assert_closes(&phase);
+    assert_eq!(core.stop().len() as u64, count(&phase, "started"), "what was started was sent, late or not");
+    for rule in rules_of(&phase, "fail") {
+        assert!(
+            summary["reasons"].to_string().contains(&rule),
+            "the verdict names {rule}: {}",
+            summary["reasons"]
+        );
+    }
+    phase
+}
+
+/// Names of a phase's rules with this result; each that was judged has a figure.
+fn rules_of(phase: &serde_json::Value, result: &str) -> Vec<String> {
+    let rules = phase["validity"].as_array().unwrap().iter().filter(|rule| rule["result"] == result);
+    rules
+        .map(|rule| {
+            assert!(rule["seen"].as_str().unwrap().chars().any(|c| c.is_ascii_digit()), "a figure: {rule}");
+            rule["name"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_sent_late_trips_the_send_lag_rule() {
+    let phase = standstill("connections = 64", "busy-for = \"5m\"", 98);
+    assert!(rules_of(&phase, "fail").contains(&"send lag".to_owned()), "{}", phase["validity"]);
+}
+
+#[test]
+fn what_the_generator_drops_trips_the_rules_on_rate_and_drops() {
+    let phase = standstill("connections = 8\nmax-waiting = 10", "send-lag = \"5s\"\nbusy-for = \"5m\"", 98);
     assert_eq!(
-        core.stop().len() as u64,
-        count(phase(&summary), "started"),
-        "what was late was sent all the same"
+        rules_of(&phase, "fail"),
+        ["achieved rate", "dropped by the generator"],
+        "{}",
+        phase["validity"]
     );
+}
+
+#[test]
+fn the_same_standstill_just_short_of_the_rules_is_valid() {
+    let rules = "send-lag = \"5s\"\nshort-seconds = \"67%\"\ndrops = \"40%\"\nbusy-for = \"5m\"";
+    let phase = standstill("connections = 8\nmax-waiting = 10", rules, 0);
+    assert_eq!(rules_of(&phase, "fail"), [""; 0], "{}", phase["validity"]);
+}
+
+#[test]
+fn a_load_thread_busy_for_long_trips_its_rule_and_one_second_less_does_not() {
+    let run_with = |busy_for: &str, code: i32| {
+        let dir = Alone::new();
+        let core = Core::start(dir.path(), "{}");
+        let mut plan = OnePhase::new(&core.url(), "rate = 500\nduration = \"5s\"\nconnections = 8");
+        plan.validity = format!("send-lag = \"5s\"\nbusy = \"0.01%\"\nbusy-for = \"{busy_for}\"");
+        let summary = run(dir.path(), &plan.text()).expect(code).summary();
+        rules_of(phase(&summary), "fail")
+    };
+    assert_eq!(run_with("4s", 98), ["load thread busy"]);
+    assert_eq!(run_with("6s", 0), [""; 0]);
 }
 
 #[test]
