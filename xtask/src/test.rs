@@ -23,7 +23,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     // One selection of packages for all builds: with others, cargo unifies other features and compiles wasmtime anew.
     run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
-    run(cargo(&["test", "--workspace"])
+    run(cargo(&["test", "--workspace", "--no-fail-fast"])
         .env("GAUNTLET_GUESTS", target()?.join("guests"))
         .env("GAUNTLET_TEST_NGINX", nginx))
 }

@@ -8,7 +8,7 @@ use gauntlet_tests::gauntlet::run;
 
 use crate::plans::{assert_closes, count, phase};
 
-/// Answers 599 to everything: the SDK's example guest `basket` panics on that.
+/// Answers 599 to a checkout: the SDK's example guest `basket` panics on that.
 fn odd_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -17,8 +17,11 @@ fn odd_server() -> String {
             let Ok(mut stream) = stream else { return };
             std::thread::spawn(move || {
                 let mut buffer = [0_u8; 4096];
-                while let Ok(1..) = stream.read(&mut buffer) {
-                    if stream.write_all(b"HTTP/1.1 599 Odd\r\ncontent-length: 2\r\n\r\nok").is_err() {
+                while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                    let checkout = buffer[..n].windows(9).any(|part| part == b"/checkout");
+                    let status = if checkout { "599 Odd" } else { "200 OK" };
+                    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok");
+                    if stream.write_all(answer.as_bytes()).is_err() {
                         return;
                     }
                 }
@@ -29,8 +32,9 @@ fn odd_server() -> String {
 }
 
 /// Two guests on one target: `basket`, which traps on its answers, and `http`.
-fn plan(traps_per_minute: u32) -> String {
+fn plan(dir: &std::path::Path, traps_per_minute: u32) -> String {
     let url = odd_server();
+    std::fs::write(dir.join("items.csv"), "id,name\n1,anvil\n2,barrel\n").unwrap();
     format!(
         r#"
 name = "hostile"
@@ -48,7 +52,7 @@ guest = "basket"
 [[scenarios]]
 name = "browsing"
 guest = "http"
-config.steps = [{{ name = "home", get = "/" }}]
+config.steps = [{{ name = "item", get = "/{{id}}", feed = "items.csv" }}]
 
 [phases.baseline]
 rate = 40
@@ -64,7 +68,7 @@ validate = false
 #[test]
 fn a_guest_that_traps_too_often_makes_the_run_invalid() {
     let dir = Alone::new();
-    let summary = run(dir.path(), &plan(5)).expect(98).summary();
+    let summary = run(dir.path(), &plan(dir.path(), 5)).expect(98).summary();
     assert!(summary["reasons"].to_string().contains("guest traps"), "{}", summary["reasons"]);
 }
 
@@ -72,7 +76,7 @@ fn a_guest_that_traps_too_often_makes_the_run_invalid() {
 fn a_guest_that_traps_is_named_and_the_others_go_on() {
     let dir = Alone::new();
     // At most ten instances a second are made anew: three seconds stay short of this.
-    let ended = run(dir.path(), &plan(60)).expect(0);
+    let ended = run(dir.path(), &plan(dir.path(), 60)).expect(0);
     let history = std::fs::read_to_string(ended.run_dir.clone().unwrap().join("history.ndjson")).unwrap();
     let fault =
         history.lines().find(|line| line.contains("guest-faulted")).expect("a guest fault in the history");
@@ -80,7 +84,8 @@ fn a_guest_that_traps_is_named_and_the_others_go_on() {
     let summary = ended.summary();
     let phase = phase(&summary);
     assert_closes(phase);
-    assert_eq!(count(phase, "scheduled"), 120);
+    // 120 turns; a second operation of a turn counts as one more.
+    assert!(count(phase, "scheduled") >= 120, "{phase}");
     let browsing =
         phase["steps"].as_array().unwrap().iter().find(|step| step["scenario"] == "browsing").unwrap();
     assert_eq!(
