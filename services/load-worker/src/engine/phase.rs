@@ -108,12 +108,15 @@ impl LoadThread {
                 && spec.users <= scenario.capacity;
             if !keep && spec.users > 0 {
                 let fail = |message: String| format!("scenario {}: {message}", scenario_spec.name);
-                let mut guest = scenario_spec
-                    .guest
-                    .instantiate(&phase.config, self.spec.seed, spec.users)
-                    .map_err(fail)?;
-                // A first call touches memory that no other has: better now than at the first arrivals.
-                guest.step(0, &[], &[], &[]).map_err(|fault| fail(fault.to_string()))?;
+                let make = || {
+                    scenario_spec.guest.instantiate(&phase.config, self.spec.seed, spec.users).map_err(fail)
+                };
+                let mut guest = make()?;
+                // A first call touches memory that no other has: better now than at the first arrivals. A guest that
+                // breaks on having nothing to do breaks on arrivals, too, and is told of then.
+                if guest.step(0, &[], &[], &[]).is_err() {
+                    guest = make()?;
+                }
                 let feeds =
                     guest.setup().feeds.iter().map(|feed| BoundFeed::bind(feed, &scenario_spec.feeds));
                 scenario.feeds = feeds.collect::<Result<_, _>>().map_err(fail)?;

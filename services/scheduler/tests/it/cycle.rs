@@ -25,7 +25,7 @@ async fn seven_phases_run_in_order_and_all_twenty_one_objectives_stand_in_the_hi
     for event in &events {
         if let Event::PhaseEnded { objectives: three, validity, decision, name, .. } = event {
             assert_eq!(three.len(), 3, "{name}");
-            assert_eq!(validity.len(), 6, "{name}");
+            assert_eq!(validity.len(), 7, "{name}");
             assert_eq!(decision, "continue");
             objectives.extend(three.clone());
         }
