@@ -72,7 +72,7 @@ pub(crate) fn svg(chart: &Chart, x: &[f64], end: f64) -> Result<String, WriteErr
     let axis = YAxisConfig {
         width: Some(LEFT - 8.0),
         split_number: 4,
-        formatter: Some("{t}".to_owned()),
+        formatter: Some(if chart.logarithmic { "{c}" } else { "{t}" }.to_owned()),
         min: (!chart.logarithmic).then_some(0.0),
         max: chart.top.map(single),
         scale: if chart.logarithmic { AxisScale::Log(10.0) } else { AxisScale::Linear },
