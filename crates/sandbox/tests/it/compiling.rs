@@ -57,7 +57,9 @@ fn a_child_that_takes_too_long_is_killed() {
 
 #[test]
 fn a_child_may_not_have_all_memory() {
-    let config = HostConfig { compile_memory_bytes: 256 << 20, ..shell("ulimit -v >&2; exit 3") };
+    // The limit is set from outside just after the start: the child may run a moment before it.
+    let wait = "for i in $(seq 100); do [ \"$(ulimit -v)\" = unlimited ] || break; sleep 0.05; done; ulimit -v >&2; exit 3";
+    let config = HostConfig { compile_memory_bytes: 256 << 20, ..shell(wait) };
     let error = failure(config);
     assert!(error.ends_with(&format!("{}", 256 << 10)), "{error}");
 }
