@@ -126,7 +126,7 @@ fn set_rates(phase: &mut PhaseSummary, series: Option<&v1::PhaseSeries>) {
     let length = if phase.lasted_ms > 0 && phase.lasted_ms < phase.planned_ms {
         seconds_of_ms(phase.lasted_ms)
     } else if planned > 0.0 {
-        planned.min(seconds.max(planned))
+        planned
     } else {
         seconds
     };
