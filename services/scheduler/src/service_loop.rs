@@ -172,10 +172,12 @@ impl Service {
     pub(crate) async fn create(self: &Arc<Self>, command: v1::CreateRun) -> Result<RunId, Vec<String>> {
         let id = RunId::from_bytes(&command.run).map_err(|error| vec![error.to_string()])?;
         // Held to the end: of two that are created at once, one is refused.
-        let mut active = self.table_free().await?;
+        let active = self.table_free().await;
+        // Before anything that would be over if one waited for it.
         if self.shutdown.is_triggered() {
             return Err(vec!["the scheduler is shutting down".to_owned()]);
         }
+        let mut active = active?;
         let plan = self.read_bundle(&command).await?;
         let stored = self.store_new(id, &plan, &command).await;
         let history = stored.map_err(|error| vec![error.to_string()])?;

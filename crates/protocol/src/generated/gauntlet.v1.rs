@@ -346,7 +346,8 @@ pub struct ThreadStats {
     /// Share of the interval that the thread computed rather than waited, 0 to 1.
     #[prost(double, tag = "2")]
     pub busy: f64,
-    /// Send lag in nanoseconds: from when the operation could have been sent to its first write.
+    /// Send lag in nanoseconds: how late the thread took the arrival from the schedule, and from when it had a user and a
+    /// connection to its first write.
     #[prost(message, optional, tag = "3")]
     pub send_lag: ::core::option::Option<Histogram>,
     #[prost(uint32, tag = "4")]

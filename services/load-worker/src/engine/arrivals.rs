@@ -30,10 +30,9 @@ impl LoadThread {
     pub(super) fn arrive(&mut self, arrival: Arrival, intended: u64, user: Option<u32>, now: u64) {
         let Arrival { k, scenario, .. } = arrival;
         let Some(state) = self.scenarios.get(scenario as usize) else { return };
-        let waiting = Waiting { k, intended, user };
+        let waiting = Waiting { k, intended, taken: now.max(intended), user };
         if state.waiting.is_empty() && self.can_start(scenario, user) {
-            let ready = intended.max(self.free_since(scenario));
-            self.begin_turn(scenario, waiting, ready);
+            self.begin_turn(scenario, waiting, waiting.taken);
             return;
         }
         let limit = self.phase.as_ref().map_or(0, |phase| phase.spec.max_waiting);
@@ -68,7 +67,7 @@ impl LoadThread {
             let Some(state) = self.scenarios.get_mut(scenario as usize) else { return };
             let Some(waiting) = state.waiting.pop_front() else { return };
             self.waiting -= 1;
-            self.begin_turn(scenario, waiting, now.max(waiting.intended));
+            self.begin_turn(scenario, waiting, now.max(waiting.taken));
         }
     }
 
@@ -135,16 +134,6 @@ impl LoadThread {
         target.and_then(|target| self.targets.get(*target as usize)).map_or(0, |target| target.pool.free())
     }
 
-    /// Since when a user and a connection have both been free.
-    fn free_since(&self, scenario: u32) -> u64 {
-        let target = self.spec.scenarios.get(scenario as usize).and_then(|spec| spec.targets.first());
-        let pool = target
-            .and_then(|target| self.targets.get(*target as usize))
-            .map_or(0, |target| target.pool.free_since());
-        let users = self.scenarios.get(scenario as usize).map_or(0, |scenario| scenario.free_since);
-        pool.max(users).max(self.active_since)
-    }
-
     /// Gives an arrival its user, and promises it a connection.
     fn begin_turn(&mut self, scenario: u32, waiting: Waiting, ready: u64) {
         let pool_free = self.first_pool_free(scenario) > 0;
@@ -164,6 +153,7 @@ impl LoadThread {
         turn.untold = true;
         turn.begun = false;
         turn.intended = waiting.intended;
+        turn.taken = waiting.taken;
         turn.ready = ready;
         turn.finish = None;
         turn.wake = None;

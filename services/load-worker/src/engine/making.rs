@@ -127,7 +127,7 @@ impl LoadThread {
     ) {
         self.recorder.connect(false);
         if let Some(target) = self.targets.get_mut(target as usize) {
-            target.pool.not_made(background, now);
+            target.pool.not_made(background);
             target.try_at = now + DOWN_PAUSE;
         }
         if let Some(request) = request {
@@ -177,10 +177,10 @@ impl LoadThread {
     }
 
     /// Changes how many transports the thread holds, over all targets.
-    pub(super) fn hold(&mut self, connections: u32, now: u64) {
+    pub(super) fn hold(&mut self, connections: u32) {
         let shares = self.divide(connections);
         for (index, wanted) in shares.into_iter().enumerate() {
-            let surplus = self.targets[index].pool.want(wanted, now);
+            let surplus = self.targets[index].pool.want(wanted);
             for key in surplus {
                 self.drop_transport(key);
             }

@@ -13,13 +13,15 @@
 //! # Times
 //! * *Intended*: the arrival's time by the schedule, for requests in the call in which the guest hears of it; for
 //!   later requests of the turn, when the guest asked for them; plus `delay-us`.
-//! * *Ready*: when a user and a connection were free, not before intended. Queue time ends here. A connection that had to
-//!   be made is free when it is made.
-//! * *Sent*: just before the first write, so that encryption counts to the target; send lag = sent − max(intended,
-//!   ready). A *fresh* connection is part of what its request measures: it is sent when connecting begins.
+//! * *Taken*: when the thread took the arrival from the schedule, not before intended. Whether anything was free
+//!   while the thread was away nobody knows, so that time is never queue time, but the generator's lateness.
+//! * *Ready*: when a user and a connection were free, not before taken; queue time = ready − taken. A connection that had
+//!   to be made is free when it is made.
+//! * *Sent*: just before the first write, so that encryption counts to the target; send lag = (taken − intended) + (sent
+//!   − ready). A *fresh* connection is part of what its request measures: it is sent when connecting begins.
 //! * *First and last byte*: when the read that brought them returned.
 //!
-//! Latency = last byte − intended; service = last byte − sent. An operation of several requests has the intended,
+//! Latency = last byte − intended = queue time + send lag + service; service = last byte − sent. An operation of several requests has the intended,
 //! ready, sent and first-byte times of its first one and ends with the last byte of its last, or, decided while a request
 //! is still under way, with the decision.
 //!

@@ -165,7 +165,7 @@ impl LoadThread {
                 let timing = Timing {
                     latency_us: micros(operation.last, operation.intended),
                     service_us: micros(operation.last, sent),
-                    queue_us: micros(operation.ready, operation.intended),
+                    queue_us: operation.queue / 1_000,
                     first_byte_us: if operation.first == 0 {
                         0
                     } else {
@@ -258,9 +258,6 @@ impl LoadThread {
                 self.recorder.cancelled(series);
             }
         }
-        if self.active == self.active_limit() {
-            self.active_since = now;
-        }
         self.active = self.active.saturating_sub(1);
         let think = think.saturating_add(self.phase.as_ref().map_or(0, |phase| phase.think));
         if think == 0 || cancelled {
@@ -273,9 +270,6 @@ impl LoadThread {
     /// A user has finished thinking.
     pub(super) fn free_user(&mut self, scenario: u32, user: u32, now: u64) {
         let Some(state) = self.scenarios.get_mut(scenario as usize) else { return };
-        if state.free.count() == 0 {
-            state.free_since = now;
-        }
         state.free.give_back(user);
         self.closed_user_free(user, now);
     }
@@ -300,7 +294,7 @@ fn completion(request: &Request, mut put: impl FnMut(&[u8]) -> abi::Slice) -> ab
             Outcome::Failed(class) => failure(class),
             Outcome::Answered | Outcome::Cancelled => abi::Failure::None,
         },
-        queue_us: us(request.ready, request.intended),
+        queue_us: us(request.ready, request.taken),
         first_byte_us: us(request.first, request.sent),
         first_event_us: 0,
         last_byte_us: if answered { us(request.last, request.sent).max(1) } else { 0 },

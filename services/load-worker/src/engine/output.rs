@@ -266,8 +266,8 @@ impl LoadThread {
         // Of a turn that begins with this call, the arrival's time is the intended one, and both were free before.
         let delay = u64::from(asked.delay_us) * 1_000;
         let first = !user.begun && starts.iter().any(|start| start.user == asked.user);
-        let (intended, ready) = if first { (user.intended, user.ready) } else { (now, now) };
-        let (intended, ready) = (intended + delay, if delay > 0 { now + delay } else { ready });
+        let times = if first { [user.intended, user.taken, user.ready] } else { [now; 3] };
+        let [intended, taken, ready] = times.map(|time| time + delay);
         let next = user.requests;
         let timeout = targets.map_or(0, |spec| nanos(spec.timeout));
         let operation = if asked.operation == 0 {
@@ -298,6 +298,7 @@ impl LoadThread {
         request.next = next;
         request.timeout = if asked.timeout_us == 0 { timeout } else { u64::from(asked.timeout_us) * 1_000 };
         request.intended = intended;
+        request.taken = taken;
         request.ready = ready;
         request.data.extend_from_slice(path);
         request.path_end = request.data.len();

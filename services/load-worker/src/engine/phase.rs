@@ -57,7 +57,7 @@ impl LoadThread {
             return;
         }
         let now = self.clock.now();
-        if let Err(message) = self.prepare_guests(&spec, now) {
+        if let Err(message) = self.prepare_guests(&spec) {
             self.fatal(message);
             return;
         }
@@ -70,7 +70,6 @@ impl LoadThread {
         let number = spec.phase;
         self.recorder.begin_phase(number, 0);
         self.active = 0;
-        self.active_since = t0.min(now);
         self.waiting = 0;
         self.unbegun = 0;
         self.phase = Some(Phase {
@@ -88,12 +87,12 @@ impl LoadThread {
         for target in &mut self.targets {
             target.pool.forget_fresh();
         }
-        self.hold(connections, now);
+        self.hold(connections);
         (self.events)(EngineEvent::Started { thread: self.spec.index, phase: number });
     }
 
     /// Makes instances where the configuration or the number of users asks for it; keeps the others with their state.
-    fn prepare_guests(&mut self, spec: &PhaseSpec, now: u64) -> Result<(), String> {
+    fn prepare_guests(&mut self, spec: &PhaseSpec) -> Result<(), String> {
         for (index, scenario_spec) in self.spec.scenarios.iter().enumerate() {
             let (Some(scenario), Some(phase)) = (self.scenarios.get_mut(index), spec.scenarios.get(index))
             else {
@@ -122,7 +121,7 @@ impl LoadThread {
                 scenario.feeds = feeds.collect::<Result<_, _>>().map_err(fail)?;
                 scenario.adopt(guest, &phase.config, spec.users);
             }
-            scenario.reset_users(spec.users, now);
+            scenario.reset_users(spec.users);
         }
         Ok(())
     }
@@ -155,7 +154,7 @@ impl LoadThread {
         phase.connections = connections;
         let (users, closed) = (phase.timeline.users_at(offset), phase.closed.is_some());
         if changed {
-            self.hold(connections, now);
+            self.hold(connections);
         }
         if closed {
             for user in 0..users {

@@ -61,6 +61,8 @@ pub(super) struct Request {
     pub(super) headers_end: usize,
     pub(super) timeout: u64,
     pub(super) intended: u64,
+    pub(super) taken: u64,
+    /// Not before `taken`.
     pub(super) ready: u64,
     /// First write; 0 = not yet.
     pub(super) sent: u64,
@@ -132,6 +134,17 @@ impl Request {
         self.data.get(self.headers_end..).unwrap_or(&[])
     }
 
+    /// How long it waited for a user and a connection, nanoseconds.
+    pub(super) const fn queue(&self) -> u64 {
+        self.ready.saturating_sub(self.taken)
+    }
+
+    /// What the generator is to blame for in a send at this time, nanoseconds: that the arrival was taken late, and
+    /// that it was not sent as soon as it could be.
+    pub(super) const fn send_lag(&self, sent: u64) -> u64 {
+        self.taken.saturating_sub(self.intended) + sent.saturating_sub(self.ready)
+    }
+
     /// From the actual send to the last byte, microseconds.
     pub(super) fn service_us(&self) -> u64 {
         micros(self.last, self.sent)
@@ -188,8 +201,8 @@ pub(super) struct Operation {
     pub(super) next: Option<Key>,
     pub(super) series: u32,
     pub(super) intended: u64,
-    /// The three of its first request; `ready` and `sent` are 0 until it was sent.
-    pub(super) ready: u64,
+    /// The three of its first request: nanoseconds in the queue, and two times; all are 0 until it was sent.
+    pub(super) queue: u64,
     pub(super) sent: u64,
     pub(super) first: u64,
     /// Requests that are not settled.

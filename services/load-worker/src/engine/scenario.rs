@@ -25,6 +25,8 @@ pub(super) struct Begun {
 pub(super) struct Waiting {
     pub(super) k: u64,
     pub(super) intended: u64,
+    /// When the thread took it from the schedule; what lies between is the thread's own lateness.
+    pub(super) taken: u64,
     /// In closed models: the user whose turn it is.
     pub(super) user: Option<u32>,
 }
@@ -41,6 +43,7 @@ pub(super) struct User {
     /// An operation has begun in this turn.
     pub(super) begun: bool,
     pub(super) intended: u64,
+    pub(super) taken: u64,
     /// When user and connection were free for the turn.
     pub(super) ready: u64,
     /// The guest is done with the turn; think time in nanoseconds.
@@ -104,8 +107,6 @@ pub(super) struct Scenario {
     pub(super) feeds: Vec<BoundFeed>,
     pub(super) users: Vec<User>,
     pub(super) free: FreeUsers,
-    /// Since when there has been a free user without a break.
-    pub(super) free_since: u64,
     pub(super) begun: VecDeque<Begun>,
     pub(super) waiting: VecDeque<Waiting>,
     /// What the guest is told with the next call.
@@ -134,7 +135,6 @@ impl Scenario {
             feeds: Vec::new(),
             users: Vec::new(),
             free: FreeUsers::default(),
-            free_since: 0,
             begun: VecDeque::new(),
             waiting: VecDeque::new(),
             done: Vec::new(),
@@ -171,13 +171,12 @@ impl Scenario {
     }
 
     /// All of the first `users` users are free, whatever they were doing.
-    pub(super) fn reset_users(&mut self, users: u32, now: u64) {
+    pub(super) fn reset_users(&mut self, users: u32) {
         // Those beyond it keep what they have: their connections are still theirs.
         if self.users.len() < users as usize {
             self.users.resize_with(users as usize, User::default);
         }
         self.free = FreeUsers::new(users);
-        self.free_since = now;
     }
 
     /// Appends bytes to what the guest is told next.

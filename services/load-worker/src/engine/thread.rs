@@ -68,9 +68,8 @@ pub(super) struct LoadThread {
     pub(super) operations: Slots<Operation>,
     pub(super) timers: Timers<Timer>,
     pub(super) phase: Option<Phase>,
-    /// Users that have a turn, and since when there have been fewer than there may be.
+    /// Users that have a turn.
     pub(super) active: u32,
-    pub(super) active_since: u64,
     /// Turns in which no operation has begun yet.
     pub(super) unbegun: u64,
     /// Arrivals in the scenarios' queues.
@@ -108,7 +107,6 @@ impl LoadThread {
             timers: Timers::new(),
             phase: None,
             active: 0,
-            active_since: 0,
             unbegun: 0,
             waiting: 0,
             open_transports: 0,

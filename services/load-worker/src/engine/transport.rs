@@ -108,9 +108,9 @@ impl LoadThread {
         let grant = if !ahead && !state.queue.is_empty() {
             None
         } else if connection == abi::Connection::Fresh {
-            state.pool.grant_fresh(now)
+            state.pool.grant_fresh()
         } else {
-            state.pool.grant(now)
+            state.pool.grant()
         };
         let Some(grant) = grant else {
             state.queue.push_back(key);
@@ -132,7 +132,7 @@ impl LoadThread {
                 if fresh && let Some(request) = self.requests.get_mut(key) {
                     // Making the connection is part of what such a request measures.
                     request.sent = now;
-                    self.recorder.send_lag(now.saturating_sub(request.intended.max(request.ready)));
+                    self.recorder.send_lag(request.send_lag(now));
                 }
                 match self.open(target, endpoint, Some(key), now) {
                     Ok(transport_key) => {
@@ -187,7 +187,7 @@ impl LoadThread {
         let stamp = self.clock.now();
         if request.sent == 0 {
             request.sent = stamp;
-            self.recorder.send_lag(stamp.saturating_sub(request.intended.max(request.ready)));
+            self.recorder.send_lag(request.send_lag(stamp));
         }
         if !request.resent {
             self.recorder.request_sent(request.series, self.wire.len() as u64, request.attempt > 0);
@@ -196,7 +196,7 @@ impl LoadThread {
             && operation.sent == 0
         {
             operation.sent = request.sent;
-            operation.ready = request.ready;
+            operation.queue = request.queue();
         }
         if let Err(class) = connection.send(&self.wire, method.is_head) {
             self.answer_failed(transport_key, class, true, now);
@@ -324,7 +324,7 @@ impl LoadThread {
             return;
         }
         let state = self.targets.get_mut(target as usize);
-        if state.is_some_and(|state| state.pool.put_back(transport.endpoint, key.index, now)) {
+        if state.is_some_and(|state| state.pool.put_back(transport.endpoint, key.index)) {
             transport.place = Place::Idle;
             self.serve(target, now);
         } else {
@@ -358,9 +358,9 @@ impl LoadThread {
         self.drop_transport(key.index);
         if let Some(target) = self.targets.get_mut(target as usize) {
             if idle {
-                target.pool.idle_closed(endpoint, key.index, now);
+                target.pool.idle_closed(endpoint, key.index);
             } else {
-                target.pool.closed(now);
+                target.pool.closed();
             }
         }
         if let Some((scenario, user)) = owner {

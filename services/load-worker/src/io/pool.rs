@@ -43,7 +43,6 @@ pub struct Pool {
     down: bool,
     fresh: bool,
     next_endpoint: usize,
-    free_since: u64,
 }
 
 impl Pool {
@@ -60,14 +59,12 @@ impl Pool {
             down: false,
             fresh: false,
             next_endpoint: 0,
-            free_since: 0,
         }
     }
 
     /// Wants so many places from now on. Idle connections beyond it are returned, to be closed; busy ones go when
     /// they become idle.
-    pub fn want(&mut self, wanted: u32, now: u64) -> Vec<ConnectionKey> {
-        let free = self.free();
+    pub fn want(&mut self, wanted: u32) -> Vec<ConnectionKey> {
         self.wanted = wanted;
         let mut surplus = Vec::new();
         while self.held > self.wanted {
@@ -75,7 +72,6 @@ impl Pool {
             self.held -= 1;
             surplus.push(key);
         }
-        self.note(free, now);
         surplus
     }
 
@@ -109,12 +105,6 @@ impl Pool {
         (self.idle_count + demand).saturating_sub(self.reserved)
     }
 
-    /// Since when there has been a free connection without a break, as far as this was told the time.
-    #[must_use]
-    pub const fn free_since(&self) -> u64 {
-        self.free_since
-    }
-
     /// Promises a connection.
     pub const fn reserve(&mut self) {
         self.reserved += 1;
@@ -139,32 +129,26 @@ impl Pool {
     }
 
     /// Gives a request an idle connection, or a place to make one on demand.
-    pub fn grant(&mut self, now: u64) -> Option<Grant> {
-        let free = self.free();
-        let grant = if let Some(key) = self.pop_idle() {
+    pub fn grant(&mut self) -> Option<Grant> {
+        if let Some(key) = self.pop_idle() {
             Some(Grant::Idle(key))
         } else if (self.down || self.fresh) && self.empty() > 0 {
             self.held += 1;
             Some(Grant::Make { endpoint: self.turn(), instead_of: None })
         } else {
             None
-        };
-        self.note(free, now);
-        grant
+        }
     }
 
     /// Gives a request a place for a connection of its own that is closed after the answer.
-    pub fn grant_fresh(&mut self, now: u64) -> Option<Grant> {
-        let free = self.free();
+    pub fn grant_fresh(&mut self) -> Option<Grant> {
         self.fresh = true;
-        let grant = if self.empty() > 0 {
+        if self.empty() > 0 {
             self.held += 1;
             Some(Grant::Make { endpoint: self.turn(), instead_of: None })
         } else {
             self.pop_idle().map(|key| Grant::Make { endpoint: self.turn(), instead_of: Some(key) })
-        };
-        self.note(free, now);
-        grant
+        }
     }
 
     /// A connection was made: in the background or on demand. The target is up.
@@ -176,56 +160,42 @@ impl Pool {
     }
 
     /// A connection could not be made; its place is empty again.
-    pub fn not_made(&mut self, background: bool, now: u64) {
-        let free = self.free();
+    pub fn not_made(&mut self, background: bool) {
         if background {
             self.making = self.making.saturating_sub(1);
         }
         self.held = self.held.saturating_sub(1);
         self.down = true;
-        self.note(free, now);
     }
 
     /// A connection has nothing to do. `false`: there is no place for it any more; close it and call
     /// [`Pool::closed`].
     #[must_use]
-    pub fn put_back(&mut self, endpoint: usize, key: ConnectionKey, now: u64) -> bool {
+    pub fn put_back(&mut self, endpoint: usize, key: ConnectionKey) -> bool {
         if self.held > self.wanted {
             return false;
         }
-        let free = self.free();
         match self.idle.get_mut(endpoint) {
             Some(idle) => idle.push_back(key),
             None => return false,
         }
         self.idle_count += 1;
-        self.note(free, now);
         true
     }
 
     /// A connection that was in use is closed; its place is empty.
-    pub fn closed(&mut self, now: u64) {
-        let free = self.free();
+    pub fn closed(&mut self) {
         self.held = self.held.saturating_sub(1);
-        self.note(free, now);
     }
 
     /// An idle connection is closed; its place is empty.
-    pub fn idle_closed(&mut self, endpoint: usize, key: ConnectionKey, now: u64) {
-        let free = self.free();
+    pub fn idle_closed(&mut self, endpoint: usize, key: ConnectionKey) {
         if let Some(idle) = self.idle.get_mut(endpoint)
             && let Some(at) = idle.iter().position(|idle| *idle == key)
         {
             idle.remove(at);
             self.idle_count -= 1;
             self.held = self.held.saturating_sub(1);
-        }
-        self.note(free, now);
-    }
-
-    fn note(&mut self, free_before: u32, now: u64) {
-        if free_before == 0 && self.free() > 0 {
-            self.free_since = now;
         }
     }
 
@@ -257,12 +227,12 @@ mod tests {
 
     fn filled(endpoints: usize, n: u32) -> Pool {
         let mut pool = Pool::new(endpoints);
-        assert!(pool.want(n, 0).is_empty());
+        assert!(pool.want(n).is_empty());
         assert_eq!(pool.to_make(64), n);
         for key in 0..n {
             let endpoint = pool.make();
             pool.made(true);
-            assert!(pool.put_back(endpoint, key, 10 + u64::from(key)));
+            assert!(pool.put_back(endpoint, key));
         }
         assert_eq!((pool.free(), pool.empty(), pool.to_make(64)), (n, 0, 0));
         pool
@@ -271,13 +241,13 @@ mod tests {
     #[test]
     fn connections_and_endpoints_are_used_in_turn() {
         let mut pool = filled(2, 4);
-        let order: Vec<_> = (0..5).map(|_| pool.grant(20)).collect();
+        let order: Vec<_> = (0..5).map(|_| pool.grant()).collect();
         assert_eq!(
             order,
             [0, 1, 2, 3].map(|key| Some(Grant::Idle(key))).into_iter().chain([None]).collect::<Vec<_>>()
         );
-        assert!(pool.put_back(1, 3, 30));
-        assert_eq!((pool.free_since(), pool.grant(31)), (30, Some(Grant::Idle(3))));
+        assert!(pool.put_back(1, 3));
+        assert_eq!(pool.grant(), Some(Grant::Idle(3)));
     }
 
     #[test]
@@ -294,7 +264,7 @@ mod tests {
     #[test]
     fn the_making_is_bounded() {
         let mut pool = Pool::new(1);
-        pool.want(100, 0);
+        pool.want(100);
         assert_eq!(pool.to_make(64), 64);
         for _ in 0..64 {
             pool.make();
@@ -307,37 +277,37 @@ mod tests {
     #[test]
     fn a_target_that_is_down_is_tried_on_demand() {
         let mut pool = Pool::new(1);
-        pool.want(1, 0);
+        pool.want(1);
         pool.make();
-        assert_eq!((pool.free(), pool.grant(1)), (0, None));
-        pool.not_made(true, 5);
-        assert_eq!((pool.free(), pool.free_since()), (1, 5));
-        assert_eq!(pool.grant(6), Some(Grant::Make { endpoint: 0, instead_of: None }));
-        assert_eq!((pool.free(), pool.grant(7)), (0, None));
+        assert_eq!((pool.free(), pool.grant()), (0, None));
+        pool.not_made(true);
+        assert_eq!(pool.free(), 1);
+        assert_eq!(pool.grant(), Some(Grant::Make { endpoint: 0, instead_of: None }));
+        assert_eq!((pool.free(), pool.grant()), (0, None));
         pool.made(false);
-        assert!(pool.put_back(0, 9, 8));
+        assert!(pool.put_back(0, 9));
         assert!(!pool.is_down());
-        pool.idle_closed(0, 9, 9);
+        pool.idle_closed(0, 9);
         assert_eq!((pool.free(), pool.empty(), pool.held()), (0, 1, 0));
     }
 
     #[test]
     fn fresh_connections_take_the_place_of_idle_ones() {
         let mut pool = filled(1, 2);
-        assert_eq!(pool.grant_fresh(1), Some(Grant::Make { endpoint: 0, instead_of: Some(0) }));
-        assert_eq!(pool.grant_fresh(1), Some(Grant::Make { endpoint: 0, instead_of: Some(1) }));
-        assert_eq!(pool.grant_fresh(1), None);
-        pool.closed(50);
-        assert_eq!((pool.free(), pool.free_since(), pool.to_make(64)), (1, 50, 0));
-        assert_eq!(pool.grant_fresh(60), Some(Grant::Make { endpoint: 0, instead_of: None }));
+        assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: Some(0) }));
+        assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: Some(1) }));
+        assert_eq!(pool.grant_fresh(), None);
+        pool.closed();
+        assert_eq!((pool.free(), pool.to_make(64)), (1, 0));
+        assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: None }));
     }
 
     #[test]
     fn shrinking_closes_idle_now_and_busy_later() {
         let mut pool = filled(1, 3);
-        assert_eq!(pool.grant(1), Some(Grant::Idle(0)));
-        assert_eq!(pool.want(1, 2), vec![1, 2]);
-        assert!(pool.put_back(0, 0, 3));
-        assert!(pool.want(0, 4) == vec![0] && pool.held() == 0);
+        assert_eq!(pool.grant(), Some(Grant::Idle(0)));
+        assert_eq!(pool.want(1), vec![1, 2]);
+        assert!(pool.put_back(0, 0));
+        assert!(pool.want(0) == vec![0] && pool.held() == 0);
     }
 }

@@ -53,6 +53,36 @@ fn a_stall_shows_in_latency_from_the_intended_time_and_not_in_service() {
 }
 
 #[test]
+fn what_comes_due_while_the_thread_is_away_is_its_send_lag_and_no_queue() {
+    // A call into the guest takes 400 ms, in which 80 arrivals come due. There are connections for 4 of them.
+    let server = Server::start(|_, _| Act::Reply(ok("")));
+    let make = || {
+        let mut calls = 0;
+        move |starts: &[sandbox::abi::Start], _: &[sandbox::abi::Completion], _: &[u8]| {
+            calls += usize::from(!starts.is_empty());
+            if calls == 10 {
+                until(Instant::now() + Duration::from_millis(400));
+            }
+            let mut output = super::rig::empty();
+            for start in starts {
+                super::rig::request(&mut output, start.user, u32::try_from(start.arrival & 0xffff).unwrap());
+                super::rig::finish(&mut output, start.user);
+            }
+            Ok(output)
+        }
+    };
+    let mut rig = Rig::new(vec![endpoint(server.addr)], vec![super::rig::script(super::rig::setup(), make)]);
+    let counts = rig.run(&rig.phase(rate(200.0), Duration::from_secs(1)), GRACE);
+    assert_eq!((counts.scheduled, counts.answered, counts.dropped), (200, 200, 0));
+    let batch = rig.samples();
+    let lag = hist(batch.threads[0].send_lag.as_ref());
+    let late = lag.len() - lag.count_at_most(5_000_000);
+    assert!((75..=150).contains(&late), "{late} of 200 were sent late");
+    let queue = hist(batch.series[0].queue.as_ref());
+    assert!(queue.max().unwrap() < 200_000, "the queue's longest: {:?} us", queue.max());
+}
+
+#[test]
 fn closed_users_take_turn_after_turn() {
     let server = Server::start(|_, _| Act::Reply(ok("")));
     let rig = Rig::new(vec![endpoint(server.addr)], vec![fire(|_| {})]);
