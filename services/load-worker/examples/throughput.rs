@@ -147,6 +147,7 @@ impl Bench {
             total_connections: self.connections,
             users: self.connections,
             total_users: self.connections,
+            capacity: self.connections,
             max_waiting: 1_000_000,
             weights: vec![1.0],
             scenarios: vec![PhaseScenario {

@@ -105,6 +105,8 @@ pub struct PhaseSpec {
     pub users: u32,
     /// The same of the whole run.
     pub total_users: u32,
+    /// Users that guests are made for: more than `users` where the thread may have to take over another worker's.
+    pub capacity: u32,
     /// Arrivals that wait on this thread at most.
     pub max_waiting: u64,
     /// Per scenario of [`ThreadSpec::scenarios`]: weights for drawing the scenario of an arrival.
@@ -155,6 +157,15 @@ pub enum EngineCommand {
         /// What changes.
         change: Change,
     },
+    /// Change which numbers are the thread's own, at an offset from the running phase's t0.
+    Reassign {
+        /// Which phase is meant; another one's is ignored.
+        phase: u32,
+        /// From when on, nanoseconds from t0.
+        at_offset_ns: u64,
+        /// What it has from then on.
+        assignment: Assignment,
+    },
     /// Stop arrivals now; operations in progress have `grace` to finish, then are cancelled. Answered with
     /// [`EngineEvent::PhaseEnded`].
     EndPhase {
@@ -168,6 +179,19 @@ pub enum EngineCommand {
     Flip,
     /// Close everything and end the thread.
     Exit,
+}
+
+/// What part of a phase is a thread's own, from some offset on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// How many assignments of the run came before it.
+    pub epoch: u32,
+    /// Its arrivals and users.
+    pub share: Share,
+    /// Transports that it holds open.
+    pub connections: u32,
+    /// Operations in progress at most; not over [`PhaseSpec::capacity`].
+    pub users: u32,
 }
 
 /// A change of the running phase.

@@ -81,6 +81,11 @@ impl Shape<'_> {
         let least = u64::from(!share.is_empty() && phase.model != LoadModel::None);
         let own =
             |total: u32| u32::try_from(share.count_below(u64::from(total)).max(least)).unwrap_or(u32::MAX);
+        let users = own(phase.max_users);
+        // Whoever shares the run may have to take over what a lost worker had: with as much again it can stand in for
+        // one of two.
+        let capacity =
+            if self.segment.stripe_count > 1 { users.saturating_mul(2).min(phase.max_users) } else { users };
         PhaseSpec {
             phase: index,
             t0,
@@ -88,8 +93,9 @@ impl Shape<'_> {
             model: phase.model.clone(),
             connections: own(phase.connections),
             total_connections: phase.connections,
-            users: own(phase.max_users),
+            users,
             total_users: phase.max_users,
+            capacity: capacity.max(users),
             max_waiting: share.count_below(phase.max_waiting),
             share,
             weights: self.weights.to_vec(),

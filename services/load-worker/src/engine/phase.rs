@@ -4,7 +4,7 @@ use super::clock::nanos;
 use super::scenario::BoundFeed;
 use super::thread::{LoadThread, Timer};
 use crate::schedule::Timeline;
-use crate::spec::{Change, EngineEvent, PhaseSpec};
+use crate::spec::{Assignment, Change, EngineEvent, PhaseSpec};
 use plan::model::LoadModel;
 
 /// How often the wanted numbers of users and transports are looked at, nanoseconds.
@@ -16,6 +16,8 @@ pub(super) struct Phase {
     pub(super) timeline: Timeline,
     /// On the thread's clock.
     pub(super) t0: u64,
+    /// Operations in progress at most, at the last look.
+    pub(super) users: u32,
     /// In closed models: each user's state.
     pub(super) closed: Option<Vec<ClosedUser>>,
     /// Pause after each turn beside the guest's, nanoseconds.
@@ -65,9 +67,9 @@ impl LoadThread {
         let timeline = Timeline::new(&spec, self.spec.seed);
         let think = if let LoadModel::Closed { think, .. } = &spec.model { nanos(*think) } else { 0 };
         let closed = matches!(spec.model, LoadModel::Closed { .. })
-            .then(|| vec![ClosedUser::default(); spec.users as usize]);
+            .then(|| vec![ClosedUser::default(); spec.capacity as usize]);
         let connections = if matches!(spec.model, LoadModel::None) { 0 } else { timeline.connections_at(0) };
-        let number = spec.phase;
+        let (number, users) = (spec.phase, spec.users);
         self.recorder.begin_phase(number, 0);
         self.active = 0;
         self.waiting = 0;
@@ -76,6 +78,7 @@ impl LoadThread {
             spec,
             timeline,
             t0,
+            users,
             closed,
             think,
             stopped: false,
@@ -104,11 +107,14 @@ impl LoadThread {
             let keep = scenario.guest.is_some()
                 && !scenario.spoiled
                 && scenario.config == phase.config
-                && spec.users <= scenario.capacity;
-            if !keep && spec.users > 0 {
+                && spec.capacity <= scenario.capacity;
+            if !keep && spec.capacity > 0 {
                 let fail = |message: String| format!("scenario {}: {message}", scenario_spec.name);
                 let make = || {
-                    scenario_spec.guest.instantiate(&phase.config, self.spec.seed, spec.users).map_err(fail)
+                    scenario_spec
+                        .guest
+                        .instantiate(&phase.config, self.spec.seed, spec.capacity)
+                        .map_err(fail)
                 };
                 let mut guest = make()?;
                 // A first call touches memory that no other has: better now than at the first arrivals. A guest that
@@ -119,9 +125,9 @@ impl LoadThread {
                 let feeds =
                     guest.setup().feeds.iter().map(|feed| BoundFeed::bind(feed, &scenario_spec.feeds));
                 scenario.feeds = feeds.collect::<Result<_, _>>().map_err(fail)?;
-                scenario.adopt(guest, &phase.config, spec.users);
+                scenario.adopt(guest, &phase.config, spec.capacity);
             }
-            scenario.reset_users(spec.users);
+            scenario.reset_users(spec.capacity);
         }
         Ok(())
     }
@@ -130,6 +136,14 @@ impl LoadThread {
     pub(super) fn change_phase(&mut self, phase: u32, at_offset_ns: u64, change: Change) {
         if let Some(current) = self.phase.as_mut().filter(|current| current.spec.phase == phase) {
             current.timeline.change(at_offset_ns, change);
+            current.follow_at = 0;
+        }
+    }
+
+    /// Changes which numbers are this thread's own; another phase's is ignored.
+    pub(super) fn reassign(&mut self, phase: u32, at_offset_ns: u64, assignment: &Assignment) {
+        if let Some(current) = self.phase.as_mut().filter(|current| current.spec.phase == phase) {
+            current.timeline.reassign(at_offset_ns, assignment);
             current.follow_at = 0;
         }
     }
@@ -152,14 +166,19 @@ impl LoadThread {
         let loaded = !matches!(phase.spec.model, LoadModel::None);
         let changed = loaded && connections != phase.connections;
         phase.connections = connections;
-        let (users, closed) = (phase.timeline.users_at(offset), phase.closed.is_some());
+        let idle: Vec<u32> = match &phase.closed {
+            Some(users) => {
+                let idle = |user: &u32| users.get(*user as usize).is_some_and(|user| !user.busy);
+                phase.timeline.active_members(offset).filter(idle).collect()
+            }
+            None => Vec::new(),
+        };
+        phase.users = phase.timeline.limit_at(offset);
         if changed {
             self.hold(connections);
         }
-        if closed {
-            for user in 0..users {
-                self.closed_turn(user, now);
-            }
+        for user in idle {
+            self.closed_turn(user, now);
         }
         Some(now + FOLLOW)
     }
@@ -172,7 +191,7 @@ impl LoadThread {
         };
         state.busy = false;
         let offset = now.saturating_sub(phase.t0);
-        if user < phase.timeline.users_at(offset) {
+        if phase.timeline.is_active_member(user, offset) {
             self.closed_turn(user, now);
         }
     }

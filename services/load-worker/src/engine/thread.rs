@@ -168,6 +168,9 @@ impl LoadThread {
                 Ok(EngineCommand::Change { phase, at_offset_ns, change }) => {
                     self.change_phase(phase, at_offset_ns, change);
                 }
+                Ok(EngineCommand::Reassign { phase, at_offset_ns, assignment }) => {
+                    self.reassign(phase, at_offset_ns, &assignment);
+                }
                 Ok(EngineCommand::EndPhase { phase, grace }) => {
                     let now = self.clock.now();
                     self.stop_phase(phase, super::clock::nanos(grace), now);
@@ -266,7 +269,7 @@ impl LoadThread {
 
     /// Operations in progress on this thread at most.
     pub(super) fn active_limit(&self) -> u32 {
-        self.phase.as_ref().map_or(0, |phase| phase.spec.users)
+        self.phase.as_ref().map_or(0, |phase| phase.users)
     }
 
     pub(super) fn user(&self, scenario: u32, user: u32) -> Option<&User> {

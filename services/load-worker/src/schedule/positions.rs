@@ -19,14 +19,24 @@ pub(super) struct Positions {
     key: u64,
     /// How many own arrivals lie behind.
     own: u64,
+    /// All arrivals below this number, own or not, lie behind.
+    behind: u64,
     /// Gapped shapes: how many gaps of the whole sequence are in `sum`.
+    gaps: u64,
+    sum: f64,
+}
+
+/// How far positions had come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    behind: u64,
     gaps: u64,
     sum: f64,
 }
 
 impl Positions {
     pub(super) fn new(shape: Arrivals, share: Share, seed: u64, phase: u32) -> Self {
-        Self { shape, share, key: key(seed, phase, Stream::Gap), own: 0, gaps: 0, sum: 0.0 }
+        Self { shape, share, key: key(seed, phase, Stream::Gap), own: 0, behind: 0, gaps: 0, sum: 0.0 }
     }
 
     /// Number and position of the next own arrival. Goes on for ever unless the share is empty.
@@ -34,6 +44,7 @@ impl Positions {
     pub(super) fn next(&mut self) -> Option<(u64, f64)> {
         let k = self.share.nth(self.own)?;
         self.own += 1;
+        self.behind = k + 1;
         let n = match self.shape {
             Arrivals::Even => k as f64,
             Arrivals::Burst { size } => {
@@ -44,6 +55,37 @@ impl Positions {
             Arrivals::Chaotic => self.sum_to(k, |u| CHAOTIC_SIGMA * (u.powf(-1.0 / CHAOTIC_ALPHA) - 1.0)),
         };
         Some((k, n))
+    }
+
+    /// A place to come back to: what [`Self::hand_over`] goes on from.
+    #[inline]
+    pub(super) const fn mark(&self) -> Mark {
+        Mark { behind: self.behind, gaps: self.gaps, sum: self.sum }
+    }
+
+    /// From a position on, the numbers of another share are own. `mark` was taken before the first own arrival at or beyond
+    /// it. Numbers at the position itself are the new share's.
+    pub(super) fn hand_over(&mut self, mark: Mark, share: Share, position: f64) -> Option<(u64, f64)> {
+        let mut behind = mark.behind;
+        if matches!(self.shape, Arrivals::Even | Arrivals::Burst { .. }) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "not negative, and saturates"
+            )]
+            let whole = position.floor() as u64;
+            // No number below its position comes at it or later.
+            behind = behind.max(whole);
+        }
+        self.own = share.count_below(behind);
+        (self.behind, self.gaps, self.sum) = (behind, mark.gaps, mark.sum);
+        self.share = share;
+        loop {
+            let next = self.next()?;
+            if next.1 >= position {
+                return Some(next);
+            }
+        }
     }
 
     /// Adds all gaps up to arrival k's, other shares' too: everybody adds the same numbers in the same order.

@@ -70,6 +70,11 @@ impl Share {
         (j / stripes).checked_mul(self.stripe_count)?.checked_add(*stripe)
     }
 
+    /// The own numbers below `n`, in order.
+    pub fn numbers_below(&self, n: u64) -> impl Iterator<Item = u64> {
+        (0..self.count_below(n)).filter_map(|i| self.nth(i))
+    }
+
     /// How many own numbers lie below `n`: the share of a total of `n` connections, users or places to wait.
     #[must_use]
     pub fn count_below(&self, n: u64) -> u64 {

@@ -4,7 +4,7 @@ use plan::model::{Arrivals, LoadModel};
 use proptest::prelude::*;
 
 use super::{Arrival, Share, Stream, Timeline, draw};
-use crate::spec::{Change, PhaseSpec};
+use crate::spec::{Assignment, Change, PhaseSpec};
 
 const S: u64 = 1_000_000_000;
 
@@ -18,6 +18,7 @@ fn spec(model: LoadModel, duration_ns: u64, share: Share) -> PhaseSpec {
         total_connections: 200,
         users: u32::try_from(share.count_below(200)).unwrap(),
         total_users: 200,
+        capacity: 200,
         share,
         max_waiting: 1_000,
         weights: vec![3.0, 1.0],
@@ -338,4 +339,71 @@ fn turns_are_numbered_by_user_and_turn_alone() {
     };
     assert_eq!(numbers(1), (0..400).collect::<Vec<_>>());
     assert_eq!(numbers(1), numbers(3));
+}
+
+fn assignment(epoch: u32, share: Share) -> Assignment {
+    let own = u32::try_from(share.count_below(200)).unwrap();
+    Assignment { epoch, share, connections: own, users: own }
+}
+
+proptest! {
+    #[test]
+    fn a_share_that_changes_hands_is_sent_once_whenever_it_is_heard_of(
+        model in any_model(),
+        at in 0..5 * S,
+        heard_before in 0..2 * S,
+        back_after in 0..2 * S,
+    ) {
+        let thirds = |stripes: &[u32]| Share::new(3, stripes, 0, 1);
+        let whole = all(timeline(model.clone(), 5 * S));
+        let mut workers: Vec<Timeline> =
+            (0..3).map(|i| Timeline::new(&spec(model.clone(), 5 * S, thirds(&[i])), 7)).collect();
+        let mut sent: Vec<Arrival> = Vec::new();
+        let until = |timeline: &mut Timeline, ns: u64, sent: &mut Vec<Arrival>| {
+            while timeline.peek().is_some_and(|arrival| arrival.intended_ns < ns) {
+                sent.extend(timeline.pop());
+            }
+        };
+        // Each hears at another time, but none after it takes effect.
+        for (i, timeline) in workers.iter_mut().enumerate() {
+            until(timeline, at.saturating_sub(heard_before / (i as u64 + 1)), &mut sent);
+        }
+        // The third worker's stripe goes to the others by halves, and comes back.
+        let [mut first, mut second, mut third]: [Timeline; 3] = workers.try_into().unwrap();
+        let back = at + back_after;
+        for (epoch, at, shares) in [
+            (1, at, [Share::new(6, &[0, 3, 2], 0, 1), Share::new(6, &[1, 4, 5], 0, 1), Share::new(1, &[], 0, 1)]),
+            (2, back, [thirds(&[0]), thirds(&[1]), thirds(&[2])]),
+        ] {
+            for (timeline, share) in [&mut first, &mut second, &mut third].into_iter().zip(shares) {
+                timeline.reassign(at, &assignment(epoch, share));
+            }
+        }
+        for timeline in [first, second, third] {
+            sent.extend(all(timeline));
+        }
+        sent.sort_by_key(|arrival| arrival.k);
+        prop_assert_eq!(sent, whole);
+    }
+}
+
+#[test]
+fn users_of_a_lost_worker_go_on_with_turns_that_nobody_had() {
+    let third = |stripe: u32| Share::new(3, &[stripe], 0, 1);
+    let mut t = Timeline::new(&spec(closed(9, 9, 0), 20 * S, third(0)), 7);
+    let active = |t: &Timeline, at: u64| t.active_members(at).collect::<Vec<_>>();
+    assert_eq!(active(&t, 0), [0, 1, 2]);
+    t.reassign(5 * S, &assignment(1, Share::new(6, &[0, 3, 2], 0, 1)));
+    assert_eq!(active(&t, 4 * S), [0, 1, 2]);
+    // 67 of the 200 that may be are its own; those that come stand behind them.
+    assert_eq!(active(&t, 5 * S), [0, 1, 2, 67, 68], "users 2 and 8 have come");
+    let number = |t: &Timeline, place: u32, turn: u64| t.turn(place, turn, 0).unwrap().k;
+    assert_eq!((number(&t, 1, 4), number(&t, 67, 0) % 200), (4 * 200 + 3, 2));
+    let first = number(&t, 67, 0);
+    assert!(first > 200 << 20 && first < 1 << 40);
+    t.reassign(8 * S, &assignment(2, third(0)));
+    assert_eq!(active(&t, 9 * S), [0, 1, 2], "and have gone back");
+    t.reassign(10 * S, &assignment(3, Share::new(6, &[0, 3, 2], 0, 1)));
+    assert_eq!(active(&t, 11 * S), [0, 1, 2, 67, 68], "and come again, to the same places");
+    assert!(number(&t, 67, 0) > first);
 }

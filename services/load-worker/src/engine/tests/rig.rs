@@ -219,6 +219,7 @@ impl Rig {
             total_connections: 4,
             users: 4,
             total_users: 4,
+            capacity: 8,
             max_waiting: 1_000_000,
             weights: vec![1.0; self.scenarios],
             scenarios: (0..u32::try_from(self.scenarios).unwrap())
