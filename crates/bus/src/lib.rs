@@ -143,6 +143,15 @@ impl Bus {
         Ok(Records::new(self.inner.transport.logs.consume(&log_name::<R>(), consumer).await?))
     }
 
+    /// Waits until what was said before has reached the bus, at most `deadline`.
+    ///
+    /// # Errors
+    /// When it did not in time: this process may be cut off. Never within one process.
+    #[expect(clippy::unused_async, reason = "a transport over the network waits here")]
+    pub async fn round_trip(&self, _deadline: Duration) -> Result<(), BusError> {
+        Ok(())
+    }
+
     /// Keeps bytes under their digest, `sha256:` and 64 hexadecimal digits. Keeping them twice is no error.
     ///
     /// # Errors

@@ -21,7 +21,7 @@
 //! | `control.ramp-down` | 5 s | R2.3 |
 //! | `control.probe-interval`, `probe-timeout` | 5 s, 5 s | R7.1 |
 //! | `control.api` | 127.0.0.1:0 | R12 |
-//! | `control.worker-timeout` | 3 s | R4.6 |
+//! | `control.worker-timeout`, `controller-lease` | 2 s, 15 s | R4.6 |
 //! | `report.dir`, `report.slowest` | runs, 10 | |
 //! | `scenarios[].timeout`, `weight` | 30 s, 1 | R4.5 |
 //! | `processes.*.ready-timeout`, `stop-timeout` | 30 s, 10 s | |
@@ -83,7 +83,8 @@ impl Default for Control {
             probe_interval: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(5),
             api: "127.0.0.1:0".to_owned(),
-            worker_timeout: Duration::from_secs(3),
+            worker_timeout: Duration::from_secs(2),
+            controller_lease: Duration::from_secs(15),
         }
     }
 }

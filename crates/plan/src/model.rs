@@ -403,8 +403,10 @@ pub struct Control {
     pub probe_timeout: Duration,
     /// Where the HTTP API listens; port 0 = any free one.
     pub api: String,
-    /// A worker silent for this long is lost.
+    /// A worker silent for this long is lost; one that hears nothing of the bus for as long sends nothing more.
     pub worker_timeout: Duration,
+    /// How long deployed workers go on without hearing of the scheduler; then they ramp down.
+    pub controller_lease: Duration,
 }
 
 /// The report.

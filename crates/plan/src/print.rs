@@ -333,6 +333,7 @@ fn control(control: &Control) -> Table {
     table["probe-timeout"] = duration(control.probe_timeout);
     table["api"] = text(&control.api);
     table["worker-timeout"] = duration(control.worker_timeout);
+    table["controller-lease"] = duration(control.controller_lease);
     table
 }
 

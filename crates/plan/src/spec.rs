@@ -308,7 +308,16 @@ pub(crate) const CONTROL: &[Key] = &[
         Text,
         "Loopback address and port of the HTTP API; port 0 = any free one. Default 127.0.0.1:0.",
     ),
-    key("worker-timeout", Duration, "A worker silent for this long is lost. Default 3s."),
+    key(
+        "worker-timeout",
+        Duration,
+        "A worker silent for this long is lost; cut off from the bus for as long, it sends nothing. Default 2s.",
+    ),
+    key(
+        "controller-lease",
+        Duration,
+        "How long deployed workers go on without hearing of the scheduler; then they ramp down. Default 15s.",
+    ),
 ];
 
 pub(crate) const REPORT: &[Key] = &[

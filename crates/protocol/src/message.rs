@@ -62,16 +62,19 @@ broadcasts! {
     Heartbeat => "load" "heartbeat",
     Aggregate => "metrics" "live",
     HistoryEntry => "scheduler" "history",
+    SchedulerBeat => "scheduler" "beat",
 }
 
 commands! {
     PrepareRun => "load" "prepare" -> PrepareRunReply,
     StartPhase => "load" "start-phase" -> Ack,
     ChangePhase => "load" "change-phase" -> Ack,
+    AssignSegment => "load" "assign-segment" -> Ack,
     EndPhase => "load" "end-phase" -> PhaseEnded,
     EndRun => "load" "end-run" -> Ack,
     CreateRun => "scheduler" "create" -> CreateRunReply,
     ControlRun => "scheduler" "control" -> ControlReply,
+    QueryClock => "scheduler" "clock" -> ClockReply,
     WatchRun => "metrics" "watch" -> Ack,
     UnwatchRun => "metrics" "unwatch" -> Ack,
     MarkPhase => "metrics" "mark-phase" -> Ack,

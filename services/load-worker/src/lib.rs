@@ -6,6 +6,7 @@
 //! * [`io`]: sockets, TLS, HTTP/1.1 and the memory-mapped spool; the only module with `unsafe`.
 //! * [`record`]: counters and histograms of the open interval, in a spool file that survives SIGKILL.
 //! * [`feeder`]: CSV and JSON-lines files, mapped, that feed guests with rows.
+//! * [`lease`]: until when a worker that is cut off may send.
 //! * [`control`]: the service around it: commands, bundle, heartbeats, publishing.
 //! * [`spec`]: what control tells a load thread, and what it answers.
 #![deny(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod control;
 pub mod engine;
 pub mod feeder;
 pub mod io;
+pub mod lease;
 pub mod record;
 pub mod schedule;
 pub mod spec;

@@ -9,6 +9,7 @@ use plan::model::LoadModel;
 use protocol::v1;
 
 use crate::feeder::Feeder;
+use crate::lease::Lease;
 use crate::schedule::Share;
 
 /// Everything about a load thread that stays the same for the whole run.
@@ -32,6 +33,8 @@ pub struct ThreadSpec {
     pub max_head: u32,
     /// Largest answer body that is read, bytes.
     pub max_body: u64,
+    /// Until when it may send.
+    pub lease: Lease,
 }
 
 /// A scenario of the mix.
@@ -182,7 +185,7 @@ pub enum EngineCommand {
 }
 
 /// What part of a phase is a thread's own, from some offset on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// How many assignments of the run came before it.
     pub epoch: u32,
@@ -229,6 +232,15 @@ pub enum EngineEvent {
         phase: u32,
         /// The thread's totals ([`crate::record::Recorder::totals`]).
         arrivals: v1::ArrivalCounts,
+    },
+    /// The lease ended in a phase: nothing that is due from here on is sent until the thread is assigned a share anew.
+    CutOff {
+        /// Which thread.
+        thread: u32,
+        /// Which phase.
+        phase: u32,
+        /// Where the lease ended, nanoseconds from t0.
+        offset_ns: u64,
     },
     /// A guest trapped or broke a limit; its instance was replaced.
     GuestFault {

@@ -83,6 +83,10 @@ pub(super) fn control(root: &Section<'_>) -> Control {
         probe_timeout: or(section.get("probe-timeout").map(|f| f.some_duration()), default.probe_timeout),
         api: or(section.get("api").map(|f| loopback(&f)), default.api),
         worker_timeout: or(section.get("worker-timeout").map(|f| f.some_duration()), default.worker_timeout),
+        controller_lease: or(
+            section.get("controller-lease").map(|f| f.some_duration()),
+            default.controller_lease,
+        ),
     };
     section.finish();
     control

@@ -212,7 +212,8 @@ fn settings() {
         format!("drops {} busy {} for {}", print_share(v.drops), print_share(v.busy), d(v.busy_for)),
         format!("traps {} judge {}", v.traps_per_minute, v.judge),
         format!("validate {} in {} ramp-down {}", c.validate, d(c.validate_timeout), d(c.ramp_down)),
-        format!("probes {} {} worker {}", d(c.probe_interval), d(c.probe_timeout), d(c.worker_timeout)),
+        format!("probes {} {}", d(c.probe_interval), d(c.probe_timeout)),
+        format!("worker {} controller {}", d(c.worker_timeout), d(c.controller_lease)),
         format!("api {} report {} slowest {}", c.api, plan.report.dir.display(), plan.report.slowest),
         format!(
             "scenario {} {} weight {}",
@@ -232,7 +233,8 @@ fn settings() {
             "drops 0.1% busy 90% for 10s",
             "traps 5 judge true",
             "validate true in 10s ramp-down 5s",
-            "probes 5s 5s worker 3s",
+            "probes 5s 5s",
+            "worker 2s controller 15s",
             "api 127.0.0.1:0 report runs slowest 10",
             "scenario http 30s weight 1",
         ]

@@ -315,7 +315,7 @@ fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
         },
     );
     let control =
-        (any::<bool>(), vec(duration(), 5), any::<u16>()).prop_map(|(validate, durations, port)| Control {
+        (any::<bool>(), vec(duration(), 6), any::<u16>()).prop_map(|(validate, durations, port)| Control {
             validate,
             validate_timeout: durations[0],
             ramp_down: durations[1],
@@ -323,6 +323,7 @@ fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
             probe_timeout: durations[3],
             api: format!("127.0.0.1:{port}"),
             worker_timeout: durations[4],
+            controller_lease: durations[5],
         });
     let report =
         (text().prop_map(PathBuf::from), 0..1000_u32).prop_map(|(dir, slowest)| Report { dir, slowest });

@@ -60,7 +60,7 @@ fn lines(time: f64, load: f64) -> Vec<String> {
     let light = by_name(PhaseName::Light);
     let threshold = &light.thresholds[0];
     lines.push(format!(
-        "never: over {} delay {} hold {:?} timeout {} connect {} grace {} probes {} worker {}",
+        "never: over {} delay {} hold {:?} timeout {} connect {} grace {} probes {} worker {} controller {}",
         d(threshold.over.unwrap()),
         d(threshold.delay),
         light.on_objective_failure,
@@ -69,13 +69,13 @@ fn lines(time: f64, load: f64) -> Vec<String> {
         d(plan.load.grace),
         d(plan.control.probe_interval),
         d(plan.control.worker_timeout),
+        d(plan.control.controller_lease),
     ));
     lines.push(format!("idle samples {}", by_name(PhaseName::Idle).objectives["samples"]));
     lines
 }
 
-const NEVER: &str =
-    "never: over 30s delay 5s hold Hold { max: 120s } timeout 30s connect 5s grace 5s probes 5s worker 3s";
+const NEVER: &str = "never: over 30s delay 5s hold Hold { max: 120s } timeout 30s connect 5s grace 5s probes 5s worker 2s controller 15s";
 
 #[test]
 fn unscaled() {

@@ -60,6 +60,9 @@ pub struct PrepareRunReply {
     /// Nanoseconds that a guest call cost per request in the probe, per scenario.
     #[prost(uint32, repeated, tag = "4")]
     pub guest_ns: ::prost::alloc::vec::Vec<u32>,
+    /// This life of the worker: under it its samples of the run are recorded.
+    #[prost(bytes = "vec", tag = "5")]
+    pub incarnation: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScenarioSteps {
@@ -85,6 +88,30 @@ pub struct StartPhase {
     /// Length after scaling. Arrivals stop here unless the phase is extended before.
     #[prost(uint64, tag = "4")]
     pub duration_ns: u64,
+    /// This worker's part of the phase; absent = as prepared.
+    #[prost(message, optional, tag = "5")]
+    pub segment: ::core::option::Option<Segment>,
+    /// How many divisions of the run's load came before this one.
+    #[prost(uint32, tag = "6")]
+    pub epoch: u32,
+    /// The worker joins a phase that is under way: nothing of it is its own until `AssignSegment` says so.
+    #[prost(bool, tag = "7")]
+    pub joins: bool,
+}
+/// Command: from an offset of the running phase on, this segment is the worker's own. The offset must lie in the future:
+/// where it does not, the worker refuses, for it may have sent what is now another's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AssignSegment {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub phase: u32,
+    #[prost(uint64, tag = "3")]
+    pub at_offset_ns: u64,
+    #[prost(message, optional, tag = "4")]
+    pub segment: ::core::option::Option<Segment>,
+    #[prost(uint32, tag = "5")]
+    pub epoch: u32,
 }
 /// Command: change the running phase at an offset from its t0 that lies in the future for all workers.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -171,6 +198,21 @@ pub struct ArrivalCounts {
     #[prost(uint64, tag = "9")]
     pub in_flight: u64,
 }
+/// Broadcast by the scheduler while a run is under way. A worker that misses it for the plan's `controller-lease` ends its
+/// load by itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SchedulerBeat {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+}
+/// Command to the scheduler: what time is it? Workers estimate their clock's offset by it (requirement R9.6).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryClock {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClockReply {
+    #[prost(int64, tag = "1")]
+    pub unix_ns: i64,
+}
 /// Broadcast twice a second, from a thread of its own.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {
@@ -188,6 +230,17 @@ pub struct Heartbeat {
     pub sent_unix_ns: u64,
     #[prost(string, tag = "7")]
     pub host: ::prost::alloc::string::String,
+    /// This life of the worker.
+    #[prost(bytes = "vec", tag = "8")]
+    pub incarnation: ::prost::alloc::vec::Vec<u8>,
+    /// The latest division of the run's load that it has heard of.
+    #[prost(uint32, tag = "9")]
+    pub epoch: u32,
+    /// What the scheduler's clock is ahead of this host's, and by how much that may be wrong; absent = not measured yet.
+    #[prost(int64, optional, tag = "10")]
+    pub clock_offset_ns: ::core::option::Option<i64>,
+    #[prost(uint64, tag = "11")]
+    pub clock_error_ns: u64,
 }
 /// Nested message and enum types in `Heartbeat`.
 pub mod heartbeat {
@@ -209,6 +262,9 @@ pub mod heartbeat {
         Ready = 2,
         Running = 3,
         Ending = 4,
+        /// It was cut off from the bus for longer than its lease, so others may have its arrivals: it sends nothing until it is
+        /// assigned a segment anew.
+        CutOff = 5,
     }
     impl State {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -222,6 +278,7 @@ pub mod heartbeat {
                 Self::Ready => "READY",
                 Self::Running => "RUNNING",
                 Self::Ending => "ENDING",
+                Self::CutOff => "CUT_OFF",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -232,6 +289,7 @@ pub mod heartbeat {
                 "READY" => Some(Self::Ready),
                 "RUNNING" => Some(Self::Running),
                 "ENDING" => Some(Self::Ending),
+                "CUT_OFF" => Some(Self::CutOff),
                 _ => None,
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bus::{Bus, Replier};
 use plan::Plan;
@@ -11,13 +11,14 @@ use protocol::v1;
 use tokio::sync::mpsc;
 
 use super::Error;
+use super::clock::WorkerClock;
 use super::phases::{PhaseParts, Shape};
 use super::publisher::Publisher;
-use super::running::{Running, add, monotonic};
+use super::running::{Running, add, running};
 use crate::engine::ThreadHandle;
 use crate::record::{Interval, Owner, RunSpool};
-use crate::schedule::Timeline;
-use crate::spec::{Change, EngineCommand, EngineEvent};
+use crate::schedule::{Share, Timeline};
+use crate::spec::{Change, EngineCommand, EngineEvent, PhaseSpec};
 
 /// How often a flip that was asked for is looked after.
 const FLIP_POLL: Duration = Duration::from_millis(1);
@@ -48,13 +49,16 @@ pub(super) struct GuestName {
 
 /// A run on this worker.
 pub(super) struct Active {
-    setting: Setting,
+    pub(super) setting: Setting,
+    clock: WorkerClock,
     spool: RunSpool,
     publisher: Publisher,
-    threads: Vec<ThreadHandle>,
+    pub(super) threads: Vec<ThreadHandle>,
     events: mpsc::Receiver<EngineEvent>,
     faults_lost: Arc<AtomicU64>,
-    phase: Option<Running>,
+    pub(super) phase: Option<Running>,
+    /// The latest division of the run's load that was heard of.
+    pub(super) epoch: u32,
     /// Ask the log again only then.
     retry_at: Option<Instant>,
     /// A flip was asked for and not yet made by all.
@@ -66,6 +70,7 @@ pub(super) struct Active {
 impl Active {
     pub(super) fn new(
         setting: Setting,
+        clock: WorkerClock,
         spool: RunSpool,
         threads: Vec<ThreadHandle>,
         events: mpsc::Receiver<EngineEvent>,
@@ -74,12 +79,14 @@ impl Active {
         let publisher = Publisher::new(spool.owner());
         Self {
             setting,
+            clock,
             spool,
             publisher,
             threads,
             events,
             faults_lost,
             phase: None,
+            epoch: 0,
             retry_at: None,
             asked: false,
             sending: None,
@@ -99,6 +106,7 @@ impl Active {
     pub(super) fn state(&self) -> (v1::heartbeat::State, u32) {
         use v1::heartbeat::State;
         match &self.phase {
+            Some(phase) if phase.cut_off && !phase.over => (State::CutOff, phase.index),
             Some(phase) if !phase.over => {
                 (if phase.ending { State::Ending } else { State::Running }, phase.index)
             }
@@ -122,7 +130,11 @@ impl Active {
             let have = self.setting.phases.len();
             return Err(format!("phase {index} does not exist: the plan has {have}"));
         };
-        let t0 = monotonic(command.t0_unix_ns, SystemTime::now(), Instant::now());
+        if let Some(segment) = &command.segment {
+            self.setting.segment = segment.clone();
+        }
+        self.epoch = self.epoch.max(command.epoch);
+        let t0 = self.clock.monotonic(command.t0_unix_ns);
         let duration = Duration::from_nanos(command.duration_ns);
         let shape = Shape {
             segment: &self.setting.segment,
@@ -130,8 +142,14 @@ impl Active {
             weights: &self.setting.weights,
             scenarios: &self.setting.parts,
         };
-        let wanted = Timeline::new(&shape.whole(index, phase, t0, duration), self.setting.plan.seed);
-        for (thread, spec) in self.threads.iter().zip(shape.specs(index, phase, t0, duration)) {
+        let own = |spec: PhaseSpec| {
+            if command.joins { PhaseSpec { share: Share::none(), ..spec } } else { spec }
+        };
+        let whole = own(shape.whole(index, phase, t0, duration));
+        let wanted = Timeline::new(&whole, self.setting.plan.seed);
+        let specs: Vec<PhaseSpec> = shape.specs(index, phase, t0, duration).into_iter().map(own).collect();
+        let capacity = specs.iter().map(|spec| spec.capacity).collect();
+        for (thread, spec) in self.threads.iter().zip(specs) {
             thread.send(EngineCommand::StartPhase(Box::new(spec)));
         }
         self.phase = Some(Running {
@@ -143,6 +161,8 @@ impl Active {
             ticks: 0,
             merged: 1,
             ended: std::collections::BTreeSet::new(),
+            cut_off: false,
+            capacity,
             said: v1::ArrivalCounts::default(),
             totals: v1::ArrivalCounts::default(),
             last_sequence: 0,
@@ -223,6 +243,7 @@ impl Active {
                     add(&mut running.said, &arrivals);
                 }
             }
+            EngineEvent::CutOff { phase, offset_ns, .. } => self.cut_off(phase, offset_ns),
             EngineEvent::GuestFault {
                 phase,
                 scenario,
@@ -387,13 +408,6 @@ impl Active {
         if let Err(error) = self.spool.remove() {
             tracing::warn!(%error, spool = %self.spool.path().display(), "the spool cannot be removed");
         }
-    }
-}
-
-fn running(phase: &mut Option<Running>, index: u32) -> Result<&mut Running, String> {
-    match phase {
-        Some(phase) if phase.index == index && !phase.over => Ok(phase),
-        _ => Err(format!("phase {index} is not running")),
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::io;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bus::Bus;
-use protocol::id::WorkerId;
+use protocol::id::{IncarnationId, WorkerId};
 use protocol::v1;
 use service::Shutdown;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+
+use super::clock::WorkerClock;
+use crate::lease::Lease;
 
 /// What heartbeats tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,6 +22,21 @@ pub(super) struct Beat {
     pub(super) state: v1::heartbeat::State,
     pub(super) phase: u32,
     pub(super) load_threads: u32,
+    pub(super) incarnation: Option<IncarnationId>,
+    pub(super) epoch: u32,
+    /// How long the worker may send after what has reached the bus.
+    pub(super) term: Duration,
+}
+
+/// What heartbeats need beside what they tell.
+#[derive(Clone)]
+pub(super) struct Pulse {
+    pub(super) bus: Bus,
+    pub(super) worker: WorkerId,
+    pub(super) every: Duration,
+    pub(super) clock: WorkerClock,
+    /// Renewed when the bus answers; `None` in one process.
+    pub(super) lease: Option<Lease>,
 }
 
 /// The heartbeat thread; ends with its drop.
@@ -30,7 +48,7 @@ pub(super) struct Heartbeats {
 
 impl Heartbeats {
     /// Begins with a heartbeat at once, then one every `every`.
-    pub(super) fn start(bus: Bus, worker: WorkerId, every: Duration, beat: Beat) -> io::Result<Self> {
+    pub(super) fn start(pulse: Pulse, beat: Beat) -> io::Result<Self> {
         let (sender, beats) = watch::channel(beat);
         let stop = Shutdown::new();
         let stopped = stop.clone();
@@ -39,7 +57,7 @@ impl Heartbeats {
             runtime.block_on(async {
                 tokio::select! {
                     () = stopped.triggered() => {}
-                    () = tell(&bus, worker, every, beats) => {}
+                    () = tell(&pulse, beats) => {}
                 }
             });
         })?;
@@ -62,24 +80,36 @@ impl Drop for Heartbeats {
     }
 }
 
-async fn tell(bus: &Bus, worker: WorkerId, every: Duration, mut beats: watch::Receiver<Beat>) {
+async fn tell(pulse: &Pulse, mut beats: watch::Receiver<Beat>) {
+    let Pulse { bus, worker, every, clock, lease } = pulse;
     let host = host();
-    let mut ticks = interval(every);
+    let mut ticks = interval(*every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         ticks.tick().await;
-        let Beat { run, state, phase, load_threads } = *beats.borrow_and_update();
+        let Beat { run, state, phase, load_threads, incarnation, epoch, term } = *beats.borrow_and_update();
+        let offset = clock.offset();
         let heartbeat = v1::Heartbeat {
             worker: worker.to_bytes(),
             run: run.map(protocol::id::RunId::to_bytes).unwrap_or_default(),
             state: state.into(),
             phase,
             load_threads,
-            sent_unix_ns: u64::try_from(unix_ns(SystemTime::now())).unwrap_or(0),
+            sent_unix_ns: u64::try_from(clock.unix_ns()).unwrap_or(0),
             host: host.clone(),
+            incarnation: incarnation.map(IncarnationId::to_bytes).unwrap_or_default(),
+            epoch,
+            clock_offset_ns: offset.map(|offset| offset.ns),
+            clock_error_ns: offset.map_or(0, |offset| offset.error_ns),
         };
+        let sent = Instant::now();
         let result = bus.broadcast(&heartbeat).await;
+        if let Some(lease) = lease
+            && bus.round_trip(*every).await.is_ok()
+        {
+            lease.renew(sent, term, Instant::now());
+        }
         // Once a stretch: a heartbeat that is lost is followed by another.
         if let Err(error) = &result
             && !failing

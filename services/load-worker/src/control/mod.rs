@@ -4,6 +4,8 @@
 //! hands over what came of it. Heartbeats have a thread of their own, so that nothing here can delay them.
 
 mod active;
+mod assign;
+mod clock;
 mod endpoints;
 mod guests;
 mod heartbeat;
@@ -13,6 +15,7 @@ mod phases;
 mod prepare;
 mod publisher;
 mod running;
+mod scheduler_lost;
 mod service_loop;
 mod tls;
 
@@ -42,6 +45,24 @@ pub struct Options {
     pub heartbeat: Duration,
     /// How long resolving the host name of a target may take.
     pub resolve_timeout: Duration,
+    /// Over a network: the worker stops by itself when it is cut off from the bus or its scheduler is gone, and measures
+    /// its clock against the scheduler's. `None` in one process, where neither can happen.
+    pub apart: Option<Apart>,
+}
+
+/// What a worker needs that is on another host than its scheduler (requirements R4.6, R9.6).
+#[derive(Clone, Copy, Debug)]
+pub struct Apart {
+    /// How often the clock's offset is measured.
+    pub clock_every: Duration,
+    /// What this host's wall clock shows too much; not 0 only in tests of what a wrong clock does.
+    pub clock_shift_ns: i64,
+}
+
+impl Default for Apart {
+    fn default() -> Self {
+        Self { clock_every: Duration::from_secs(30), clock_shift_ns: 0 }
+    }
 }
 
 impl Options {
@@ -56,6 +77,7 @@ impl Options {
             threads: None,
             heartbeat: Duration::from_millis(500),
             resolve_timeout: Duration::from_secs(5),
+            apart: None,
         }
     }
 }

@@ -15,10 +15,12 @@ use sandbox::{Host, HostConfig, Limits};
 use tokio::sync::mpsc;
 
 use super::active::{Active, GuestName, Setting};
+use super::clock::WorkerClock;
 use super::guests::{Loader, Prepared};
 use super::phases::{Shape, parts};
 use super::{Options, endpoints};
 use crate::engine;
+use crate::lease::Lease;
 use crate::record::{Layout, Owner, RunSpool, ScenarioLayout};
 use crate::spec::{EngineEvent, TargetSpec, ThreadSpec};
 
@@ -45,13 +47,25 @@ const OTHER_FILES: u64 = 128;
 /// Events of load threads that may wait for the service loop.
 const EVENTS: usize = 1_024;
 
+/// By which clock, and until when, a worker sends.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) clock: WorkerClock,
+    pub(super) lease: Lease,
+}
+
 /// Prepares a run. With problems nothing is left behind: no thread, no spool.
 pub(super) async fn prepare(
     options: &Options,
     bus: &Bus,
+    terms: &Terms,
     run: RunId,
     command: &v1::PrepareRun,
 ) -> Result<Box<Active>, Vec<v1::Problem>> {
+    if options.apart.is_some() && terms.clock.offset().is_none() {
+        // The first phase must not begin by a clock that nobody has looked at.
+        terms.clock.measure(bus).await;
+    }
     let (plan, files) = fetch(bus, command).await?;
     let plan = Arc::new(plan);
     let phases: Arc<[Phase]> = plan.scaled().into();
@@ -93,7 +107,7 @@ pub(super) async fn prepare(
     let faults_lost = Arc::new(AtomicU64::new(0));
     let mut handles = Vec::with_capacity(recorders.len());
     for (index, recorder) in (0..).zip(recorders) {
-        let spec = thread_spec(&plan, &scenarios, &targets, index, threads);
+        let spec = thread_spec(&plan, &scenarios, &targets, index, threads, &terms.lease);
         match engine::start(spec, recorder, teller(events.clone(), Arc::clone(&faults_lost))) {
             Ok(handle) => handles.push(handle),
             Err(e) => {
@@ -111,9 +125,10 @@ pub(super) async fn prepare(
         scenarios: scenarios.iter().map(|s| s.names.message()).collect(),
         load_threads: threads,
         guest_ns: scenarios.iter().map(|s| s.guest_ns).collect(),
+        incarnation: owner.incarnation.to_bytes(),
     };
     let setting = Setting { plan, phases, segment, weights, parts, guests, reply };
-    Ok(Box::new(Active::new(setting, spool, handles, inbox, faults_lost)))
+    Ok(Box::new(Active::new(setting, terms.clock.clone(), spool, handles, inbox, faults_lost)))
 }
 
 /// Takes a load thread's events to the service loop. Faults may be many: those that find no room are counted. The others
@@ -235,6 +250,7 @@ fn thread_spec(
     targets: &[TargetSpec],
     index: u32,
     threads: u32,
+    lease: &Lease,
 ) -> ThreadSpec {
     ThreadSpec {
         index,
@@ -246,6 +262,7 @@ fn thread_spec(
         connect_timeout: plan.load.connect_timeout,
         max_head: plan.load.max_head,
         max_body: plan.load.max_body,
+        lease: lease.clone(),
     }
 }
 

@@ -1,12 +1,11 @@
 //! One phase as control follows it.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bus::Replier;
 use protocol::v1;
 
-use super::heartbeat::unix_ns;
 use crate::schedule::Timeline;
 
 /// A phase from its command to the next.
@@ -22,6 +21,10 @@ pub(super) struct Running {
     pub(super) ticks: u32,
     pub(super) merged: u32,
     pub(super) ended: BTreeSet<u32>,
+    /// The lease ended, and no segment was assigned since.
+    pub(super) cut_off: bool,
+    /// What each thread may have at most.
+    pub(super) capacity: Vec<u32>,
     /// What the threads say they counted, and what came out of the spool.
     pub(super) said: v1::ArrivalCounts,
     pub(super) totals: v1::ArrivalCounts,
@@ -59,11 +62,12 @@ impl Running {
     }
 }
 
-/// A wall-clock instant on the monotonic clock, mapped once: later jumps of the wall clock move nothing (R9.6).
-pub(super) fn monotonic(unix: i64, wall_now: SystemTime, now: Instant) -> Instant {
-    let ahead = unix.saturating_sub(unix_ns(wall_now));
-    let distance = Duration::from_nanos(ahead.unsigned_abs());
-    if ahead >= 0 { now + distance } else { now.checked_sub(distance).unwrap_or(now) }
+/// The phase of this index, as long as it is not over.
+pub(super) fn running(phase: &mut Option<Running>, index: u32) -> Result<&mut Running, String> {
+    match phase {
+        Some(phase) if phase.index == index && !phase.over => Ok(phase),
+        _ => Err(format!("phase {index} is not running")),
+    }
 }
 
 pub(super) fn add(sum: &mut v1::ArrivalCounts, part: &v1::ArrivalCounts) {
@@ -82,17 +86,4 @@ pub(super) fn add(sum: &mut v1::ArrivalCounts, part: &v1::ArrivalCounts) {
 const fn flows(counts: &v1::ArrivalCounts) -> [u64; 7] {
     let c = counts;
     [c.scheduled, c.dropped, c.dropped_by_generator, c.started, c.answered, c.failed, c.cancelled]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wall_clock_instants_are_mapped_by_their_distance() {
-        let (wall, now) = (SystemTime::now(), Instant::now());
-        let at = unix_ns(wall);
-        assert_eq!(monotonic(at + 5_000_000, wall, now), now + Duration::from_millis(5));
-        assert_eq!(monotonic(at - 5_000_000, wall, now), now.checked_sub(Duration::from_millis(5)).unwrap());
-    }
 }

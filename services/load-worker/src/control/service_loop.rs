@@ -10,13 +10,18 @@ use service::{OnError, Shutdown, Tasks};
 use tokio::sync::mpsc;
 
 use super::active::Active;
-use super::heartbeat::{Beat, Heartbeats};
-use super::prepare::{announced_threads, prepare, problem, spool_dir};
+use super::clock::WorkerClock;
+use super::heartbeat::{Beat, Heartbeats, Pulse};
+use super::prepare::{Terms, announced_threads, prepare, problem, spool_dir};
+use super::scheduler_lost::SchedulerWatch;
 use super::{Error, Options, orphanage};
+use crate::lease::Lease;
 use crate::spec::EngineEvent;
 
 /// How long a preparation that is under way may take to end when the worker does.
 const WIND_UP: Duration = Duration::from_secs(2);
+/// The lease of a worker without a run: the plan's default.
+const TERM: Duration = Duration::from_secs(2);
 
 /// What came of a preparation.
 type Outcome = Result<Box<Active>, Vec<v1::Problem>>;
@@ -29,6 +34,8 @@ struct Worker {
     prepared: mpsc::Sender<Outcome>,
     preparing: Option<Preparing>,
     active: Option<Box<Active>>,
+    terms: Terms,
+    scheduler: SchedulerWatch,
 }
 
 /// A run that is being prepared.
@@ -44,21 +51,42 @@ pub(super) async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Resul
     let mut prepares = bus.serve::<v1::PrepareRun>(address()).await?;
     let mut starts = bus.serve::<v1::StartPhase>(address()).await?;
     let mut changes = bus.serve::<v1::ChangePhase>(address()).await?;
+    let mut assigns = bus.serve::<v1::AssignSegment>(address()).await?;
+    let mut scheduler_beats = bus.subscribe::<v1::SchedulerBeat>().await?;
     let mut ends = bus.serve::<v1::EndPhase>(address()).await?;
     let mut end_runs = bus.serve::<v1::EndRun>(address()).await?;
 
     let tasks = Tasks::new(shutdown.clone());
     let dir = spool_dir(&options.state_dir);
     tasks.spawn("orphan spools", OnError::Log, orphanage::publish(bus.clone(), dir));
+    let terms = terms(&options, &bus, &tasks, &shutdown);
+    let pulse = Pulse {
+        bus: bus.clone(),
+        worker: options.worker,
+        every: options.heartbeat,
+        clock: terms.clock.clone(),
+        lease: options.apart.map(|_| terms.lease.clone()),
+    };
     let beat = Beat { load_threads: announced_threads(&options), ..idle() };
-    let heartbeats =
-        Heartbeats::start(bus.clone(), options.worker, options.heartbeat, beat).map_err(Error::Heartbeat)?;
+    let heartbeats = Heartbeats::start(pulse, beat).map_err(Error::Heartbeat)?;
     let (prepared, mut outcomes) = mpsc::channel(1);
-    let mut worker = Worker { options, bus, tasks, heartbeats, prepared, preparing: None, active: None };
+    let mut worker = Worker {
+        options,
+        bus,
+        tasks,
+        heartbeats,
+        prepared,
+        preparing: None,
+        active: None,
+        terms,
+        scheduler: SchedulerWatch::new(),
+    };
 
     let ended = loop {
         let active = &mut worker.active;
         let due = active.as_ref().and_then(|a| a.due());
+        let apart = worker.options.apart.is_some();
+        let deserted = worker.scheduler.due(active.as_deref()).filter(|_| apart);
         let step = tokio::select! {
             () = shutdown.triggered() => break Ok(()),
             Some(request) = prepares.next() => {
@@ -73,6 +101,17 @@ pub(super) async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Resul
             Some(request) = changes.next() => {
                 let (command, replier) = request.into_parts();
                 replier.reply(worker.run_of(&command.run).and_then(|a| a.change(&command)).map(|()| v1::Ack {}));
+                Ok(())
+            }
+            Some(request) = assigns.next() => {
+                let (command, replier) = request.into_parts();
+                replier.reply(worker.run_of(&command.run).and_then(|a| a.assign(&command)).map(|()| v1::Ack {}));
+                Ok(())
+            }
+            Some(beat) = scheduler_beats.next() => {
+                if worker.run_of(&beat.run).is_ok() {
+                    worker.scheduler.hear();
+                }
                 Ok(())
             }
             Some(request) = ends.next() => {
@@ -95,13 +134,17 @@ pub(super) async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Resul
             }
             event = next_event(active) => worker.hear(event),
             () = sleep_until(due) => worker.turn().await,
+            () = sleep_until(deserted) => {
+                worker.go_on_alone().await;
+                Ok(())
+            }
         };
         if let Err(error) = step {
             break Err(error);
         }
         worker.announce();
     };
-    drop((prepares, starts, changes, ends, end_runs));
+    drop((prepares, starts, changes, assigns, scheduler_beats, ends, end_runs));
     worker.wind_up(&mut outcomes).await;
     ended
 }
@@ -122,7 +165,21 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 fn idle() -> Beat {
-    Beat { state: v1::heartbeat::State::Idle, ..Beat::default() }
+    Beat { state: v1::heartbeat::State::Idle, term: TERM, ..Beat::default() }
+}
+
+/// Clock and lease of this worker; where it is apart from its scheduler, its clock is measured from now on.
+fn terms(options: &Options, bus: &Bus, tasks: &Tasks, shutdown: &Shutdown) -> Terms {
+    let Some(apart) = options.apart else {
+        return Terms { clock: WorkerClock::default(), lease: Lease::for_ever() };
+    };
+    let clock = WorkerClock::shifted(apart.clock_shift_ns);
+    let (measured, bus, shutdown) = (clock.clone(), bus.clone(), shutdown.clone());
+    tasks.spawn("clock", OnError::Log, async move {
+        measured.keep(bus, apart.clock_every, shutdown).await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+    Terms { clock, lease: Lease::for_now(TERM) }
 }
 
 impl Worker {
@@ -162,10 +219,11 @@ impl Worker {
         }
         self.preparing = Some(Preparing { run, repliers: vec![replier], ended: false });
         let (options, bus, prepared) = (self.options.clone(), self.bus.clone(), self.prepared.clone());
+        let terms = self.terms.clone();
         self.tasks.spawn("prepare run", OnError::Log, async move {
             // A task of its own: should it panic, the caller is told.
             let guard = Told(Some(prepared));
-            let outcome = prepare(&options, &bus, run, &command).await;
+            let outcome = prepare(&options, &bus, &terms, run, &command).await;
             guard.tell(outcome).await;
             Ok::<_, std::convert::Infallible>(())
         });
@@ -183,6 +241,7 @@ impl Worker {
             Ok(active) => {
                 let reply = active.reply().clone();
                 self.active = Some(active);
+                self.scheduler.begin();
                 Ok(reply)
             }
             Err(problems) => Ok(v1::PrepareRunReply { problems, ..v1::PrepareRunReply::default() }),
@@ -200,6 +259,17 @@ impl Worker {
             preparing.ended = true;
         }
         if let Some(active) = self.active.take_if(|a| a.owner().run.to_bytes() == run) {
+            active.finish(&self.bus).await;
+        }
+    }
+
+    /// Nothing was heard of the scheduler for as long as the plan allows.
+    async fn go_on_alone(&mut self) {
+        let Some(active) = &mut self.active else { return };
+        if self.scheduler.turn(active, Instant::now())
+            && let Some(active) = self.active.take()
+        {
+            tracing::warn!(run = %active.owner().run, "the run is given up: its scheduler did not come back");
             active.finish(&self.bus).await;
         }
     }
@@ -228,7 +298,15 @@ impl Worker {
             Some(active) => {
                 let (state, phase) = active.state();
                 let load_threads = active.reply().load_threads;
-                Beat { run: Some(active.owner().run), state, phase, load_threads }
+                Beat {
+                    run: Some(active.owner().run),
+                    state,
+                    phase,
+                    load_threads,
+                    incarnation: Some(active.owner().incarnation),
+                    epoch: active.epoch,
+                    term: active.setting.plan.control.worker_timeout,
+                }
             }
             None => Beat { load_threads: announced_threads(&self.options), ..idle() },
         };

@@ -124,6 +124,7 @@ impl Rig {
             phase,
             t0_unix_ns: unix_ns(SystemTime::now() + Duration::from_millis(5)),
             duration_ns: length.as_nanos() as u64,
+            ..v1::StartPhase::default()
         };
         self.ask(&command).await.unwrap();
     }

@@ -3,7 +3,7 @@
 use super::clock::nanos;
 use super::scenario::BoundFeed;
 use super::thread::{LoadThread, Timer};
-use crate::schedule::Timeline;
+use crate::schedule::{Share, Timeline};
 use crate::spec::{Assignment, Change, EngineEvent, PhaseSpec};
 use plan::model::LoadModel;
 
@@ -32,6 +32,8 @@ pub(super) struct Phase {
     follow_at: u64,
     /// Transports wanted at the last look.
     connections: u32,
+    /// The end of the lease that this phase was cut off by, or that was known before it; on the lease's own clock.
+    lapsed: u64,
 }
 
 /// A user of a closed model.
@@ -86,6 +88,7 @@ impl LoadThread {
             cut: false,
             follow_at: now,
             connections,
+            lapsed: self.spec.lease.term().lapsed,
         });
         for target in &mut self.targets {
             target.pool.forget_fresh();
@@ -146,6 +149,27 @@ impl LoadThread {
             current.timeline.reassign(at_offset_ns, assignment);
             current.follow_at = 0;
         }
+    }
+
+    /// Gives up what is due after the end of the lease: others may have it. Looked at before any arrival is taken.
+    pub(super) fn obey_lease(&mut self, now: u64) {
+        let term = self.spec.lease.term();
+        let base = self.lease_base;
+        let Some(phase) = self.phase.as_mut().filter(|phase| !phase.stopped) else { return };
+        let ended = if term.lapsed != phase.lapsed {
+            term.lapsed
+        } else if now > base.saturating_add(term.until) && term.until != phase.lapsed {
+            term.until
+        } else {
+            return;
+        };
+        phase.lapsed = ended;
+        let offset_ns = phase.offset(base.saturating_add(ended));
+        let (connections, users) = (phase.connections, phase.users);
+        let nothing = Assignment { epoch: 0, share: Share::none(), connections, users };
+        phase.timeline.reassign(offset_ns, &nothing);
+        let phase = phase.spec.phase;
+        (self.events)(EngineEvent::CutOff { thread: self.spec.index, phase, offset_ns });
     }
 
     /// Follows the timeline's numbers of users and transports. Returns when to look again.
@@ -219,6 +243,7 @@ impl LoadThread {
             return;
         }
         // Up to this moment the schedule counts.
+        self.obey_lease(now);
         self.take_due(now);
         if let Some(current) = &mut self.phase
             && !current.stopped

@@ -56,6 +56,8 @@ pub(super) enum Timer {
 pub(super) struct LoadThread {
     pub(super) spec: ThreadSpec,
     pub(super) clock: Clock,
+    /// Where the lease's clock begins, on this thread's.
+    pub(super) lease_base: u64,
     pub(super) poll: Poll,
     wake_timer: WakeTimer,
     commands: Receiver<EngineCommand>,
@@ -91,11 +93,13 @@ impl LoadThread {
         events: Box<dyn FnMut(EngineEvent) + Send>,
     ) -> io::Result<Self> {
         let wake_timer = WakeTimer::new(poll.registry(), TIMER)?;
+        let clock = Clock::new();
         Ok(Self {
+            lease_base: clock.at(spec.lease.base()),
             scenarios: spec.scenarios.iter().map(|_| Scenario::new()).collect(),
             targets: spec.targets.iter().map(Target::new).collect(),
             spec,
-            clock: Clock::new(),
+            clock,
             poll,
             wake_timer,
             commands,
@@ -128,6 +132,7 @@ impl LoadThread {
             }
             let now = self.clock.now();
             self.run_timers(now);
+            self.obey_lease(now);
             let follow_at = self.follow(now);
             self.expire_waiting(now);
             self.take_due(now);

@@ -37,6 +37,12 @@ impl Share {
         Self::new(1, &[0], 0, 1)
     }
 
+    /// Nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(1, &[], 0, 1)
+    }
+
     /// The same worker's share over all its threads.
     #[must_use]
     pub fn of_worker(&self) -> Self {

@@ -117,6 +117,7 @@ impl Peers {
                 scenarios: vec![v1::ScenarioSteps { steps: vec!["home".to_owned()], ..Default::default() }],
                 load_threads: 1,
                 guest_ns: vec![400],
+                incarnation: vec![1; 16],
             })
         })
         .await;
