@@ -46,8 +46,11 @@ pub struct Options {
     pub ready: Option<oneshot::Sender<SocketAddr>>,
     /// Directory for what the plan's processes print (`<name>.log`); its free disk is checked before each phase.
     pub run_dir: PathBuf,
-    /// Workers that are known before their first heartbeat, as in one process; a run need not wait to hear them.
+    /// Workers that are known before their first heartbeat, as in one process; a run need not wait to hear them, and ends
+    /// when one is lost. Empty = workers are apart and known by their heartbeats: they may be lost, come back and join.
     pub workers: Vec<WorkerId>,
+    /// Workers that a run waits for before it begins, as long as `control.validate-timeout`; at least 1.
+    pub least_workers: usize,
     /// How long before an instant its command is sent: start of a phase, change of load. Must cover delivery.
     pub lead: Duration,
     /// Name of this scheduler as the holder of leases on its runs. A scheduler that restarts under the same name closes
@@ -67,6 +70,7 @@ impl Options {
             ready: None,
             run_dir: run_dir.into(),
             workers: Vec::new(),
+            least_workers: 1,
             lead: Duration::from_millis(5),
             instance: "scheduler".to_owned(),
             clock: Clock::system(),

@@ -7,12 +7,14 @@ use protocol::id::{RunId, WorkerId};
 use protocol::message::Command;
 use protocol::v1;
 
-/// How long `metrics` may take to answer before it counts as lost.
-const METRICS_DEADLINE: Duration = Duration::from_secs(5);
+/// How long `metrics` may take to answer before it counts as lost: long enough to be started anew and read its store.
+const METRICS_DEADLINE: Duration = Duration::from_secs(10);
 /// How long it may take to make final results durable.
 const UNWATCH_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a worker may take to answer.
 const WORKER_DEADLINE: Duration = Duration::from_secs(5);
+/// How long it may take to answer that another part of the load is its own.
+const ASSIGN_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a worker may take to compile guests and fetch its bundle.
 const PREPARE_DEADLINE: Duration = Duration::from_secs(180);
 /// What a worker may take beyond the grace to end a phase.
@@ -126,6 +128,11 @@ impl Load {
         Self { bus, run: run.to_bytes() }
     }
 
+    /// The run's id as messages carry it.
+    pub(crate) fn run(&self) -> &[u8] {
+        &self.run
+    }
+
     async fn send<C: Command>(
         &self,
         to: WorkerId,
@@ -153,15 +160,23 @@ impl Load {
         self.send(to, &command, PREPARE_DEADLINE).await
     }
 
-    pub(crate) async fn start(
+    pub(crate) async fn start(&self, to: WorkerId, start: v1::StartPhase) -> Result<(), LinkError> {
+        let command = v1::StartPhase { run: self.run.clone(), ..start };
+        self.send(to, &command, WORKER_DEADLINE).await.map(|_| ())
+    }
+
+    /// Gives a worker another part of the running phase. Who does not answer soon is lost: his part waits for nobody.
+    pub(crate) async fn assign(
         &self,
         to: WorkerId,
         phase: u32,
-        t0_unix_ns: i64,
-        duration_ns: u64,
+        at_offset_ns: u64,
+        segment: v1::Segment,
+        epoch: u32,
     ) -> Result<(), LinkError> {
-        let command = v1::StartPhase { run: self.run.clone(), phase, t0_unix_ns, duration_ns };
-        self.send(to, &command, WORKER_DEADLINE).await.map(|_| ())
+        let run = self.run.clone();
+        let command = v1::AssignSegment { run, phase, at_offset_ns, segment: Some(segment), epoch };
+        self.send(to, &command, ASSIGN_DEADLINE).await.map(|_| ())
     }
 
     pub(crate) async fn change(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus::{Address, Bus};
+use bus::{Address, Bus, BusError};
 use plan::Plan;
 use protocol::event::Event;
 use protocol::id::RunId;
@@ -24,6 +24,8 @@ use crate::{Error, Options, api};
 
 /// Faults of guests that a run's history takes; what is beyond is counted.
 const MOST_FAULTS: usize = 200;
+/// How often workers hear that their run's scheduler is there.
+const BEAT: Duration = Duration::from_millis(500);
 /// How long tasks may take to end once runs are over.
 const LAST_TASKS: Duration = Duration::from_secs(5);
 
@@ -38,6 +40,8 @@ pub(crate) struct Service {
     workers: Workers,
     run_dir: PathBuf,
     lead: Duration,
+    apart: bool,
+    least_workers: usize,
     /// The run under way. One at a time: workers and their host are not shared between runs.
     active: tokio::sync::Mutex<Option<Active>>,
     fatal: Mutex<Option<StoreError>>,
@@ -74,6 +78,8 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
         workers: Workers::new(&options.workers),
         run_dir: options.run_dir,
         lead: options.lead,
+        apart: options.workers.is_empty(),
+        least_workers: options.least_workers,
         active: tokio::sync::Mutex::new(None),
         fatal: Mutex::new(None),
     });
@@ -138,6 +144,27 @@ impl Service {
             Ok::<(), StoreError>(())
         });
 
+        let mut clocks = self.bus.serve::<v1::QueryClock>(Address::Service).await?;
+        let (clock, end) = (self.clock, until.clone());
+        self.tasks.spawn("clock", OnError::ShutDown, async move {
+            while let Some(request) = next_until(&end, clocks.next()).await {
+                request.reply(Ok(v1::ClockReply { unix_ns: clock.unix_ns() }));
+            }
+            Ok::<(), StoreError>(())
+        });
+
+        let (service, end) = (Arc::clone(self), until.clone());
+        self.tasks.spawn("beats", OnError::Log, async move {
+            let mut ticks = tokio::time::interval(BEAT);
+            while next_until(&end, async { Some(ticks.tick().await) }).await.is_some() {
+                let own = service.active.lock().await.as_ref().map(|active| active.id);
+                if let Some(run) = own {
+                    service.bus.broadcast(&v1::SchedulerBeat { run: run.to_bytes() }).await?;
+                }
+            }
+            Ok::<(), BusError>(())
+        });
+
         let mut faults = self.bus.consume::<v1::GuestFault>("scheduler").await?;
         let (service, end) = (Arc::clone(self), until.clone());
         self.tasks.spawn("guest faults", OnError::ShutDown, async move {
@@ -193,6 +220,8 @@ impl Service {
             base_dir: PathBuf::from(command.base_dir),
             run_dir: self.run_dir.clone(),
             lead: self.lead,
+            apart: self.apart,
+            least_workers: self.least_workers,
             clock: self.clock,
             store: self.store.clone(),
             history: history.clone(),

@@ -17,10 +17,25 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     /// When it was heard last.
     pub(crate) heard: Instant,
-    /// Load threads as its heartbeat says; 0 = not heard yet.
-    pub(crate) load_threads: u32,
-    /// Its host; empty = not heard yet.
-    pub(crate) host: String,
+    /// What it said then; empty = not heard yet.
+    pub(crate) beat: v1::Heartbeat,
+}
+
+impl Worker {
+    /// Host, size and clock, for people.
+    pub(crate) fn described(&self, reply: &v1::PrepareRunReply) -> String {
+        let clock = match reply.clock_offset_ns {
+            None => "its clock was not measured".to_owned(),
+            Some(ns) => {
+                // What the scheduler is ahead of, the worker is behind.
+                let side = if ns > 0 { "behind" } else { "ahead" };
+                let ms = |ns: u64| crate::figures::plain(Duration::from_nanos(ns).as_secs_f64() * 1e3);
+                format!("its clock {} ms {side} ± {} ms", ms(ns.unsigned_abs()), ms(reply.clock_error_ns))
+            }
+        };
+        let threads = crate::figures::count(reply.load_threads as usize, "load thread");
+        format!("host {}, {threads}, {clock}", self.beat.host)
+    }
 }
 
 /// All workers that were ever heard. Clones share the list.
@@ -33,8 +48,7 @@ impl Workers {
     /// A list that begins with workers known by composition, before their first heartbeat.
     pub(crate) fn new(known: &[WorkerId]) -> Self {
         let heard = Instant::now();
-        let known =
-            known.iter().map(|id| (*id, Worker { id: *id, heard, load_threads: 0, host: String::new() }));
+        let known = known.iter().map(|id| (*id, Worker { id: *id, heard, beat: v1::Heartbeat::default() }));
         Self { list: watch::Sender::new(known.collect()) }
     }
 
@@ -71,12 +85,7 @@ impl Workers {
             tracing::warn!(bytes = heartbeat.worker.len(), "a heartbeat without a worker's id is ignored");
             return;
         };
-        let worker = Worker {
-            id,
-            heard: Instant::now(),
-            load_threads: heartbeat.load_threads,
-            host: heartbeat.host.clone(),
-        };
+        let worker = Worker { id, heard: Instant::now(), beat: heartbeat.clone() };
         self.list.send_modify(|list| {
             list.insert(id, worker);
         });
@@ -93,18 +102,24 @@ impl Workers {
             .collect()
     }
 
-    /// Waits until at least one worker is there, at most `timeout`.
-    pub(crate) async fn wait_for_any(&self, worker_timeout: Duration, timeout: Duration) -> Vec<Worker> {
+    /// Waits until so many workers are there, at most `timeout`; those that are there then.
+    pub(crate) async fn wait_for(
+        &self,
+        least: usize,
+        worker_timeout: Duration,
+        timeout: Duration,
+    ) -> Vec<Worker> {
         let mut changes = self.list.subscribe();
         let found = async {
-            loop {
-                let alive = self.alive(worker_timeout);
-                if !alive.is_empty() || changes.changed().await.is_err() {
-                    return alive;
+            while self.alive(worker_timeout).len() < least {
+                if changes.changed().await.is_err() {
+                    return;
                 }
             }
         };
-        tokio::time::timeout(timeout, found).await.unwrap_or_default()
+        // What is there when the time is up may be enough for the plan; the caller sees how many they are.
+        let _ = tokio::time::timeout(timeout, found).await;
+        self.alive(worker_timeout)
     }
 
     /// Waits until one of some workers has been silent for longer than `timeout`; says which, and for how long.

@@ -63,6 +63,11 @@ pub struct PrepareRunReply {
     /// This life of the worker: under it its samples of the run are recorded.
     #[prost(bytes = "vec", tag = "5")]
     pub incarnation: ::prost::alloc::vec::Vec<u8>,
+    /// As heartbeats tell it.
+    #[prost(int64, optional, tag = "6")]
+    pub clock_offset_ns: ::core::option::Option<i64>,
+    #[prost(uint64, tag = "7")]
+    pub clock_error_ns: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScenarioSteps {

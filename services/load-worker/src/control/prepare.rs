@@ -126,6 +126,8 @@ pub(super) async fn prepare(
         load_threads: threads,
         guest_ns: scenarios.iter().map(|s| s.guest_ns).collect(),
         incarnation: owner.incarnation.to_bytes(),
+        clock_offset_ns: terms.clock.offset().map(|offset| offset.ns),
+        clock_error_ns: terms.clock.offset().map_or(0, |offset| offset.error_ns),
     };
     let setting = Setting { plan, phases, segment, weights, parts, guests, reply };
     Ok(Box::new(Active::new(setting, terms.clock.clone(), spool, handles, inbox, faults_lost)))

@@ -7,6 +7,7 @@ use protocol::event::Event;
 use store::{RunState, StoreError};
 
 use super::Run;
+use super::fleet::Fleet;
 use crate::verdict::{Reason, code, settle};
 
 impl Run {
@@ -32,8 +33,8 @@ impl Run {
     /// Ends the run on workers and monitoring and stops the plan's processes; what did not go well, for the history.
     pub(super) async fn release(&mut self) -> Vec<String> {
         let ctx = std::sync::Arc::clone(&self.ctx);
-        let (assigned, watching, metrics_lost) =
-            (std::mem::take(&mut self.assigned), self.watching, self.metrics_lost);
+        let (assigned, watching, metrics_lost) = (self.fleet.ids(), self.watching, self.metrics_lost);
+        self.fleet = Fleet::default();
         let processes = &mut self.processes;
         let work = async {
             let mut notices = Vec::new();

@@ -9,6 +9,7 @@ use protocol::id::WorkerId;
 use protocol::v1;
 use tokio::time::Instant;
 
+use super::fleet::Member;
 use super::live::Live;
 use super::steer::Over;
 use super::{Run, Trouble};
@@ -25,15 +26,14 @@ const COLLECT_DEADLINE: Duration = Duration::from_secs(10);
 /// What the workers said when they ended a phase.
 struct LoadEnded {
     told: Vec<(WorkerId, v1::PhaseEnded)>,
-    /// Workers that did not answer.
-    silent: Vec<String>,
 }
 
 impl Run {
     /// Ends the load of a phase on all workers; what each says it has done.
     pub(super) async fn end_load(&mut self, phase: u32) -> Vec<(WorkerId, Result<v1::PhaseEnded, String>)> {
         let grace = self.ctx.plan.load.grace;
-        let ends = self.assigned.iter().map(|id| async {
+        let ids = self.fleet.ids();
+        let ends = ids.iter().map(|id| async {
             (*id, self.ctx.load.end_phase(*id, phase, grace).await.map_err(|error| error.to_string()))
         });
         let ends = join_all(ends);
@@ -43,9 +43,8 @@ impl Run {
     /// Ends the phase, collects and judges it, and decides what comes next: an error ends the run.
     pub(super) async fn finish(&mut self, mut live: Live, over: Over) -> Result<(), Trouble> {
         let lasted = live.elapsed();
-        let lost_worker = self.lost_workers > 0;
         let ended = self.end_phase(&live).await?;
-        let broken = lost_worker || !ended.silent.is_empty();
+        let broken = self.fleet.lost_in(live.index).next().is_some();
         let series = match self.collect(&mut live, &ended).await? {
             Ok(collected) => Some(collected),
             Err(reason) => {
@@ -103,7 +102,7 @@ impl Run {
     }
 
     async fn end_phase(&mut self, live: &Live) -> Result<LoadEnded, Trouble> {
-        let mut ended = LoadEnded { told: Vec::new(), silent: Vec::new() };
+        let mut ended = LoadEnded { told: Vec::new() };
         if !live.is_loaded() {
             return Ok(ended);
         }
@@ -111,9 +110,10 @@ impl Run {
             match answer {
                 Ok(told) => ended.told.push((id, told)),
                 Err(error) => {
-                    self.drop_worker(id);
-                    self.reasons.push(self.ctx.worker_lost(id, &error).await?);
-                    ended.silent.push(error);
+                    self.fleet.lose(id, Some(live.index));
+                    if !self.ctx.apart {
+                        self.reasons.push(self.ctx.worker_lost(id, &error).await?);
+                    }
                 }
             }
         }
@@ -133,10 +133,12 @@ impl Run {
         let deadline = Instant::now() + COLLECT_DEADLINE;
         let metrics = self.ctx.metrics.clone();
         let (phase, mut pause) = (live.index, Duration::from_millis(2));
+        let lost: Vec<Member> =
+            if live.is_loaded() { self.fleet.lost_in(phase).cloned().collect() } else { Vec::new() };
         let complete = async {
             loop {
                 let series = metrics.phase(phase).await?;
-                let missing = missing(&series, &ended.told);
+                let missing = missing(&series, &ended.told, &lost);
                 if missing.is_empty() || Instant::now() >= deadline {
                     let probes = metrics.probes().await?;
                     return Ok((series, missing, probes));
@@ -150,6 +152,14 @@ impl Run {
             Ok((series, missing, probes)) => {
                 self.note_health(&probes).await?;
                 live.probes = Some(probes);
+                for member in lost.iter().filter(|member| self.ctx.apart && !is_whole(&series, member)) {
+                    let id = member.id;
+                    let text = format!(
+                        "lost service load-worker {id}: what it had counted until then was not published within {} s",
+                        COLLECT_DEADLINE.as_secs()
+                    );
+                    self.reasons.push(Reason::new(code::ABORTED, text));
+                }
                 if !missing.is_empty() {
                     let message = format!(
                         "phase {}: samples are missing after {} s: {}",
@@ -226,7 +236,7 @@ impl Run {
             let reason = "metrics is lost".to_owned();
             return ("abort", reason.clone(), Err(Trouble::Reason(Reason::new(code::ABORTED, reason))));
         }
-        if self.assigned.is_empty() && !matches!(over, Over::Stop(_)) {
+        if !self.ctx.apart && self.fleet.is_empty() && !matches!(over, Over::Stop(_)) {
             let reason = "no load-worker is left".to_owned();
             return ("abort", reason.clone(), Err(Trouble::Reason(Reason::new(code::ABORTED, reason))));
         }
@@ -270,9 +280,19 @@ impl Run {
     }
 }
 
+/// Whether `metrics` has all that a life of a worker had counted, the last of it from its spool.
+fn is_whole(series: &v1::PhaseSeries, member: &Member) -> bool {
+    let id = member.id.to_bytes();
+    let mut lives = series.workers.iter();
+    lives.any(|life| life.worker == id && life.incarnation == member.incarnation && life.last)
+}
+
 /// What `metrics` has not yet of what the workers have recorded.
-fn missing(series: &v1::PhaseSeries, told: &[(WorkerId, v1::PhaseEnded)]) -> Vec<String> {
+fn missing(series: &v1::PhaseSeries, told: &[(WorkerId, v1::PhaseEnded)], lost: &[Member]) -> Vec<String> {
     let mut missing = series.gaps.clone();
+    for member in lost.iter().filter(|member| !is_whole(series, member)) {
+        missing.push(format!("load-worker {}: lost, and its spool was not published", member.id));
+    }
     for (id, ended) in told {
         let bytes = id.to_bytes();
         let mut lives = series.workers.iter().filter(|progress| progress.worker == bytes);

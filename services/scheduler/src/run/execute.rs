@@ -6,13 +6,15 @@ use std::time::Duration;
 use futures::future::join_all;
 use plan::model::{LoadModel, OnFailure};
 use protocol::event::{Event, OutcomeResult};
+use protocol::v1;
 use store::StoreError;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::live::{Live, Looking, Seen, finished};
+use super::membership::{Joining, joined};
 use super::prepare::worker_reason;
 use super::steer::Over;
-use super::{Run, Trouble, during, silence};
+use super::{Run, Trouble, during};
 use crate::clock::{ms, ns, signed_ns};
 use crate::control::Signal;
 use crate::links::LinkError;
@@ -33,7 +35,7 @@ impl Run {
         };
         if matches!(over, Over::Stop(_)) {
             self.inbox.stopping();
-            self.ramp_down(&live).await;
+            self.ramp_down(&mut live).await;
         }
         self.finish(live, over).await
     }
@@ -55,28 +57,47 @@ impl Run {
         let t0 = Instant::now() + ctx.lead;
         let t0_unix_ns = ctx.clock.unix_ns().saturating_add(signed_ns(ctx.lead));
         let loaded = !matches!(phase.model, LoadModel::None);
-        let assigned: &[_] = if loaded { &self.assigned } else { &[] };
+        let (epoch, parts) = if loaded { self.fleet.divide() } else { (0, Vec::new()) };
         let orders = async {
-            let starts =
-                assigned.iter().map(|id| ctx.load.start(*id, number, t0_unix_ns, ns(phase.duration)));
+            let starts = parts.into_iter().map(|(id, segment)| {
+                let start = v1::StartPhase {
+                    phase: number,
+                    t0_unix_ns,
+                    duration_ns: ns(phase.duration),
+                    segment: Some(segment),
+                    epoch,
+                    ..v1::StartPhase::default()
+                };
+                let started = ctx.load.start(id, start);
+                async move { (id, started.await) }
+            });
             let (marked, started) = futures::join!(ctx.metrics.mark(number, t0_unix_ns), join_all(starts));
             marked.map_err(Trouble::Metrics)?;
-            for started in started {
-                started.map_err(|error| Trouble::Reason(worker_reason(&error)))?;
+            let mut lost = Vec::new();
+            for (id, started) in started {
+                match started {
+                    Ok(()) => {}
+                    Err(error @ LinkError::Lost { .. }) if ctx.apart => lost.push((id, error)),
+                    Err(error) => return Err(Trouble::Reason(worker_reason(&error))),
+                }
             }
-            Ok(())
+            Ok(lost)
         };
         let doing = "the phase is being started";
-        if let Err(trouble) = during(&mut self.inbox, &ctx, &self.assigned, doing, orders).await {
-            // Whoever has started already must not go on.
-            if loaded {
-                self.end_load(number).await;
+        let vital = self.indispensable();
+        let lost = match during(&mut self.inbox, &ctx, &vital, doing, orders).await {
+            Ok(lost) => lost,
+            Err(trouble) => {
+                // Whoever has started already must not go on.
+                if loaded {
+                    self.end_load(number).await;
+                }
+                return Err(trouble);
             }
-            return Err(trouble);
-        }
+        };
         self.began.get_or_insert(t0);
         let thresholds = self.phase_thresholds.get_mut(index).map(std::mem::take).unwrap_or_default();
-        Ok(Live {
+        let mut live = Live {
             index: number,
             duration: phase.duration,
             told: phase.duration,
@@ -88,7 +109,15 @@ impl Run {
             thresholds,
             exits: Vec::new(),
             probes: None,
-        })
+            changes: Vec::new(),
+            deserted: None,
+            shunned: Vec::new(),
+        };
+        for (id, error) in lost {
+            tracing::warn!(worker = %id, %error, "a worker did not begin the phase");
+            self.lose(&mut live, id, ctx.plan.control.worker_timeout).await?;
+        }
+        Ok(live)
     }
 
     /// Waits for the phase's end, whatever brings it.
@@ -97,8 +126,8 @@ impl Run {
         let period = ctx.plan.load.interval.clamp(SHORTEST_LOOK, LONGEST_LOOK);
         let mut ticks = tokio::time::interval_at(live.t0 + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let assigned = self.assigned.clone();
-        let mut lost = std::pin::pin!(ctx.workers.lost(&assigned, ctx.plan.control.worker_timeout));
+        let mut lost = self.watch_workers();
+        let mut joining: Option<Joining> = None;
         let mut looking: Option<Looking> = None;
         // A look that the decision to hold waits for: the end waits for it, too.
         let mut deciding = false;
@@ -116,8 +145,15 @@ impl Run {
                     }
                 },
                 (id, lasted) = &mut lost => {
-                    self.drop_worker(id);
-                    return Ok(Over::Stop(ctx.worker_lost(id, &silence(lasted)).await?));
+                    if let Some(over) = self.lose(live, id, lasted).await? {
+                        return Ok(over);
+                    }
+                    lost = self.watch_workers();
+                }
+                joined = joined(&mut joining) => {
+                    joining = None;
+                    self.admit(live, joined).await?;
+                    lost = self.watch_workers();
                 }
                 seen = finished(&mut looking) => {
                     looking = None;
@@ -139,6 +175,17 @@ impl Run {
                 }
                 _ = ticks.tick() => {
                     live.exits.extend(self.processes.look(&ctx.history).await?);
+                    if ctx.apart {
+                        if self.look_at_workers(live).await? {
+                            lost = self.watch_workers();
+                        }
+                        if joining.is_none() {
+                            joining = self.begin_join(live);
+                        }
+                        if let Some(over) = self.deserted(live).await? {
+                            return Ok(over);
+                        }
+                    }
                     if let Err(error) = self.prolong_pause(live).await {
                         let reason = Reason::new(code::ABORTED, error);
                         return Ok(Over::Stop(reason));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use plan::model::{LoadModel, OnFailure, Phase};
 use protocol::event::Event;
+use protocol::id::WorkerId;
 use protocol::v1;
 use tokio::time::Instant;
 
@@ -36,6 +37,12 @@ pub(super) struct Live {
     pub(super) exits: Vec<String>,
     /// The newest states of the probes.
     pub(super) probes: Option<Vec<v1::ProbeState>>,
+    /// Changes so far, for workers that come later.
+    pub(super) changes: Vec<(Duration, v1::change_phase::Change)>,
+    /// Since when there has been no worker.
+    pub(super) deserted: Option<Instant>,
+    /// Workers that could not join.
+    pub(super) shunned: Vec<WorkerId>,
 }
 
 /// What one look at `metrics` brought.

@@ -6,7 +6,9 @@
 mod close;
 mod collect;
 mod execute;
+mod fleet;
 mod live;
+mod membership;
 mod prepare;
 mod steer;
 
@@ -31,6 +33,7 @@ use crate::objectives::evidence::{Incident, Measured};
 use crate::processes::Processes;
 use crate::verdict::{Reason, stop_code};
 use crate::workers::Workers;
+use fleet::Fleet;
 
 /// What ends a run before its time.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,9 @@ pub(crate) struct Context {
     pub(crate) base_dir: PathBuf,
     pub(crate) run_dir: PathBuf,
     pub(crate) lead: Duration,
+    /// Workers are not in this process: they may be lost, come back and join.
+    pub(crate) apart: bool,
+    pub(crate) least_workers: usize,
     pub(crate) clock: Clock,
     pub(crate) store: Store,
     pub(crate) history: History,
@@ -78,9 +84,9 @@ pub(crate) struct Run {
     inbox: Inbox,
     processes: Processes,
     /// Workers that take part; a lost one is taken out.
-    assigned: Vec<WorkerId>,
-    lost_workers: u32,
-    load_threads: u32,
+    fleet: Fleet,
+    /// The guests' steps and checks, as all workers read them.
+    steps: Vec<v1::ScenarioSteps>,
     names: Vec<ScenarioNames>,
     /// Thresholds over the whole run.
     thresholds: Vec<Watched>,
@@ -102,9 +108,8 @@ impl Run {
             ctx: Arc::new(ctx),
             inbox,
             processes: Processes::default(),
-            assigned: Vec::new(),
-            lost_workers: 0,
-            load_threads: 0,
+            fleet: Fleet::default(),
+            steps: Vec::new(),
             names: Vec::new(),
             thresholds: Vec::new(),
             phase_thresholds: Vec::new(),
@@ -143,15 +148,16 @@ impl Run {
         self.ctx.store.set_run_state(self.ctx.id, RunState::Running).await?;
         self.prepare().await?;
         for index in 0..self.ctx.phases.len() {
+            self.muster().await?;
             self.check(index).await?;
             self.execute(index).await?;
         }
         Ok(())
     }
 
-    fn drop_worker(&mut self, id: WorkerId) {
-        self.assigned.retain(|worker| *worker != id);
-        self.lost_workers += 1;
+    /// The workers whose loss between phases ends the run: those of one process. Others are looked for at its begin.
+    fn indispensable(&self) -> Vec<WorkerId> {
+        if self.ctx.apart { Vec::new() } else { self.fleet.ids() }
     }
 
     /// The checks before a phase.
@@ -162,9 +168,11 @@ impl Run {
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let doing = format!("the checks before phase {} are under way", self.ctx.phases[index].name.name());
         let ctx = Arc::clone(&self.ctx);
-        let checks = crate::validation::before_phase(&ctx, index, &self.assigned, self.load_threads);
+        let (ids, threads) = (self.fleet.ids(), self.fleet.load_threads());
+        let checks = crate::validation::before_phase(&ctx, index, &ids, threads);
         let checks = async { Ok(checks.await) };
-        let checks = during(&mut self.inbox, &self.ctx, &self.assigned, &doing, checks).await?;
+        let vital = self.indispensable();
+        let checks = during(&mut self.inbox, &self.ctx, &vital, &doing, checks).await?;
         // Then nobody waits for it any more.
         self.metrics_lost |= checks.metrics_lost;
         let name = self.ctx.phases[index].name;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use futures::future::join_all;
 use plan::model::PhaseName;
 use protocol::event::{Event, ScenarioNames};
+use protocol::id::WorkerId;
 use protocol::v1;
 
+use super::fleet::Member;
 use super::{Run, Trouble, during};
 use crate::decision::thresholds::{Scope, Watched};
 use crate::links::LinkError;
@@ -21,9 +23,17 @@ impl Run {
         during(&mut self.inbox, &ctx, &[], "the plan's processes are being started", start).await?;
 
         let workers = self.find_workers().await?;
-        self.assigned = workers.iter().map(|worker| worker.id).collect();
-        let steps = self.prepare_workers(&workers).await?;
+        self.prepare_workers(&workers).await?;
+        self.names = names(&ctx.plan, &ctx.files, &self.steps);
+        ctx.history
+            .append(Event::WorkersReady {
+                workers: u32::try_from(self.fleet.len()).unwrap_or(u32::MAX),
+                load_threads: self.fleet.load_threads(),
+                scenarios: self.names.clone(),
+            })
+            .await?;
         self.resolve_thresholds()?;
+        let steps = self.steps.clone();
 
         let watch = async {
             let watched = self.processes.watched(&ctx.plan);
@@ -31,15 +41,18 @@ impl Run {
         };
         let doing = "the monitoring is being set up";
         self.watching = true;
-        during(&mut self.inbox, &ctx, &self.assigned, doing, watch).await
+        let vital = self.indispensable();
+        during(&mut self.inbox, &ctx, &vital, doing, watch).await
     }
 
-    /// Waits for at least one worker.
+    /// Waits for as many workers as there are to be; fewer than that are taken, none is a failed check.
     async fn find_workers(&mut self) -> Result<Vec<Worker>, Trouble> {
         let ctx = Arc::clone(&self.ctx);
         let control = &ctx.plan.control;
-        let find =
-            async { Ok(ctx.workers.wait_for_any(control.worker_timeout, control.validate_timeout).await) };
+        let find = async {
+            let (silence, wait) = (control.worker_timeout, control.validate_timeout);
+            Ok(ctx.workers.wait_for(ctx.least_workers.max(1), silence, wait).await)
+        };
         let workers = during(&mut self.inbox, &ctx, &[], "waiting for load-workers", find).await?;
         if !workers.is_empty() {
             return Ok(workers);
@@ -52,9 +65,10 @@ impl Run {
         Err(Trouble::Reason(reason))
     }
 
-    async fn prepare_workers(&mut self, workers: &[Worker]) -> Result<Vec<v1::ScenarioSteps>, Trouble> {
+    /// Prepares workers and takes them into the fleet.
+    pub(super) async fn prepare_workers(&mut self, workers: &[Worker]) -> Result<(), Trouble> {
         let ctx = Arc::clone(&self.ctx);
-        let threads: Vec<u32> = workers.iter().map(|worker| worker.load_threads).collect();
+        let threads: Vec<u32> = workers.iter().map(|worker| worker.beat.load_threads).collect();
         let commands = workers
             .iter()
             .zip(segments(&threads))
@@ -62,39 +76,38 @@ impl Run {
         let prepared = async { Ok(join_all(commands).await) };
         let doing = "load-workers fetch and compile guests";
         // A worker that compiles still sends heartbeats: they come from a thread of their own.
-        let replies = during(&mut self.inbox, &ctx, &self.assigned, doing, prepared).await?;
-        let mut reasons = Vec::new();
-        let mut first: Option<v1::PrepareRunReply> = None;
+        let vital: Vec<WorkerId> =
+            if ctx.apart { Vec::new() } else { workers.iter().map(|worker| worker.id).collect() };
+        let replies = during(&mut self.inbox, &ctx, &vital, doing, prepared).await?;
+        let (mut reasons, mut lost) = (Vec::new(), Vec::new());
         for (worker, reply) in workers.iter().zip(replies) {
             match reply {
+                // Whoever died meanwhile is not needed, as long as others are there.
+                Err(error @ LinkError::Lost { .. }) if ctx.apart => lost.push(error),
                 Err(error) => reasons.push(worker_reason(&error)),
                 Ok(reply) => {
                     reasons.extend(reply.problems.iter().map(problem_reason));
-                    self.load_threads += reply.load_threads;
-                    if let Some(first) = &first
-                        && first.scenarios != reply.scenarios
-                    {
+                    if self.steps.is_empty() {
+                        self.steps.clone_from(&reply.scenarios);
+                    }
+                    if self.steps != reply.scenarios && reply.problems.is_empty() {
                         let text =
                             format!("load-worker {} reads other steps from the same guests", worker.id);
                         reasons.push(Reason::new(code::BUG, text));
                     }
-                    first.get_or_insert(reply);
+                    if ctx.apart {
+                        let detail = worker.described(&reply);
+                        let (worker, change) = (worker.id.to_string(), "joined".to_owned());
+                        ctx.history.append(Event::WorkerChanged { worker, change, detail }).await?;
+                    }
+                    self.fleet.admit(Member::new(worker, &reply));
                 }
             }
         }
-        if !reasons.is_empty() {
-            return Err(Trouble::Reasons(reasons));
+        if self.fleet.is_empty() {
+            reasons.extend(lost.iter().map(worker_reason));
         }
-        let steps = first.map(|reply| reply.scenarios).unwrap_or_default();
-        self.names = names(&ctx.plan, &ctx.files, &steps);
-        ctx.history
-            .append(Event::WorkersReady {
-                workers: u32::try_from(workers.len()).unwrap_or(u32::MAX),
-                load_threads: self.load_threads,
-                scenarios: self.names.clone(),
-            })
-            .await?;
-        Ok(steps)
+        if reasons.is_empty() { Ok(()) } else { Err(Trouble::Reasons(reasons)) }
     }
 
     /// Resolves what thresholds are limited to; the steps' names are known only now.

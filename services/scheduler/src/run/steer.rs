@@ -14,6 +14,7 @@ use super::live::{Live, extend_to};
 use crate::clock::{ms, ns};
 use crate::control::{Action, Request};
 use crate::figures::plain;
+use crate::links::LinkError;
 use crate::verdict::Reason;
 
 /// While a phase is paused its workers must not run into its end: they are told a later one before this much is left.
@@ -120,9 +121,9 @@ impl Run {
     }
 
     /// Ramps the load to zero; refuses requests meanwhile.
-    pub(super) async fn ramp_down(&mut self, live: &Live) {
+    pub(super) async fn ramp_down(&mut self, live: &mut Live) {
         let length = self.ctx.plan.control.ramp_down;
-        if !live.is_loaded() || live.paused.is_some() || length.is_zero() || self.assigned.is_empty() {
+        if !live.is_loaded() || live.paused.is_some() || length.is_zero() || self.fleet.is_empty() {
             return;
         }
         let at = live.change_offset(&self.ctx);
@@ -134,17 +135,22 @@ impl Run {
         self.inbox.refusing("the run is being stopped", over).await;
     }
 
-    /// Tells a change to all workers.
-    async fn tell(&self, live: &Live, at: Duration, change: Change) -> Result<(), String> {
+    /// Tells a change to all workers. Over a network one that does not answer is no failure: it is about to be found lost,
+    /// and whoever comes in its place is told all changes.
+    async fn tell(&self, live: &mut Live, at: Duration, change: Change) -> Result<(), String> {
         if !live.is_loaded() {
             return Ok(());
         }
+        live.changes.push((at, change));
+        let index = live.index;
         let told =
-            self.assigned.iter().map(|worker| self.ctx.load.change(*worker, live.index, ns(at), change));
+            self.fleet.ids().into_iter().map(|worker| self.ctx.load.change(worker, index, ns(at), change));
         let failed: Vec<String> = join_all(told)
             .await
             .into_iter()
-            .filter_map(|told| told.err().map(|error| error.to_string()))
+            .filter_map(Result::err)
+            .filter(|error| !(self.ctx.apart && matches!(error, LinkError::Lost { .. })))
+            .map(|error| error.to_string())
             .collect();
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }

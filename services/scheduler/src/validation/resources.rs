@@ -61,10 +61,9 @@ fn works_here(ctx: &Context, assigned: &[WorkerId]) -> bool {
             .unwrap_or_default()
     });
     let timeout = ctx.plan.control.worker_timeout;
-    ctx.workers
-        .alive(timeout)
-        .iter()
-        .any(|worker| assigned.contains(&worker.id) && (worker.host.is_empty() || worker.host == *host))
+    ctx.workers.alive(timeout).iter().any(|worker| {
+        assigned.contains(&worker.id) && (worker.beat.host.is_empty() || worker.beat.host == *host)
+    })
 }
 
 fn open_files(phase: &Phase) -> Result<String, Unmet> {

@@ -118,6 +118,7 @@ impl Peers {
                 load_threads: 1,
                 guest_ns: vec![400],
                 incarnation: vec![1; 16],
+                ..Default::default()
             })
         })
         .await;
