@@ -79,9 +79,7 @@ impl From<bus::BusError> for Failure {
     fn from(error: bus::BusError) -> Self {
         match error {
             bus::BusError::Store(error) => error.into(),
-            bus::BusError::DiskFull { .. } | bus::BusError::Objects { .. } => {
-                Self::environment(error.to_string())
-            }
+            error if error.is_environment() => Self::environment(error.to_string()),
             bug => Self::Bug(bug.into()),
         }
     }

@@ -46,6 +46,48 @@ pub enum BusError {
         /// The digest of what is in the file.
         found: String,
     },
+    /// No connection to NATS.
+    #[error(
+        "NATS at {url}: cannot connect ({detail}): start it, or correct its URL, credentials or certificates"
+    )]
+    Connect {
+        /// The servers.
+        url: String,
+        /// What was seen.
+        detail: String,
+    },
+    /// The server lacks what records and objects need.
+    #[error(
+        "NATS at {url}: JetStream cannot be used ({detail}): start it with JetStream on (`nats-server -js`)"
+    )]
+    NoJetStream {
+        /// The servers.
+        url: String,
+        /// What was seen.
+        detail: String,
+    },
+    /// The server takes only small messages.
+    #[error(
+        "NATS at {url}: takes messages of {found} bytes at most, {needed} are needed: raise its `max_payload`"
+    )]
+    SmallPayload {
+        /// The servers.
+        url: String,
+        /// Its limit.
+        found: usize,
+        /// What must fit.
+        needed: usize,
+    },
+    /// The connection, or the server, did not do it.
+    #[error("NATS at {url}: {what}: {detail}")]
+    Lost {
+        /// The servers.
+        url: String,
+        /// What was to be done.
+        what: String,
+        /// What was seen.
+        detail: String,
+    },
     /// No room for an object.
     #[error("object store {}: the disk is full: free space there or choose another directory", .path.display())]
     DiskFull {
@@ -60,6 +102,30 @@ pub enum BusError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl BusError {
+    pub(crate) fn lost(what: &str, detail: String) -> Self {
+        Self::Lost { url: "the server".to_owned(), what: what.to_owned(), detail }
+    }
+
+    /// Whether the cause lies in the environment (server, network, disk) and not in the call.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_environment(),
+            Self::Connect { .. }
+            | Self::NoJetStream { .. }
+            | Self::SmallPayload { .. }
+            | Self::Lost { .. }
+            | Self::DiskFull { .. }
+            | Self::Objects { .. } => true,
+            Self::TooLarge { .. }
+            | Self::NotADigest { .. }
+            | Self::NoObject { .. }
+            | Self::Damaged { .. } => false,
+        }
+    }
 }
 
 /// Why a command was not done, or may not have been.

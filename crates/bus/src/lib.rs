@@ -12,6 +12,7 @@ mod broadcast;
 mod command;
 mod error;
 mod in_process;
+mod nats;
 mod object;
 mod record;
 
@@ -19,14 +20,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::message::{Broadcast, Command, Record, broadcast_filter, command_subject, log_name};
+use protocol::message::{
+    Broadcast, Command, Record, broadcast_filter, broadcast_subject, command_subject, log_name,
+    record_subject,
+};
 use store::{RecordKey, Store};
 
 pub use broadcast::Subscription;
 pub use command::{Replier, Request, Requests};
 pub use error::{BusError, CommandError, RecordError, Unanswered, Why};
 use in_process::InProcess;
+use nats::Nats;
+pub use nats::{Credentials, NatsOptions};
 use object::Objects;
+use record::Consumer;
 pub use record::{Delivery, Records};
 
 /// Bytes that an encoded broadcast, command or record may have at most: what every NATS server takes by default is more.
@@ -59,8 +66,14 @@ pub struct Bus {
 
 #[derive(Debug)]
 struct Inner {
-    transport: InProcess,
+    transport: Transport,
     objects: Objects,
+}
+
+#[derive(Debug)]
+enum Transport {
+    InProcess(InProcess),
+    Nats(Box<Nats>),
 }
 
 impl Bus {
@@ -71,18 +84,48 @@ impl Bus {
     /// When the directory cannot be made.
     pub fn in_process(store: Store, objects_dir: &Path) -> Result<Self, BusError> {
         let objects = Objects::open(objects_dir)?;
-        Ok(Self { inner: Arc::new(Inner { transport: InProcess::new(store), objects }) })
+        let transport = Transport::InProcess(InProcess::new(store));
+        Ok(Self { inner: Arc::new(Inner { transport, objects }) })
+    }
+
+    /// A bus between processes, over NATS with JetStream. The connection is made anew as often as it breaks, for ever.
+    ///
+    /// # Errors
+    /// When the server does not answer or does not let this user in, has no JetStream, or takes only small messages.
+    pub async fn connect(options: NatsOptions) -> Result<Self, BusError> {
+        let objects = nats::objects(&options)?;
+        let transport = Transport::Nats(Box::new(nats::connect(options).await?));
+        Ok(Self { inner: Arc::new(Inner { transport, objects }) })
+    }
+
+    /// Whether the server is reached, as far as is known; always, within one process.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        match &self.inner.transport {
+            Transport::InProcess(_) => true,
+            Transport::Nats(nats) => nats.is_connected(),
+        }
+    }
+
+    /// Ends everything that this bus does, as a kill of the process would: nothing is given back or acknowledged. For tests
+    /// of what comes after.
+    pub async fn sever(&self) {
+        if let Transport::Nats(nats) = &self.inner.transport {
+            nats.sever().await;
+        }
     }
 
     /// Says something to all who listen now. Nobody listening is no error.
     ///
     /// # Errors
     /// When the message is too large.
-    #[expect(clippy::unused_async, reason = "a transport over the network waits here")]
     pub async fn broadcast<M: Broadcast>(&self, message: &M) -> Result<(), BusError> {
         let subject = broadcast_filter::<M>();
         let bytes = encode(&subject, message)?;
-        self.inner.transport.topics.publish(&subject, bytes);
+        match &self.inner.transport {
+            Transport::InProcess(process) => process.topics.publish(&subject, bytes),
+            Transport::Nats(nats) => nats.publish(broadcast_subject(message), bytes).await?,
+        }
         Ok(())
     }
 
@@ -90,9 +133,12 @@ impl Bus {
     ///
     /// # Errors
     /// When the transport refuses.
-    #[expect(clippy::unused_async, reason = "a transport over the network waits here")]
     pub async fn subscribe<M: Broadcast>(&self) -> Result<Subscription<M>, BusError> {
-        Ok(Subscription::new(self.inner.transport.topics.subscribe(&broadcast_filter::<M>())))
+        let filter = broadcast_filter::<M>();
+        Ok(Subscription::new(match &self.inner.transport {
+            Transport::InProcess(process) => process.topics.subscribe(&filter),
+            Transport::Nats(nats) => nats.subscribe(&filter).await?,
+        }))
     }
 
     /// Asks for something and waits for the answer, at most `deadline`; a server that is not there yet is waited for.
@@ -109,7 +155,10 @@ impl Bus {
     ) -> Result<C::Reply, CommandError> {
         let subject = to.subject::<C>();
         let bytes = encode(&subject, command)?;
-        let answer = self.inner.transport.servers.request(&subject, bytes, deadline).await?;
+        let answer = match &self.inner.transport {
+            Transport::InProcess(process) => process.servers.request(&subject, bytes, deadline).await?,
+            Transport::Nats(nats) => nats.request(&subject, bytes, deadline).await?,
+        };
         let bytes = answer.map_err(CommandError::Refused)?;
         prost::Message::decode(bytes).map_err(|source| CommandError::Malformed { subject, source })
     }
@@ -118,9 +167,12 @@ impl Bus {
     ///
     /// # Errors
     /// When the transport refuses.
-    #[expect(clippy::unused_async, reason = "a transport over the network waits here")]
     pub async fn serve<C: Command>(&self, address: Address) -> Result<Requests<C>, BusError> {
-        Ok(Requests::new(self.inner.transport.servers.serve(&address.subject::<C>())))
+        let subject = address.subject::<C>();
+        Ok(Requests::new(match &self.inner.transport {
+            Transport::InProcess(process) => process.servers.serve(&subject),
+            Transport::Nats(nats) => nats.serve(&subject, address == Address::Service).await?,
+        }))
     }
 
     /// Appends a record to its log; durable on return. A record whose key is in the log already is not appended again, which
@@ -131,7 +183,10 @@ impl Bus {
     pub async fn record<R: Record>(&self, key: &RecordKey, record: &R) -> Result<(), RecordError> {
         let log = log_name::<R>();
         let bytes = encode(&log, record)?;
-        self.inner.transport.logs.append(&log, key, bytes).await
+        match &self.inner.transport {
+            Transport::InProcess(process) => process.logs.append(&log, key, bytes).await,
+            Transport::Nats(nats) => nats.append(&log, record_subject(record), key, bytes).await,
+        }
     }
 
     /// Consumes a log under a name: from the first record that this name has not acknowledged. From the first call on,
@@ -140,16 +195,22 @@ impl Bus {
     /// # Errors
     /// When the store fails.
     pub async fn consume<R: Record>(&self, consumer: &str) -> Result<Records<R>, BusError> {
-        Ok(Records::new(self.inner.transport.logs.consume(&log_name::<R>(), consumer).await?))
+        let log = log_name::<R>();
+        Ok(Records::new(match &self.inner.transport {
+            Transport::InProcess(process) => Consumer::InProcess(process.logs.consume(&log, consumer).await?),
+            Transport::Nats(nats) => Consumer::Nats(nats.consume(&log, consumer).await?),
+        }))
     }
 
     /// Waits until what was said before has reached the bus, at most `deadline`.
     ///
     /// # Errors
     /// When it did not in time: this process may be cut off. Never within one process.
-    #[expect(clippy::unused_async, reason = "a transport over the network waits here")]
-    pub async fn round_trip(&self, _deadline: Duration) -> Result<(), BusError> {
-        Ok(())
+    pub async fn round_trip(&self, deadline: Duration) -> Result<(), BusError> {
+        match &self.inner.transport {
+            Transport::InProcess(_) => Ok(()),
+            Transport::Nats(nats) => nats.round_trip(deadline).await,
+        }
     }
 
     /// Keeps bytes under their digest, `sha256:` and 64 hexadecimal digits. Keeping them twice is no error.
@@ -157,7 +218,11 @@ impl Bus {
     /// # Errors
     /// When the disk is full or cannot be written.
     pub async fn put_object(&self, bytes: &[u8]) -> Result<String, BusError> {
-        self.inner.objects.put(bytes).await
+        let digest = self.inner.objects.put(bytes).await?;
+        if let Transport::Nats(nats) = &self.inner.transport {
+            nats.put_object(&digest, bytes).await?;
+        }
+        Ok(digest)
     }
 
     /// A local file with the bytes of this digest, which were read and verified. Do not write to it.
@@ -165,6 +230,16 @@ impl Bus {
     /// # Errors
     /// When there is no such object, or when it is damaged.
     pub async fn fetch_object(&self, digest: &str) -> Result<PathBuf, BusError> {
+        let here = self.inner.objects.fetch(digest).await;
+        let (Transport::Nats(nats), Err(BusError::NoObject { .. } | BusError::Damaged { .. })) =
+            (&self.inner.transport, &here)
+        else {
+            return here;
+        };
+        if let Some(bytes) = nats.get_object(digest).await? {
+            // Under the digest of what came: if that is another, the object is not here afterwards.
+            self.inner.objects.put(&bytes).await?;
+        }
         self.inner.objects.fetch(digest).await
     }
 }

@@ -7,18 +7,57 @@ use protocol::message::Record;
 use store::RecordKey;
 
 use crate::BusError;
-use crate::in_process::logs::{Consumer, RawDelivery};
+use crate::in_process::logs;
+use crate::nats;
+
+/// A consumer of either transport.
+#[derive(Clone, Debug)]
+pub(crate) enum Consumer {
+    InProcess(Arc<logs::Consumer>),
+    Nats(Arc<nats::Consumer>),
+}
+
+#[derive(Debug)]
+enum RawDelivery {
+    InProcess(logs::RawDelivery),
+    Nats(nats::Delivery),
+}
+
+impl Consumer {
+    async fn next(&self) -> Option<RawDelivery> {
+        match self {
+            Self::InProcess(consumer) => consumer.next().await.map(RawDelivery::InProcess),
+            Self::Nats(consumer) => consumer.next().await.map(RawDelivery::Nats),
+        }
+    }
+}
+
+impl RawDelivery {
+    fn record(&self) -> Option<&store::StoredRecord> {
+        match self {
+            Self::InProcess(delivery) => delivery.record(),
+            Self::Nats(delivery) => delivery.record(),
+        }
+    }
+
+    async fn ack(self) -> Result<(), BusError> {
+        match self {
+            Self::InProcess(delivery) => delivery.ack().await,
+            Self::Nats(delivery) => delivery.ack().await,
+        }
+    }
+}
 
 /// A stream of records.
 #[derive(Debug)]
 pub struct Records<R> {
-    consumer: Arc<Consumer>,
+    consumer: Consumer,
     malformed: u64,
     kind: PhantomData<fn() -> R>,
 }
 
 impl<R: Record> Records<R> {
-    pub(crate) fn new(consumer: Arc<Consumer>) -> Self {
+    pub(crate) fn new(consumer: Consumer) -> Self {
         Self { consumer, malformed: 0, kind: PhantomData }
     }
 

@@ -7,6 +7,7 @@
 //! * [`id`] has the typed ids, UUID v7 each.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod event;
 pub mod failure;
 pub mod id;

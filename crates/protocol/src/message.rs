@@ -31,61 +31,108 @@ pub trait Record: prost::Message + Default + Clone + 'static {
     fn run(&self) -> &[u8];
 }
 
+/// How a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// [`Broadcast`].
+    Broadcast,
+    /// [`Command`].
+    Command,
+    /// [`Record`].
+    Record,
+}
+
+/// A line of the table: who says a message and who hears it, by the areas of their services; `cli` is the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How it travels.
+    pub verb: Verb,
+    /// The area of its subject; of a command: the service that answers.
+    pub area: &'static str,
+    /// The last word of its subject.
+    pub what: &'static str,
+    /// Who says or asks it.
+    pub says: &'static [&'static str],
+    /// Who hears, answers or consumes it.
+    pub hears: &'static [&'static str],
+}
+
 macro_rules! broadcasts {
-    ($($message:ident => $area:literal $what:literal),+ $(,)?) => {$(
-        impl Broadcast for v1::$message {
-            const SUBJECT: (&'static str, &'static str) = ($area, $what);
-            fn run(&self) -> &[u8] { &self.run }
-        }
-    )+};
+    ($($message:ident => $area:literal $what:literal to $hears:expr),+ $(,)?) => {
+        $(
+            impl Broadcast for v1::$message {
+                const SUBJECT: (&'static str, &'static str) = ($area, $what);
+                fn run(&self) -> &[u8] { &self.run }
+            }
+        )+
+        const BROADCASTS: &[Line] = &[$(Line {
+            verb: Verb::Broadcast, area: $area, what: $what, says: &[$area], hears: &$hears,
+        }),+];
+    };
 }
 
 macro_rules! commands {
-    ($($message:ident => $area:literal $what:literal -> $reply:ident),+ $(,)?) => {$(
-        impl Command for v1::$message {
-            const SUBJECT: (&'static str, &'static str) = ($area, $what);
-            type Reply = v1::$reply;
-        }
-    )+};
+    ($($message:ident => $area:literal $what:literal from $says:expr, $reply:ident),+ $(,)?) => {
+        $(
+            impl Command for v1::$message {
+                const SUBJECT: (&'static str, &'static str) = ($area, $what);
+                type Reply = v1::$reply;
+            }
+        )+
+        const COMMANDS: &[Line] = &[$(Line {
+            verb: Verb::Command, area: $area, what: $what, says: &$says, hears: &[$area],
+        }),+];
+    };
 }
 
 macro_rules! records {
-    ($($message:ident => $area:literal $what:literal),+ $(,)?) => {$(
-        impl Record for v1::$message {
-            const SUBJECT: (&'static str, &'static str) = ($area, $what);
-            fn run(&self) -> &[u8] { &self.run }
-        }
-    )+};
+    ($($message:ident => $area:literal $what:literal to $hears:expr),+ $(,)?) => {
+        $(
+            impl Record for v1::$message {
+                const SUBJECT: (&'static str, &'static str) = ($area, $what);
+                fn run(&self) -> &[u8] { &self.run }
+            }
+        )+
+        const RECORDS: &[Line] = &[$(Line {
+            verb: Verb::Record, area: $area, what: $what, says: &[$area], hears: &$hears,
+        }),+];
+    };
 }
 
 broadcasts! {
-    Heartbeat => "load" "heartbeat",
-    Aggregate => "metrics" "live",
-    HistoryEntry => "scheduler" "history",
-    SchedulerBeat => "scheduler" "beat",
+    Heartbeat => "load" "heartbeat" to ["scheduler"],
+    Aggregate => "metrics" "live" to ["scheduler", "cli"],
+    HistoryEntry => "scheduler" "history" to ["scheduler", "cli"],
+    SchedulerBeat => "scheduler" "beat" to ["load"],
 }
 
 commands! {
-    PrepareRun => "load" "prepare" -> PrepareRunReply,
-    StartPhase => "load" "start-phase" -> Ack,
-    ChangePhase => "load" "change-phase" -> Ack,
-    AssignSegment => "load" "assign-segment" -> Ack,
-    EndPhase => "load" "end-phase" -> PhaseEnded,
-    EndRun => "load" "end-run" -> Ack,
-    CreateRun => "scheduler" "create" -> CreateRunReply,
-    ControlRun => "scheduler" "control" -> ControlReply,
-    QueryClock => "scheduler" "clock" -> ClockReply,
-    WatchRun => "metrics" "watch" -> Ack,
-    UnwatchRun => "metrics" "unwatch" -> Ack,
-    MarkPhase => "metrics" "mark-phase" -> Ack,
-    QueryAggregate => "metrics" "aggregate" -> Aggregate,
-    QueryRun => "metrics" "run" -> RunSeries,
-    QueryProbes => "metrics" "probes" -> ProbeStates,
+    PrepareRun => "load" "prepare" from ["scheduler"], PrepareRunReply,
+    StartPhase => "load" "start-phase" from ["scheduler"], Ack,
+    ChangePhase => "load" "change-phase" from ["scheduler"], Ack,
+    AssignSegment => "load" "assign-segment" from ["scheduler"], Ack,
+    EndPhase => "load" "end-phase" from ["scheduler"], PhaseEnded,
+    EndRun => "load" "end-run" from ["scheduler"], Ack,
+    CreateRun => "scheduler" "create" from ["cli"], CreateRunReply,
+    ControlRun => "scheduler" "control" from ["cli"], ControlReply,
+    QueryHistory => "scheduler" "query-history" from ["cli"], History,
+    QueryClock => "scheduler" "clock" from ["load"], ClockReply,
+    WatchRun => "metrics" "watch" from ["scheduler"], Ack,
+    UnwatchRun => "metrics" "unwatch" from ["scheduler"], Ack,
+    MarkPhase => "metrics" "mark-phase" from ["scheduler"], Ack,
+    QueryAggregate => "metrics" "aggregate" from ["scheduler"], Aggregate,
+    QueryRun => "metrics" "run" from ["scheduler", "cli"], RunSeries,
+    QueryProbes => "metrics" "probes" from ["scheduler"], ProbeStates,
 }
 
 records! {
-    SampleBatch => "load" "samples",
-    GuestFault => "load" "guest-faults",
+    SampleBatch => "load" "samples" to ["metrics"],
+    GuestFault => "load" "guest-faults" to ["metrics", "scheduler"],
+}
+
+/// Every message with who says and who hears it: permissions on the bus follow from this and from nothing else.
+pub fn table() -> impl Iterator<Item = &'static Line> {
+    BROADCASTS.iter().chain(COMMANDS).chain(RECORDS)
 }
 
 /// The subject of a broadcast.

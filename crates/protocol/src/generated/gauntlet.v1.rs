@@ -756,6 +756,20 @@ pub struct HistoryEntry {
     #[prost(string, tag = "5")]
     pub event_json: ::prost::alloc::string::String,
 }
+/// Command to the scheduler: the entries of a run's history after a sequence.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryHistory {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    /// 0 = from the first.
+    #[prost(uint64, tag = "2")]
+    pub after_sequence: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct History {
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<HistoryEntry>,
+}
 /// Command to the scheduler: store and start a run whose bundle is in the object store.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateRun {
