@@ -100,7 +100,9 @@ impl Postgres {
         let mut initdb = self.command(self.programs.join("initdb"));
         initdb.arg("-D").arg(home.join("data")).arg("--pwfile").arg(home.join("password"));
         initdb.args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"]);
-        let output = initdb.output().expect("start initdb; `cargo xtask test` provides it");
+        let output = initdb.output().expect(
+            "start initdb, which `cargo xtask test` provides, in a directory that `nobody` may enter",
+        );
         assert!(
             output.status.success(),
             "initdb: {}{}",
