@@ -9,6 +9,7 @@ use deadpool_postgres::{
     Timeouts,
 };
 use tokio::time::{Instant, sleep};
+use tokio_postgres::config::SslMode;
 
 use self::error::Trouble;
 use self::session::{Attempt, Session, Work};
@@ -45,7 +46,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     pub(crate) async fn connect(options: PostgresOptions) -> Result<Self, StoreError> {
         let (config, place) = options.configuration()?;
-        let tls = tls::connector(options.ca.as_deref())?;
+        let tls = tls::connector(options.ca.as_deref(), config.get_ssl_mode() != SslMode::Disable)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(config, tls, recycling))
             .max_size(options.pool.max(1))

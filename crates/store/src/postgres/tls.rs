@@ -10,8 +10,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::StoreError;
 
-/// TLS by the authorities in the file `ca`, else by the system's.
-pub(super) fn connector(ca: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
+/// TLS by the authorities in the file `ca`, else by the system's, which are not read unless TLS is `wanted`.
+pub(super) fn connector(ca: Option<&Path>, wanted: bool) -> Result<MakeRustlsConnect, StoreError> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(file) => {
@@ -29,9 +29,10 @@ pub(super) fn connector(ca: Option<&Path>) -> Result<MakeRustlsConnect, StoreErr
                 return Err(invalid("it holds no certificate, expected at least one in PEM".to_owned()));
             }
         }
-        None => {
+        None if wanted => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
+        None => {}
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
