@@ -8,6 +8,7 @@ use crate::{proto, tools};
 pub(crate) fn test() -> anyhow::Result<()> {
     guests::build()?;
     let nginx = tools::nginx()?;
+    let postgres = tools::postgres()?;
     proto::check()?;
     // Advisories need a database from outside and are left to the user: `cargo deny check advisories`.
     run(std::process::Command::new(tools::cargo_deny()?).current_dir(root()).args([
@@ -25,5 +26,6 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
     run(cargo(&["test", "--workspace", "--no-fail-fast"])
         .env("GAUNTLET_GUESTS", target()?.join("guests"))
-        .env("GAUNTLET_TEST_NGINX", nginx))
+        .env("GAUNTLET_TEST_NGINX", nginx)
+        .env("GAUNTLET_TEST_POSTGRES", postgres))
 }

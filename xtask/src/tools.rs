@@ -1,6 +1,7 @@
 //! Programs that tests talk to, taken from Debian's packages and unpacked under the target directory: nothing is
 //! installed into the system and no service is started by it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +11,25 @@ use crate::paths::{cargo, run, target};
 
 /// Upstream version of nginx that the tests were written against; Debian's security fixes change what follows.
 const NGINX: &str = "1.22.1";
+
+/// Version of PostgreSQL that the tests were written against; what follows is Debian's.
+const POSTGRES: &str = "15";
+
+/// What PostgreSQL is linked with and not every Debian has.
+const POSTGRES_LIBRARIES: [&str; 12] = [
+    "libgssapi-krb5-2",
+    "libicu72",
+    "libk5crypto3",
+    "libkeyutils1",
+    "libkrb5-3",
+    "libkrb5support0",
+    "libldap-2.5-0",
+    "libpq5",
+    "libsasl2-2",
+    "libssl3",
+    "libxml2",
+    "libcom-err2",
+];
 
 /// Version of cargo-deny that the tests install when there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -40,11 +60,59 @@ pub(crate) fn nginx() -> anyhow::Result<PathBuf> {
     let dir = target()?.join("tools/nginx");
     let program = dir.join("usr/sbin/nginx");
     if !program.exists() {
-        unpack("nginx", NGINX, &dir)?;
+        unpack("nginx", &[format!("nginx={NGINX}-*")], &dir)?;
     }
     anyhow::ensure!(program.exists(), "Debian's package nginx holds no usr/sbin/nginx");
     println!("nginx: using {}", program.display());
     Ok(program)
+}
+
+/// The directory with the programs `postgres` and `initdb`: one in PATH, else where Debian installs them, else Debian's
+/// package unpacked.
+pub(crate) fn postgres() -> anyhow::Result<PathBuf> {
+    let in_path = in_path("initdb").and_then(|initdb| Some(initdb.parent()?.to_owned()));
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut installed: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
+    installed.sort();
+    let whole = |dir: &PathBuf| ["postgres", "initdb"].iter().all(|program| dir.join(program).is_file());
+    if let Some(found) = in_path.into_iter().chain(installed.into_iter().rev()).find(whole) {
+        println!("postgres: using {}", found.display());
+        return Ok(found);
+    }
+    let dir = target()?.join("tools/postgres");
+    let found = dir.join("bin");
+    if !whole(&found) {
+        unpack("postgres", &[format!("postgresql-{POSTGRES}={POSTGRES}.*")], &dir)?;
+        let programs = dir.join(format!("usr/lib/postgresql/{POSTGRES}/bin"));
+        anyhow::ensure!(whole(&programs), "Debian's package holds no {}/initdb", programs.display());
+        if lacks_libraries(&programs)? {
+            unpack("postgres", &POSTGRES_LIBRARIES.map(str::to_owned), &dir)?;
+        }
+        std::fs::create_dir_all(&found)?;
+        for program in ["postgres", "initdb"] {
+            start_from_here(&found.join(program), program)?;
+        }
+    }
+    println!("postgres: using {}", found.display());
+    Ok(found)
+}
+
+/// Whether the system has not all libraries that the programs are linked with.
+fn lacks_libraries(programs: &Path) -> anyhow::Result<bool> {
+    let linked = Command::new("ldd").args(["postgres", "initdb"].map(|name| programs.join(name))).output();
+    Ok(String::from_utf8_lossy(&linked.context("start ldd")?.stdout).contains("not found"))
+}
+
+/// Writes a script that runs a program of the unpacked PostgreSQL with the libraries beside it.
+fn start_from_here(script: &Path, program: &str) -> anyhow::Result<()> {
+    let text = format!(
+        "#!/bin/sh\n\
+         root=$(cd \"$(dirname \"$0\")/..\" && pwd)\n\
+         export LD_LIBRARY_PATH=$(echo \"$root\"/usr/lib/*-linux-gnu)\n\
+         exec \"$root/usr/lib/postgresql/{POSTGRES}/bin/{program}\" \"$@\"\n"
+    );
+    std::fs::write(script, text)?;
+    Ok(std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755))?)
 }
 
 fn in_path(program: &str) -> Option<PathBuf> {
@@ -53,30 +121,34 @@ fn in_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// Downloads a package with apt and unpacks it into `dir`.
-fn unpack(package: &str, version: &str, dir: &Path) -> anyhow::Result<()> {
+/// Downloads packages with apt and unpacks them into `dir`.
+fn unpack(tool: &str, packages: &[String], dir: &Path) -> anyhow::Result<()> {
     let downloads = dir.with_extension("download");
     std::fs::create_dir_all(&downloads)?;
-    let wanted = format!("{package}={version}-*");
-    println!("{package}: fetching {wanted} with apt");
-    let fetch = || Command::new("apt-get").current_dir(&downloads).args(["download", &wanted]).output();
-    let first = fetch().context("start apt-get; install nginx by other means and put it into PATH")?;
+    let wanted = packages.join(" ");
+    println!("{tool}: fetching {wanted} with apt");
+    let fetch = || Command::new("apt-get").current_dir(&downloads).arg("download").args(packages).output();
+    let first = fetch()
+        .with_context(|| format!("start apt-get; install {tool} by other means and put it into PATH"))?;
     if !first.status.success() {
         // A new machine has no package lists yet.
         run(Command::new("apt-get").args(["update", "-qq"]))?;
         let second = fetch()?;
         anyhow::ensure!(
             second.status.success(),
-            "apt-get download {wanted}: {}; install {package} by other means and put it into PATH",
+            "apt-get download {wanted}: {}; install {tool} by other means and put it into PATH",
             String::from_utf8_lossy(&second.stderr)
         );
     }
-    let archive = std::fs::read_dir(&downloads)?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt-get download left no .deb file")?;
-    run(Command::new("dpkg").arg("-x").arg(&archive).arg(dir))?;
+    let mut unpacked = 0;
+    for file in std::fs::read_dir(&downloads)? {
+        let archive = file?.path();
+        if archive.extension().is_some_and(|extension| extension == "deb") {
+            run(Command::new("dpkg").arg("-x").arg(&archive).arg(dir))?;
+            unpacked += 1;
+        }
+    }
+    anyhow::ensure!(unpacked == packages.len(), "apt-get download {wanted} left {unpacked} .deb files");
     std::fs::remove_dir_all(&downloads)?;
     Ok(())
 }

@@ -1,65 +1,117 @@
 //! What can go wrong with a store, each with its place and how to mend it.
 
-use std::io::{ErrorKind, Write as _};
+use std::fmt;
 use std::path::PathBuf;
 
 use protocol::id::RunId;
-use rusqlite::ffi;
+
+use crate::{postgres, sqlite};
+
+/// Where a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this SQLite file.
+    File(PathBuf),
+    /// In this PostgreSQL database: its URL without user and password.
+    Server(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(url) => f.write_str(url),
+        }
+    }
+}
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No room on the file system.
-    #[error("store {}: the disk is full: free space there or choose another directory", .path.display())]
+    #[error("store {place}: the disk is full: free space there or choose another place")]
     DiskFull {
-        /// The store's file.
-        path: PathBuf,
+        /// Where the store is.
+        place: Place,
     },
     /// The file or its directory cannot be written.
-    #[error("store {}: cannot be written: it needs a file and a directory that this user may write", .path.display())]
+    #[error("store {place}: cannot be written: it needs a file and a directory that this user may write")]
     ReadOnly {
-        /// The store's file.
-        path: PathBuf,
+        /// Where the store is.
+        place: Place,
     },
-    /// Another process holds the file.
-    #[error("store {}: another process is using it: end that process or choose another directory", .path.display())]
+    /// Another process holds the file, or was in the way of every attempt on the server.
+    #[error("store {place}: another process is using it: end that process or choose another place")]
     Locked {
-        /// The store's file.
-        path: PathBuf,
+        /// Where the store is.
+        place: Place,
     },
-    /// The file is damaged or is not a store.
-    #[error("store {}: not a readable store ({detail}): restore it from a backup, or move it away to begin anew", .path.display())]
+    /// The tables are damaged or are not a store's.
+    #[error(
+        "store {place}: not a readable store ({detail}): restore it from a backup, or move it away to begin anew"
+    )]
     Corrupt {
-        /// The store's file.
-        path: PathBuf,
+        /// Where the store is.
+        place: Place,
         /// What was found.
         detail: String,
     },
-    /// The file was written by a newer version.
-    #[error("store {}: has schema version {found}, this program knows versions up to {supported}: use the newer program or another directory", .path.display())]
+    /// The tables were made by a newer version.
+    #[error(
+        "store {place}: has schema version {found}, this program knows versions up to {supported}: use the newer program or another place"
+    )]
     NewerSchema {
-        /// The store's file.
-        path: PathBuf,
+        /// Where the store is.
+        place: Place,
         /// The version found.
         found: i64,
         /// The newest version that this program reads.
         supported: i64,
     },
     /// The file cannot be opened.
-    #[error("store {}: cannot be opened ({detail}): its directory must exist and this user must have access", .path.display())]
+    #[error(
+        "store {place}: cannot be opened ({detail}): its directory must exist and this user must have access"
+    )]
     CannotOpen {
-        /// The store's file.
-        path: PathBuf,
+        /// Where the store is.
+        place: Place,
         /// What the system said.
+        detail: String,
+    },
+    /// The options that say how to reach the server cannot be used.
+    #[error("store: {option} cannot be used: {detail}")]
+    Options {
+        /// Which option.
+        option: &'static str,
+        /// What was found and what was expected; without the password.
+        detail: String,
+    },
+    /// The server answered, and refuses.
+    #[error(
+        "store {place}: refused ({detail}): correct user, password, database name or rights, or the certificate's authority"
+    )]
+    Denied {
+        /// Where the store is.
+        place: Place,
+        /// What the server said.
+        detail: String,
+    },
+    /// The server did not answer for as long as the store is patient. Whether a write took effect is unknown; it may be
+    /// repeated.
+    #[error("store {place}: not reachable ({detail}): start the server, or correct host and port")]
+    Unreachable {
+        /// Where the store is.
+        place: Place,
+        /// What was tried and for how long.
         detail: String,
     },
     /// There is no such run.
     #[error("there is no run {0} in this store")]
     NoSuchRun(RunId),
-    /// A run with this id is stored already.
+    /// Another run with this id is stored already.
     #[error("run {0} is stored already")]
     RunExists(RunId),
-    /// A history entry does not follow the last one.
+    /// A history entry does not follow the last one, nor is it one that is there.
     #[error("history of run {run}: entry {found} cannot follow: expected sequence {expected}")]
     HistoryGap {
         /// The run.
@@ -99,17 +151,17 @@ pub enum StoreError {
     #[error("the store was closed before the operation was done")]
     Closed,
     /// Anything else.
-    #[error("store {}: {detail}", .path.display())]
+    #[error("store {place}: {detail}")]
     Backend {
-        /// The store's file.
-        path: PathBuf,
+        /// Where the store is.
+        place: Place,
         /// What the database said.
         detail: String,
     },
 }
 
 impl StoreError {
-    /// Whether the cause lies in the environment (disk, rights, locks) and not in the call.
+    /// Whether the cause lies in the environment (disk, rights, locks, a server) and not in the call.
     #[must_use]
     pub fn is_environment(&self) -> bool {
         matches!(
@@ -120,21 +172,35 @@ impl StoreError {
                 | Self::Corrupt { .. }
                 | Self::NewerSchema { .. }
                 | Self::CannotOpen { .. }
+                | Self::Options { .. }
+                | Self::Denied { .. }
+                | Self::Unreachable { .. }
                 | Self::Backend { .. }
         )
     }
 }
 
-/// A failure within a transaction, before it is known which file it concerns.
+/// A failure within a transaction, before it is known which store it concerns.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    Sql(rusqlite::Error),
+    Sqlite(rusqlite::Error),
+    Postgres(tokio_postgres::Error),
+    /// The server said nothing until the operation's time was over.
+    Silent,
+    /// What is stored is not what we write.
+    Unreadable(String),
     Refused(StoreError),
 }
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
+        Self::Sqlite(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
     }
 }
 
@@ -145,51 +211,25 @@ impl From<StoreError> for Fault {
 }
 
 impl Fault {
-    pub(crate) fn at(self, path: &std::path::Path) -> StoreError {
+    pub(crate) fn at(self, place: &Place) -> StoreError {
         match self {
             Self::Refused(error) => error,
-            Self::Sql(error) => from_sqlite(&error, path),
+            Self::Unreadable(detail) => StoreError::Corrupt { place: place.clone(), detail },
+            Self::Sqlite(error) => sqlite::store_error(&error, place),
+            Self::Postgres(error) => postgres::store_error(&error, place),
+            Self::Silent => StoreError::Unreachable { place: place.clone(), detail: self.to_string() },
         }
     }
 }
 
-fn from_sqlite(error: &rusqlite::Error, path: &std::path::Path) -> StoreError {
-    let path = path.to_owned();
-    let detail = error.to_string();
-    let rusqlite::Error::SqliteFailure(code, _) = error else {
-        return match error {
-            // A row that does not have the type we wrote: somebody else's table, or damage.
-            rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..) => StoreError::Corrupt { path, detail },
-            _ => StoreError::Backend { path, detail },
-        };
-    };
-    match code.code {
-        ffi::ErrorCode::DiskFull => StoreError::DiskFull { path },
-        ffi::ErrorCode::ReadOnly | ffi::ErrorCode::PermissionDenied => StoreError::ReadOnly { path },
-        ffi::ErrorCode::DatabaseBusy | ffi::ErrorCode::DatabaseLocked => StoreError::Locked { path },
-        ffi::ErrorCode::DatabaseCorrupt | ffi::ErrorCode::NotADatabase => {
-            StoreError::Corrupt { path, detail }
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Postgres(error) => f.write_str(&postgres::describe(error)),
+            Self::Silent => f.write_str("it takes connections but does not answer"),
+            Self::Unreadable(detail) => f.write_str(detail),
+            Self::Refused(error) => error.fmt(f),
         }
-        // SQLite does not say why: a full disk, too, shows as an I/O error where it extends its index of the log.
-        ffi::ErrorCode::CannotOpen | ffi::ErrorCode::SystemIoFailure => match why_unwritable(&path) {
-            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => StoreError::DiskFull { path },
-            Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
-                StoreError::ReadOnly { path }
-            }
-            _ if code.code == ffi::ErrorCode::CannotOpen => StoreError::CannotOpen { path, detail },
-            _ => StoreError::Backend { path, detail },
-        },
-        _ => StoreError::Backend { path, detail },
     }
-}
-
-/// What keeps a file from being written beside the store, if anything does: found by writing one.
-fn why_unwritable(path: &std::path::Path) -> Option<ErrorKind> {
-    let dir =
-        path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| std::path::Path::new("."));
-    // As much as SQLite wants at once: 32 KiB for the index of its log, and a page of each of its files.
-    let written = tempfile::tempfile_in(dir).and_then(|mut file| file.write_all(&[1; 64 << 10]));
-    written.err().map(|error| error.kind())
 }

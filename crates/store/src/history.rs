@@ -2,24 +2,25 @@
 
 use protocol::event::Entry;
 use protocol::id::RunId;
-use rusqlite::Connection;
 
 use crate::error::Fault;
 use crate::row::signed;
+use crate::sql::Sql;
 use crate::{Store, StoreError};
 
 impl Store {
-    /// Appends the next entry of a run's history; durable on return.
+    /// Appends the next entry of a run's history; durable on return. Does nothing when this very entry is there, so that it
+    /// may be repeated when its outcome is unknown.
     ///
     /// # Errors
     /// [`StoreError::HistoryGap`] when its sequence does not follow the last one by exactly one.
     pub async fn append_history(&self, run: RunId, entry: &Entry) -> Result<(), StoreError> {
         let sequence = entry.sequence;
         let text = serde_json::to_string(entry).map_err(|error| StoreError::Backend {
-            path: self.path().to_owned(),
+            place: self.place().clone(),
             detail: format!("history entry {sequence} of run {run}: {error}"),
         })?;
-        self.sqlite.write(move |connection| append(connection, run, sequence, &text)).await
+        self.write(move |sql| append(sql, run, sequence, &text)).await
     }
 
     /// The entries of a run after a sequence, in order; 0 = all.
@@ -30,17 +31,15 @@ impl Store {
         // No entry lies beyond what can be stored, so a larger bound means the same.
         let after = i64::try_from(after_sequence).unwrap_or(i64::MAX);
         let texts: Vec<String> = self
-            .sqlite
-            .read(move |connection| {
+            .read(move |sql| {
                 let text = "SELECT entry FROM history WHERE run = $1 AND sequence > $2 ORDER BY sequence";
-                let mut statement = connection.prepare_cached(text)?;
-                let rows = statement.query_map((run.to_bytes(), after), |row| row.get(0))?;
-                Ok(rows.collect::<rusqlite::Result<_>>()?)
+                let rows = sql.query(text, &[(&run.to_bytes()).into(), after.into()])?;
+                rows.into_iter().map(|mut row| row.take(0)).collect()
             })
             .await?;
         let read = |text: String| {
             serde_json::from_str(&text).map_err(|error| StoreError::Corrupt {
-                path: self.path().to_owned(),
+                place: self.place().clone(),
                 detail: format!("history of run {run}: {error}"),
             })
         };
@@ -48,17 +47,21 @@ impl Store {
     }
 }
 
-fn append(connection: &Connection, run: RunId, sequence: u64, entry: &str) -> Result<(), Fault> {
+fn append(sql: &mut dyn Sql, run: RunId, sequence: u64, entry: &str) -> Result<(), Fault> {
     let stored = signed("history sequence", sequence)?;
-    let last: Option<i64> = connection
-        .prepare_cached("SELECT MAX(sequence) FROM history WHERE run = $1")?
-        .query_row([run.to_bytes()], |row| row.get(0))?;
+    let id = run.to_bytes();
+    let last = sql.first("SELECT MAX(sequence) FROM history WHERE run = $1", &[(&id).into()])?;
+    let last: Option<i64> = last.map(|mut row| row.take(0)).transpose()?.flatten();
     let expected = last.unwrap_or(0) + 1;
-    if stored != expected {
-        return Err(StoreError::HistoryGap { run, expected: expected.unsigned_abs(), found: sequence }.into());
+    if stored == expected {
+        let text = "INSERT INTO history (run, sequence, entry) VALUES ($1, $2, $3)";
+        sql.execute(text, &[(&id).into(), stored.into(), entry.into()])?;
+        return Ok(());
     }
-    connection
-        .prepare_cached("INSERT INTO history (run, sequence, entry) VALUES ($1, $2, $3)")?
-        .execute((run.to_bytes(), stored, entry))?;
-    Ok(())
+    let text = "SELECT entry FROM history WHERE run = $1 AND sequence = $2";
+    let there = sql.first(text, &[(&id).into(), stored.into()])?;
+    if there.map(|mut row| row.take::<String>(0)).transpose()?.is_some_and(|there| there == entry) {
+        return Ok(());
+    }
+    Err(StoreError::HistoryGap { run, expected: expected.unsigned_abs(), found: sequence }.into())
 }

@@ -1,7 +1,6 @@
 //! Leases: who may act, until when.
 
-use rusqlite::Connection;
-
+use crate::sql::Sql;
 use crate::{Store, StoreError};
 
 impl Store {
@@ -19,14 +18,15 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
         let until = now_ns.saturating_add_unsigned(ttl_ns);
-        let work = move |connection: &Connection| {
+        let work = move |sql: &mut dyn Sql| {
             let text = "INSERT INTO leases (name, holder, until_unix_ns) VALUES ($1, $2, $3) \
                         ON CONFLICT (name) DO UPDATE \
                         SET holder = excluded.holder, until_unix_ns = excluded.until_unix_ns \
                         WHERE leases.holder = excluded.holder OR leases.until_unix_ns <= $4";
-            Ok(connection.prepare_cached(text)?.execute((name, holder, until, now_ns))? == 1)
+            let values = [(&name).into(), (&holder).into(), until.into(), now_ns.into()];
+            Ok(sql.execute(text, &values)? == 1)
         };
-        self.sqlite.write(work).await
+        self.write(work).await
     }
 
     /// Gives a lease back; does nothing when somebody else holds it.
@@ -35,12 +35,11 @@ impl Store {
     /// When the store cannot be written.
     pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
-        let work = move |connection: &Connection| {
-            let mut statement =
-                connection.prepare_cached("DELETE FROM leases WHERE name = $1 AND holder = $2")?;
-            statement.execute((name, holder))?;
+        let work = move |sql: &mut dyn Sql| {
+            let text = "DELETE FROM leases WHERE name = $1 AND holder = $2";
+            sql.execute(text, &[(&name).into(), (&holder).into()])?;
             Ok(())
         };
-        self.sqlite.write(work).await
+        self.write(work).await
     }
 }

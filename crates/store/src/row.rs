@@ -1,9 +1,10 @@
 //! What the store keeps, as its callers see it.
 
 use protocol::id::RunId;
-use rusqlite::Row;
 
 use crate::StoreError;
+use crate::error::Fault;
+use crate::sql::Row;
 
 /// What identifies a record for ever: a restarted producer has a new incarnation and counts anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,12 +75,12 @@ pub struct StoredRecord {
 
 impl RecordKey {
     /// Reads four columns, beginning with `first`.
-    pub(crate) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+    pub(crate) fn read(row: &mut Row, first: usize) -> Result<Self, Fault> {
         Ok(Self {
-            producer: row.get(first)?,
-            incarnation: row.get(first + 1)?,
-            sequence: row.get::<_, i64>(first + 2)?.unsigned_abs(),
-            part: row.get(first + 3)?,
+            producer: row.take(first)?,
+            incarnation: row.take(first + 1)?,
+            sequence: row.take::<i64>(first + 2)?.unsigned_abs(),
+            part: row.take(first + 3)?,
         })
     }
 }

@@ -1,9 +1,9 @@
 //! Samples of runs: each takes effect once, however often its record is delivered.
 
 use protocol::id::RunId;
-use rusqlite::Connection;
 
 use crate::row::signed;
+use crate::sql::Sql;
 use crate::{RecordKey, Store, StoreError};
 
 impl Store {
@@ -20,13 +20,23 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let key = *key;
         let sequence = signed("record sequence", key.sequence)?;
-        let work = move |connection: &Connection| {
+        let work = move |sql: &mut dyn Sql| {
             let text = "INSERT INTO samples (run, phase, producer, incarnation, sequence, part, payload) \
                         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
-            let values = (run.to_bytes(), phase, key.producer, key.incarnation, sequence, key.part, blob);
-            Ok(connection.prepare_cached(text)?.execute(values)? == 1)
+            let id = run.to_bytes();
+            let values = [
+                (&id).into(),
+                phase.into(),
+                (&key.producer).into(),
+                (&key.incarnation).into(),
+                sequence.into(),
+                key.part.into(),
+                (&blob).into(),
+            ];
+            Ok(sql.execute(text, &values)? == 1)
         };
-        self.sqlite.write(work).await
+        // Kept by either attempt, it is this call that kept it.
+        self.write_once(work, |lost, later| lost || later).await
     }
 
     /// The samples of a run, of one phase or of all, in the order of phase and key.
@@ -39,16 +49,13 @@ impl Store {
         phase: Option<u32>,
     ) -> Result<Vec<(RecordKey, Vec<u8>)>, StoreError> {
         let (first, last) = phase.map_or((0, u32::MAX), |phase| (phase, phase));
-        let work = move |connection: &Connection| {
+        let work = move |sql: &mut dyn Sql| {
             let text = "SELECT producer, incarnation, sequence, part, payload FROM samples \
                         WHERE run = $1 AND phase >= $2 AND phase <= $3 \
                         ORDER BY phase, producer, incarnation, sequence, part";
-            let mut statement = connection.prepare_cached(text)?;
-            let rows = statement.query_map((run.to_bytes(), first, last), |row| {
-                Ok((RecordKey::read(row, 0)?, row.get(4)?))
-            })?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
+            let rows = sql.query(text, &[(&run.to_bytes()).into(), first.into(), last.into()])?;
+            rows.into_iter().map(|mut row| Ok((RecordKey::read(&mut row, 0)?, row.take(4)?))).collect()
         };
-        self.sqlite.read(work).await
+        self.read(work).await
     }
 }

@@ -1,16 +1,22 @@
 //! The SQLite file: one thread that writes, one that reads, and what opening checks.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::StoreError;
+use self::statements::Statements;
 use crate::error::Fault;
+use crate::sql::Sql;
+use crate::{Place, StoreError};
 
-mod schema;
+mod error;
+mod file;
+mod statements;
+
+pub(crate) use error::store_error;
 
 /// Jobs that one transaction commits at most: enough to share the cost of a flush, too few to keep anybody waiting.
 const BATCH: usize = 64;
@@ -31,9 +37,9 @@ struct Work<T, F> {
     answer: oneshot::Sender<Result<T, Fault>>,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> Result<T, Fault> + Send> Job for Work<T, F> {
+impl<T: Send, F: FnOnce(&mut dyn Sql) -> Result<T, Fault> + Send> Job for Work<T, F> {
     fn run(&mut self, connection: &Connection) -> Option<&Fault> {
-        self.result = self.work.take().map(|work| work(connection));
+        self.result = self.work.take().map(|work| work(&mut Statements(connection)));
         self.result.as_ref().and_then(|result| result.as_ref().err())
     }
 
@@ -54,42 +60,43 @@ enum Command {
 
 #[derive(Debug)]
 pub(crate) struct Sqlite {
-    path: PathBuf,
+    place: Place,
     writer: mpsc::Sender<Command>,
     reader: mpsc::Sender<Command>,
 }
 
 impl Sqlite {
     pub(crate) fn open(path: &Path, queue: usize) -> Result<Self, StoreError> {
-        let at = |fault: Fault| fault.at(path);
+        let place = Place::File(path.to_owned());
+        let at = |fault: Fault| fault.at(&place);
         let writing = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_EXRESCODE;
-        schema::place_if_absent(path);
+        file::place_if_absent(path);
         let writer = connect(path, writing).map_err(at)?;
         // SQLite opens a file that it may not write as read-only, and says so only at the first write.
         if writer.is_readonly("main").map_err(|error| at(error.into()))? {
-            return Err(StoreError::ReadOnly { path: path.to_owned() });
+            return Err(StoreError::ReadOnly { place });
         }
-        schema::prepare(&writer, path)?;
+        file::prepare(&writer, &place)?;
         let reader = connect(path, writing & !OpenFlags::SQLITE_OPEN_CREATE).map_err(at)?;
         reader.pragma_update(None, "query_only", true).map_err(|error| at(error.into()))?;
         Ok(Self {
-            path: path.to_owned(),
-            writer: start("store-writer", writer, queue, write_until_closed, path)?,
-            reader: start("store-reader", reader, queue, read_until_closed, path)?,
+            writer: start("store-writer", writer, queue, write_until_closed, &place)?,
+            reader: start("store-reader", reader, queue, read_until_closed, &place)?,
+            place,
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Runs `work` in a transaction; `Ok` means committed and on disk, `Err` means no trace of it is left.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&mut dyn Sql) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.run(&self.writer, work).await
     }
@@ -97,7 +104,7 @@ impl Sqlite {
     /// Runs a query on what is committed.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&mut dyn Sql) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.run(&self.reader, work).await
     }
@@ -105,12 +112,12 @@ impl Sqlite {
     async fn run<T: Send + 'static>(
         &self,
         thread: &mpsc::Sender<Command>,
-        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&mut dyn Sql) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job = Box::new(Work { work: Some(work), result: None, answer });
         thread.send(Command::Work(job)).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?.map_err(|fault| fault.at(&self.path))
+        answered.await.map_err(|_| StoreError::Closed)?.map_err(|fault| fault.at(&self.place))
     }
 
     /// Lets both threads finish what is queued, and waits until the file is closed.
@@ -139,14 +146,11 @@ fn start(
     connection: Connection,
     queue: usize,
     body: fn(Connection, mpsc::Receiver<Command>),
-    path: &Path,
+    place: &Place,
 ) -> Result<mpsc::Sender<Command>, StoreError> {
     let (sender, receiver) = mpsc::channel(queue.max(1));
     thread::Builder::new().name(name.to_owned()).spawn(move || body(connection, receiver)).map_err(
-        |error| StoreError::Backend {
-            path: path.to_owned(),
-            detail: format!("start thread {name}: {error}"),
-        },
+        |error| StoreError::Backend { place: place.clone(), detail: format!("start thread {name}: {error}") },
     )?;
     Ok(sender)
 }
@@ -210,7 +214,7 @@ fn commit(connection: &Connection, jobs: &mut Vec<Box<dyn Job>>) {
         let _ = connection.execute_batch("ROLLBACK");
     }
     for job in jobs.drain(..) {
-        job.tell(transaction.as_ref().copied().map_err(|error| Fault::Sql(copy(error))));
+        job.tell(transaction.as_ref().copied().map_err(|error| Fault::Sqlite(copy(error))));
     }
 }
 
@@ -220,8 +224,8 @@ fn run_in_savepoint(connection: &Connection, job: &mut dyn Job) -> rusqlite::Res
     // Some failures (disk full, I/O errors) make SQLite roll back the whole transaction, savepoints and all.
     if connection.is_autocommit() {
         return Err(match fault {
-            Fault::Sql(error) => copy(error),
-            Fault::Refused(error) => failure(error.to_string()),
+            Fault::Sqlite(error) => copy(error),
+            other => failure(other.to_string()),
         });
     }
     connection.execute_batch("ROLLBACK TO job; RELEASE job")

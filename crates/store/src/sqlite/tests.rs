@@ -7,34 +7,35 @@ fn open() -> (Sqlite, tempfile::TempDir) {
 }
 
 async fn pragma(sqlite: &Sqlite, text: &'static str) {
-    let run = move |connection: &Connection| Ok(connection.query_row(text, [], |_| Ok(())).optional()?);
+    let run = move |sql: &mut dyn Sql| sql.query(text, &[]);
     // A transaction of its own would keep some of them from taking effect: the reader has none, the writer none between.
     sqlite.write(run).await.unwrap();
 }
 
-fn insert(connection: &Connection, bytes: usize) -> Result<(), Fault> {
+fn insert(sql: &mut dyn Sql, bytes: usize) -> Result<(), Fault> {
     let text = "INSERT INTO results (run, name, payload) VALUES (randomblob(16), 'x', zeroblob($1))";
-    connection.execute(text, [i64::try_from(bytes).unwrap()])?;
+    sql.execute(text, &[i64::try_from(bytes).unwrap().into()])?;
     Ok(())
 }
 
 async fn count(sqlite: &Sqlite) -> i64 {
-    sqlite
-        .read(|connection| Ok(connection.query_row("SELECT COUNT(*) FROM results", [], |row| row.get(0))?))
-        .await
-        .unwrap()
+    sqlite.read(|sql| number(sql, "SELECT COUNT(*) FROM results")).await.unwrap()
+}
+
+fn number(sql: &mut dyn Sql, query: &str) -> Result<i64, Fault> {
+    sql.first(query, &[])?.unwrap().take(0)
 }
 
 #[tokio::test]
 async fn a_full_disk_is_its_own_error_and_the_store_goes_on_when_there_is_room() {
     let (sqlite, _dir) = open();
-    sqlite.write(|connection| insert(connection, 10)).await.unwrap();
+    sqlite.write(|sql| insert(sql, 10)).await.unwrap();
     pragma(&sqlite, "PRAGMA max_page_count = 64").await;
-    let result = sqlite.write(|connection| insert(connection, 1 << 20)).await;
-    assert!(matches!(&result, Err(StoreError::DiskFull { path }) if path == sqlite.path()), "{result:?}");
+    let result = sqlite.write(|sql| insert(sql, 1 << 20)).await;
+    assert!(matches!(&result, Err(StoreError::DiskFull { place }) if place == sqlite.place()), "{result:?}");
     assert_eq!(count(&sqlite).await, 1);
     pragma(&sqlite, "PRAGMA max_page_count = 1073741823").await;
-    sqlite.write(|connection| insert(connection, 1 << 20)).await.unwrap();
+    sqlite.write(|sql| insert(sql, 1 << 20)).await.unwrap();
     assert_eq!(count(&sqlite).await, 2);
 }
 
@@ -48,7 +49,7 @@ async fn a_full_disk_fails_whole_transactions_or_single_writes_but_never_lies() 
     let others = async {
         let sizes = [10, 1 << 20, 10, 10];
         let mut writes: Vec<_> =
-            sizes.map(|size| Box::pin(sqlite.write(move |connection| insert(connection, size)))).into();
+            sizes.map(|size| Box::pin(sqlite.write(move |sql| insert(sql, size)))).into();
         for write in &mut writes {
             let polled =
                 std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context))).await;
@@ -69,24 +70,23 @@ async fn a_full_disk_fails_whole_transactions_or_single_writes_but_never_lies() 
     };
     let (_, stored) = tokio::join!(first, others);
     assert_eq!(count(&sqlite).await, stored);
-    sqlite.write(|connection| insert(connection, 10)).await.unwrap();
+    sqlite.write(|sql| insert(sql, 10)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_store_that_cannot_be_written_is_its_own_error() {
     let (sqlite, _dir) = open();
     // As the reader has it, and as SQLite has a file without the right to write.
-    let result = sqlite.read(|connection| insert(connection, 1)).await;
+    let result = sqlite.read(|sql| insert(sql, 1)).await;
     assert!(matches!(result, Err(StoreError::ReadOnly { .. })), "{result:?}");
 }
 
 #[tokio::test]
 async fn every_write_is_flushed_before_it_returns() {
     let (sqlite, _dir) = open();
-    let settings = |connection: &Connection| {
-        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-        let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
-        Ok((mode, synchronous))
+    let settings = |sql: &mut dyn Sql| {
+        let mode: String = sql.first("PRAGMA journal_mode", &[])?.unwrap().take(0)?;
+        Ok((mode, number(sql, "PRAGMA synchronous")?))
     };
     // 2 = FULL.
     assert_eq!(sqlite.write(settings).await.unwrap(), ("wal".to_owned(), 2));
@@ -98,7 +98,7 @@ async fn callers_wait_when_the_queue_is_full_and_nothing_is_lost() {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let first = sqlite.write(move |_| Ok(held.recv().is_ok()));
     let more = async {
-        let writes = (0..100).map(|_| sqlite.write(|connection| insert(connection, 1)));
+        let writes = (0..100).map(|_| sqlite.write(|sql| insert(sql, 1)));
         let mut writes: Vec<_> = writes.map(Box::pin).collect();
         // Each is polled once: eight fit the queue, the others wait for room.
         for write in &mut writes {
@@ -120,7 +120,7 @@ async fn callers_wait_when_the_queue_is_full_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_caller_that_gives_up_does_not_undo_its_write() {
     let (sqlite, _dir) = open();
-    let mut write = Box::pin(sqlite.write(|connection| insert(connection, 1)));
+    let mut write = Box::pin(sqlite.write(|sql| insert(sql, 1)));
     let polled = std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context))).await;
     drop(write);
     drop(polled);

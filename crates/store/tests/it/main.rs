@@ -1,6 +1,9 @@
-//! The store's promises, as every kind of store must keep them ([`contract`]), and what is SQLite's own ([`sqlite`]).
+//! The store's promises, as every kind of store must keep them ([`contract`]), and what is SQLite's ([`sqlite`]) and
+//! PostgreSQL's own ([`postgres`]).
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod sqlite;

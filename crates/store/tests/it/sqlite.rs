@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use store::{Options, Store, StoreError};
 use tempfile::TempDir;
 
-fn open(options: Options) -> (Store, TempDir) {
+async fn open(options: Options) -> (Store, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_with(&dir.path().join("gauntlet.db"), options).unwrap();
     (store, dir)
