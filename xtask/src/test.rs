@@ -8,6 +8,7 @@ use crate::{proto, tools};
 pub(crate) fn test() -> anyhow::Result<()> {
     guests::build()?;
     let nginx = tools::nginx()?;
+    let nats = tools::nats()?;
     let postgres = tools::postgres()?;
     proto::check()?;
     // Advisories need a database from outside and are left to the user: `cargo deny check advisories`.
@@ -27,5 +28,6 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run(cargo(&["test", "--workspace", "--no-fail-fast"])
         .env("GAUNTLET_GUESTS", target()?.join("guests"))
         .env("GAUNTLET_TEST_NGINX", nginx)
+        .env("GAUNTLET_TEST_NATS", nats)
         .env("GAUNTLET_TEST_POSTGRES", postgres))
 }

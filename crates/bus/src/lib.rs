@@ -109,9 +109,9 @@ impl Bus {
 
     /// Ends everything that this bus does, as a kill of the process would: nothing is given back or acknowledged. For tests
     /// of what comes after.
-    pub async fn sever(&self) {
+    pub fn sever(&self) {
         if let Transport::Nats(nats) = &self.inner.transport {
-            nats.sever().await;
+            nats.sever();
         }
     }
 

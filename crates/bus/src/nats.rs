@@ -142,8 +142,8 @@ impl Nats {
     }
 
     /// Ends everything at once, as a kill would: nothing is given back or acknowledged.
-    pub(crate) async fn sever(&self) {
-        self.tasks.finish(Duration::ZERO).await;
+    pub(crate) fn sever(&self) {
+        self.tasks.abort();
     }
 
     fn lost(&self, what: &str, detail: String) -> BusError {

@@ -43,7 +43,10 @@ impl RawDelivery {
     async fn ack(self) -> Result<(), BusError> {
         match self {
             Self::InProcess(delivery) => delivery.ack().await,
-            Self::Nats(delivery) => delivery.ack().await,
+            Self::Nats(delivery) => {
+                delivery.ack().await;
+                Ok(())
+            }
         }
     }
 }

@@ -104,6 +104,11 @@ impl Tasks {
         self.owner.registry.lock().failures.clone()
     }
 
+    /// Ends all tasks where they are, without waiting for them.
+    pub fn abort(&self) {
+        self.owner.registry.abort();
+    }
+
     /// Waits until all tasks have ended, at most `deadline`; then aborts the others and returns their names. It does not
     /// trigger the shutdown: tasks that wait for it must be told before.
     pub async fn finish(&self, deadline: Duration) -> Vec<&'static str> {

@@ -31,8 +31,8 @@ pub(crate) struct Consumer {
     log: String,
     state: Mutex<State>,
     changed: Notify,
-    /// What is said in the error of an acknowledgement.
-    url: String,
+    /// How long the server may take to confirm an acknowledgement.
+    patience: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ pub(super) async fn start(nats: &Nats, log: &str, name: &str) -> Result<Arc<Cons
         log: log.to_owned(),
         state: Mutex::default(),
         changed: Notify::new(),
-        url: nats.options.shown(),
+        patience: nats.options.ack_timeout,
     });
     let (fetching, keeping) = (Arc::clone(&consumer), Arc::clone(&consumer));
     let end = Closing(Arc::clone(&consumer));
@@ -213,17 +213,21 @@ impl Delivery {
         self.record.as_ref()
     }
 
-    pub(crate) async fn ack(mut self) -> Result<(), BusError> {
-        let Some(record) = self.record.take() else { return Ok(()) };
+    pub(crate) async fn ack(mut self) {
+        let Some(record) = self.record.take() else { return };
         let message = lock(&self.consumer.state).given.remove(&record.position);
         self.consumer.changed.notify_waiters();
-        let Some(message) = message else { return Ok(()) };
-        // Should it not arrive, the record comes again, and has no effect then.
-        message.ack().await.map_err(|error| BusError::Lost {
-            url: self.consumer.url.clone(),
-            what: format!("log {}", self.consumer.log),
-            detail: error.to_string(),
-        })
+        let Some(message) = message else { return };
+        // Confirmed by the server, so that there is room in the log afterwards. Where it does not arrive, the record comes
+        // again and has no effect then: no reason for a service to end.
+        match tokio::time::timeout(self.consumer.patience, message.double_ack()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(log = self.consumer.log, %error, "a record may come again"),
+            Err(_) => tracing::warn!(
+                log = self.consumer.log,
+                "a record may come again: its acknowledgement is unanswered"
+            ),
+        }
     }
 }
 

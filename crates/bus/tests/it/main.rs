@@ -4,3 +4,4 @@
 mod contract;
 #[cfg(test)]
 mod in_process;
+mod nats;

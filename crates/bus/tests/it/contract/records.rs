@@ -122,7 +122,8 @@ pub(crate) async fn acknowledging_out_of_order_loses_nothing(Setup { bus, again 
     third.ack().await.unwrap();
     first.ack().await.unwrap();
     // The second was never acknowledged, so a new life gets it; whether the third comes, too, is the transport's.
-    let mut records = again().consume::<SampleBatch>("metrics").await.unwrap();
+    let bus_of_next_life = again();
+    let mut records = bus_of_next_life.consume::<SampleBatch>("metrics").await.unwrap();
     assert_eq!(soon(records.next()).await.unwrap().body.phase, 2);
     drop(second);
 }
