@@ -72,7 +72,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Transport {
-    InProcess(InProcess),
+    InProcess(Box<InProcess>),
     Nats(Box<Nats>),
 }
 
@@ -84,7 +84,7 @@ impl Bus {
     /// When the directory cannot be made.
     pub fn in_process(store: Store, objects_dir: &Path) -> Result<Self, BusError> {
         let objects = Objects::open(objects_dir)?;
-        let transport = Transport::InProcess(InProcess::new(store));
+        let transport = Transport::InProcess(Box::new(InProcess::new(store)));
         Ok(Self { inner: Arc::new(Inner { transport, objects }) })
     }
 
