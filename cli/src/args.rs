@@ -134,12 +134,31 @@ pub(crate) struct RunArgs {
     pub(crate) prometheus: Option<String>,
     #[command(flatten)]
     pub(crate) guests: GuestArgs,
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
     /// No progress, only the verdict
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// Print the summary as JSON in place of the table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Where a deployed suite is.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct NatsArgs {
+    /// Have the run done by the suite on this NATS, in place of this process
+    #[arg(long, env = "GAUNTLET_NATS_URL", value_name = "URL", conflicts_with_all = ["api", "prometheus"])]
+    pub(crate) nats: Option<String>,
+    /// User there [default: cli, where there is a password]
+    #[arg(long, env = "GAUNTLET_NATS_USER", value_name = "USER", requires = "nats")]
+    pub(crate) nats_user: Option<String>,
+    /// File with the password there
+    #[arg(long, env = "GAUNTLET_NATS_PASSWORD_FILE", value_name = "FILE", requires = "nats")]
+    pub(crate) nats_password_file: Option<PathBuf>,
+    /// Certificates that the server's is checked against, PEM
+    #[arg(long, env = "GAUNTLET_NATS_CA", value_name = "FILE", requires = "nats")]
+    pub(crate) nats_ca: Option<PathBuf>,
 }
 
 /// Where guests are.

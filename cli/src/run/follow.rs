@@ -1,6 +1,6 @@
 //! Following a run: its history goes to the run directory, its figures to the terminal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bus::Subscription;
 use protocol::event::{Entry, Event};
@@ -10,7 +10,7 @@ use service::telemetry::Telemetry;
 use tokio::time::MissedTickBehavior;
 
 use super::progress::Progress;
-use super::services::Services;
+use super::services::{Services, read_entry};
 use super::signals::{Came, Signals};
 use crate::failure::Failure;
 use crate::run_dir::RunDir;
@@ -19,6 +19,9 @@ use crate::run_dir::RunDir;
 const REDRAW: Duration = Duration::from_millis(200);
 /// How long the scheduler may take to close its runs once it was told to end.
 const SCHEDULER_CLOSES: Duration = Duration::from_secs(60);
+
+/// After so long without an entry a deployed scheduler is asked whether there are more.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// How a run came to its end.
 pub(crate) enum Followed {
@@ -40,6 +43,8 @@ pub(crate) struct Following {
     live: Subscription<v1::Aggregate>,
     history: Vec<Entry>,
     lost: u64,
+    /// When an entry came last, or was asked for.
+    heard: Instant,
     stopped: Option<Came>,
 }
 
@@ -55,6 +60,7 @@ impl Following {
             live: services.bus.subscribe().await?,
             history: Vec::new(),
             lost: 0,
+            heard: Instant::now(),
             stopped: None,
         })
     }
@@ -99,9 +105,15 @@ impl Following {
                 }
                 _ = redraw.tick() => {
                     progress.tick();
-                    if self.announced.lost() > self.lost {
+                    if self.announced.lost() > self.lost || self.quiet(services) {
                         self.lost = self.announced.lost();
-                        self.catch_up(services).await?;
+                        self.heard = Instant::now();
+                        // A scheduler that is being started anew does not answer; it is asked again.
+                        if let Err(failure) = self.catch_up(services).await
+                            && !services.are_deployed()
+                        {
+                            return Err(failure);
+                        }
                     }
                 }
             }
@@ -116,6 +128,11 @@ impl Following {
                 return Ok(Followed::Ended { code, history: self.history });
             }
         }
+    }
+
+    /// Whether a network may have swallowed the last announcements.
+    fn quiet(&self, services: &Services) -> bool {
+        services.are_deployed() && self.heard.elapsed() > QUIET
     }
 
     async fn ask_to_stop(&self, services: &Services, came: Came) {
@@ -137,6 +154,7 @@ impl Following {
 
     /// Takes an announced entry; those before it that were not announced are read from the store.
     async fn announced(&mut self, services: &Services, announced: v1::HistoryEntry) -> Result<(), Failure> {
+        self.heard = Instant::now();
         let next = self.history.last().map_or(1, |entry| entry.sequence + 1);
         if announced.sequence < next {
             return Ok(());
@@ -144,16 +162,13 @@ impl Following {
         if announced.sequence > next {
             return self.catch_up(services).await;
         }
-        let event = serde_json::from_str(&announced.event_json)
-            .map_err(|error| Failure::bug(format!("history entry {}: {error}", announced.sequence)))?;
-        let v1::HistoryEntry { sequence, at_unix_ns, producer, .. } = announced;
-        self.history.push(Entry { sequence, at_unix_ns, producer, event });
+        self.history.push(read_entry(announced)?);
         Ok(())
     }
 
     async fn catch_up(&mut self, services: &Services) -> Result<(), Failure> {
         let last = self.history.last().map_or(0, |entry| entry.sequence);
-        self.history.extend(services.store.history(self.run, last).await?);
+        self.history.extend(services.history(self.run, last).await?);
         Ok(())
     }
 

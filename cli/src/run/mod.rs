@@ -81,6 +81,14 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Failure> {
     let guests = guests::find_all(&plan, &base_dir, &guests::directories(&args.guests))?;
     guests::check_versions(&guests)?;
     let bundle = bundle::Bundle::collect(&plan, &base_dir, guests)?;
+    if args.nats.nats.is_some() && !plan.processes.is_empty() {
+        let names: Vec<&str> = plan.processes.keys().map(String::as_str).collect();
+        return Err(Failure::input(format!(
+            "processes: found {}, but a deployed suite starts no processes of a plan: start them where they belong, and leave \
+             the section out",
+            names.join(", ")
+        )));
+    }
     let report_dir = std::path::absolute(&plan.report.dir)
         .map_err(|error| Failure::environment(format!("the working directory is gone: {error}")))?;
     Ok(Prepared { plan, base_dir, report_dir, bundle, prometheus })
@@ -106,7 +114,11 @@ async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure>
     let mut signals = Signals::listen()?;
     let mut dir = RunDir::create(&prepared.report_dir, &prepared.plan)?;
     let telemetry = services::log_to(&dir.path().join("gauntlet.log"));
-    let services = match Services::start(&prepared, dir.path()).await {
+    let started = match &args.nats.nats {
+        Some(url) => Services::reach(&prepared, &args.nats, url).await,
+        None => Services::start(&prepared, dir.path()).await,
+    };
+    let services = match started {
         Ok(services) => services,
         Err(failure) => {
             dir.remove();
@@ -117,8 +129,14 @@ async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure>
     let id = RunId::new();
     let followed = async {
         let following = follow::Following::subscribe(&services, id).await?;
-        dir.announce(&services.api(id))?;
-        progress.began(dir.path(), &services.api(id).url);
+        let control = match services.api(id) {
+            Some(api) => {
+                dir.announce(&api)?;
+                api.url
+            }
+            None => format!("the suite's HTTP API, run {id}"),
+        };
+        progress.began(dir.path(), &control);
         services.create(id, &prepared).await?;
         following.until_the_end(&services, &mut dir, &mut signals, &mut progress, telemetry.as_ref()).await
     }

@@ -1,4 +1,4 @@
-//! The services of a run, put together in this process: the only place where they meet.
+//! The services of a run: put together in this process, the only place where they meet, or deployed and reached by the bus.
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus::{Address, Bus, CommandError};
+use bus::{Address, Bus, CommandError, Credentials, NatsOptions};
+use protocol::event::Entry;
 use protocol::id::{RunId, WorkerId};
 use protocol::message::Command;
 use protocol::v1;
@@ -17,6 +18,7 @@ use store::Store;
 use tokio::sync::oneshot;
 
 use super::Prepared;
+use crate::args::NatsArgs;
 use crate::failure::Failure;
 use crate::run_dir::Api;
 use crate::{guests, output};
@@ -24,14 +26,23 @@ use crate::{guests, output};
 /// How long a service in this process may take to answer a command; they are busy with nothing else.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// Who the command is on the bus.
+const ROLE: &str = "cli";
+
 /// How the failure of a task begins that panicked.
 const PANICKED: &str = "panicked";
 
 /// The services, running.
 pub(crate) struct Services {
     pub(crate) bus: Bus,
-    pub(crate) store: Store,
     pub(crate) shutdown: Shutdown,
+    /// `None` = they are deployed, and go on without us.
+    here: Option<Here>,
+}
+
+/// What there is of services in this process.
+struct Here {
+    store: Store,
     tasks: Tasks,
     failures: Failures,
     address: SocketAddr,
@@ -77,31 +88,67 @@ impl Services {
         };
         let metrics = metrics::Options { prometheus: prepared.prometheus, ..metrics::Options::default() };
         starting.spawn("metrics", |bus, store, shutdown| metrics::run(metrics, bus, store, shutdown));
-        starting
-            .spawn("load-worker", |bus, store, shutdown| load_worker::run(load_worker, bus, store, shutdown));
+        starting.spawn("load-worker", |bus, _, shutdown| load_worker::run(load_worker, bus, shutdown));
         starting.spawn("scheduler", |bus, store, shutdown| scheduler::run(scheduler, bus, store, shutdown));
         let Starting { tasks, failures, .. } = starting;
         let address = tokio::select! {
             address = is_ready => address.ok(),
             () = shutdown.triggered() => None,
         };
-        let mut services =
-            Self { bus, store, shutdown, tasks, failures, address: ([127, 0, 0, 1], 0).into(), _lock: lock };
-        match address {
-            Some(address) => services.address = address,
-            None => {
-                let failures = services.stop("a service did not start", ANSWER).await;
-                return Err(
-                    super::worst(failures).unwrap_or_else(|| Failure::bug("the scheduler did not start"))
-                );
-            }
+        let here = Here {
+            store,
+            tasks,
+            failures,
+            address: address.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
+            _lock: lock,
+        };
+        let services = Self { bus, shutdown, here: Some(here) };
+        if address.is_none() {
+            let failures = services.stop("a service did not start", ANSWER).await;
+            return Err(super::worst(failures).unwrap_or_else(|| Failure::bug("the scheduler did not start")));
         }
         Ok(services)
     }
 
-    /// What `api.json` says of this run.
-    pub(crate) fn api(&self, run: RunId) -> Api {
-        Api { url: format!("http://{}", self.address), run: run.to_string(), pid: std::process::id() }
+    /// Reaches deployed services.
+    ///
+    /// # Errors
+    /// When NATS is not there or does not let us in.
+    pub(crate) async fn reach(prepared: &Prepared, args: &NatsArgs, url: &str) -> Result<Self, Failure> {
+        let credentials = match &args.nats_password_file {
+            Some(file) => {
+                let secret = std::fs::read_to_string(file).map_err(|error| {
+                    Failure::input(format!("--nats-password-file: cannot read {}: {error}", file.display()))
+                })?;
+                let user = args.nats_user.clone().unwrap_or_else(|| ROLE.to_owned());
+                Some(Credentials { user, password: secret.trim_end_matches(['\r', '\n']).to_owned() })
+            }
+            None => None,
+        };
+        let options = NatsOptions {
+            credentials,
+            root_ca: args.nats_ca.clone(),
+            ..NatsOptions::new(url, ROLE, prepared.report_dir.join("objects"))
+        };
+        Ok(Self { bus: Bus::connect(options).await?, shutdown: Shutdown::new(), here: None })
+    }
+
+    /// What `api.json` says of this run; `None` where the API is not ours.
+    pub(crate) fn api(&self, run: RunId) -> Option<Api> {
+        let here = self.here.as_ref()?;
+        Some(Api { url: format!("http://{}", here.address), run: run.to_string(), pid: std::process::id() })
+    }
+
+    /// The entries of a run's history after a sequence.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub(crate) async fn history(&self, run: RunId, after: u64) -> Result<Vec<Entry>, Failure> {
+        if let Some(here) = &self.here {
+            return Ok(here.store.history(run, after).await?);
+        }
+        let query = v1::QueryHistory { run: run.to_bytes(), after_sequence: after };
+        self.ask(&query).await?.entries.into_iter().map(read_entry).collect()
     }
 
     /// Hands the bundle over and has the run created.
@@ -122,16 +169,23 @@ impl Services {
     /// When it does not answer, which in one process is a defect, or refuses.
     pub(crate) async fn ask<C: Command>(&self, command: &C) -> Result<C::Reply, Failure> {
         let (area, what) = C::SUBJECT;
+        let lost_code = if self.here.is_some() { code::ABORTED } else { code::ENVIRONMENT };
         self.bus.command(&Address::Service, command, ANSWER).await.map_err(|error| match error {
             CommandError::Refused(why) => Failure::environment(format!("{area} refused {what}: {why}")),
             CommandError::Bus(error) => error.into(),
-            lost => Failure::with_code(code::ABORTED, format!("lost service {area}: {lost}")),
+            lost => Failure::with_code(lost_code, format!("lost service {area}: {lost}")),
         })
+    }
+
+    /// Whether they are deployed, and go on without us.
+    pub(crate) const fn are_deployed(&self) -> bool {
+        self.here.is_none()
     }
 
     /// Waits until all services have ended by themselves, at most `deadline`.
     pub(crate) async fn ended(&self, deadline: Duration) {
-        for task in self.tasks.finish(deadline).await {
+        let Some(here) = &self.here else { return };
+        for task in here.tasks.finish(deadline).await {
             output::note(&format!("warning: {task} did not end within {deadline:?} and was given up"));
         }
     }
@@ -140,16 +194,28 @@ impl Services {
     pub(crate) async fn stop(&self, reason: &str, deadline: Duration) -> Vec<Failure> {
         self.shutdown.trigger(reason);
         self.ended(deadline).await;
-        let mut failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
-        for failure in self.tasks.failures() {
+        let Some(here) = &self.here else { return Vec::new() };
+        let mut failures = std::mem::take(&mut *here.failures.lock().unwrap_or_else(PoisonError::into_inner));
+        for failure in here.tasks.failures() {
             // Errors are in `failures` with their codes; what is only here is a panic.
             if failure.message.starts_with(PANICKED) {
                 failures.push(Failure::bug(failure.to_string()));
             }
         }
-        self.store.clone().close().await;
+        here.store.clone().close().await;
         failures
     }
+}
+
+/// Reads an entry of a message.
+///
+/// # Errors
+/// When its event is none that this version knows.
+pub(crate) fn read_entry(message: v1::HistoryEntry) -> Result<Entry, Failure> {
+    let v1::HistoryEntry { sequence, at_unix_ns, producer, event_json, .. } = message;
+    let event = serde_json::from_str(&event_json)
+        .map_err(|error| Failure::bug(format!("history entry {sequence}: {error}")))?;
+    Ok(Entry { sequence, at_unix_ns, producer, event })
 }
 
 /// What is needed to start a service.

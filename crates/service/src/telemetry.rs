@@ -12,10 +12,11 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::{Layer, fmt, reload};
 
 /// Our own crates, by the names that their log lines carry: what [`Telemetry::set_level`] applies to.
-pub const CRATES: [&str; 13] = [
+pub const CRATES: [&str; 14] = [
     "bus",
     "core_services",
     "gauntlet",
+    "launch",
     "load_worker",
     "metrics",
     "plan",

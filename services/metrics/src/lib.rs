@@ -48,6 +48,8 @@ pub struct Options {
     pub prometheus: Option<SocketAddr>,
     /// Is told the address once it is bound.
     pub prometheus_bound: Option<oneshot::Sender<SocketAddr>>,
+    /// Is told when commands are served and samples taken.
+    pub ready: Option<oneshot::Sender<()>>,
 }
 
 /// Why the service ended.
@@ -104,6 +106,10 @@ pub async fn run(options: Options, bus: Bus, store: Store, shutdown: Shutdown) -
     tasks.spawn("live aggregates", OnError::ShutDown, live::run(Arc::clone(&service)));
     tasks.spawn("probe notes", OnError::ShutDown, watch::keep_notes(Arc::clone(&service)));
     service.resume_probes().await;
+    if let Some(ready) = options.ready {
+        // Nobody may be waiting for it.
+        let _ = ready.send(());
+    }
     shutdown.triggered().await;
     service.stop_all_probes().await;
     tasks.finish(FINISH).await;

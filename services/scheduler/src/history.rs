@@ -104,19 +104,28 @@ impl History {
     }
 }
 
+/// An entry as messages carry it.
+pub(crate) fn entry_message(run: RunId, entry: &Entry) -> Result<v1::HistoryEntry, serde_json::Error> {
+    Ok(v1::HistoryEntry {
+        run: run.to_bytes(),
+        sequence: entry.sequence,
+        at_unix_ns: entry.at_unix_ns,
+        producer: entry.producer.clone(),
+        event_json: serde_json::to_string(&entry.event)?,
+    })
+}
+
 impl Inner {
     async fn announce(&self, entry: Entry) {
-        let Entry { sequence, at_unix_ns, producer, event } = entry;
-        tracing::debug!(run = %self.run, sequence, ?event, "history");
-        let event_json = match serde_json::to_string(&event) {
-            Ok(json) => json,
+        let sequence = entry.sequence;
+        tracing::debug!(run = %self.run, sequence, event = ?entry.event, "history");
+        let announced = match entry_message(self.run, &entry) {
+            Ok(message) => message,
             Err(error) => {
                 tracing::error!(run = %self.run, sequence, %error, "an event cannot be written as JSON");
                 return;
             }
         };
-        let run = self.run.to_bytes();
-        let announced = v1::HistoryEntry { run, sequence, at_unix_ns, producer, event_json };
         if let Err(error) = self.bus.broadcast(&announced).await {
             // Whoever follows the history sees the gap and reads it from the store.
             tracing::warn!(run = %self.run, sequence, %error, "an entry was not announced");

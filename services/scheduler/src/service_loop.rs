@@ -15,7 +15,7 @@ use store::{RunRow, RunState, Store, StoreError};
 use crate::clock::Clock;
 use crate::control::{self, Action, Outbox};
 use crate::decision::validity::Trap;
-use crate::history::History;
+use crate::history::{History, entry_message};
 use crate::links::{Load, Metrics};
 use crate::orphans::{Keeper, SWEEP};
 use crate::run::{Context, Run, Traps};
@@ -53,6 +53,14 @@ struct Active {
     history: History,
     traps: Traps,
     longest_end: Duration,
+}
+
+/// The entries of a run's history after a sequence, as messages.
+async fn history_of(store: &Store, query: &v1::QueryHistory) -> Result<v1::History, String> {
+    let run = RunId::from_bytes(&query.run).map_err(|error| error.to_string())?;
+    let entries = store.history(run, query.after_sequence).await.map_err(|error| error.to_string())?;
+    let entries = entries.iter().map(|entry| entry_message(run, entry));
+    Ok(v1::History { entries: entries.collect::<Result<_, _>>().map_err(|error| error.to_string())? })
 }
 
 /// Serves until the shutdown; see [`crate::run`].
@@ -140,6 +148,16 @@ impl Service {
                     (_, Err(problem)) => Err(problem),
                 };
                 request.reply(Ok(v1::ControlReply { refused: done.err().unwrap_or_default() }));
+            }
+            Ok::<(), StoreError>(())
+        });
+
+        let mut histories = self.bus.serve::<v1::QueryHistory>(Address::Service).await?;
+        let (service, end) = (Arc::clone(self), until.clone());
+        self.tasks.spawn("history commands", OnError::ShutDown, async move {
+            while let Some(request) = next_until(&end, histories.next()).await {
+                let (query, replier) = request.into_parts();
+                replier.reply(history_of(&service.store, &query).await);
             }
             Ok::<(), StoreError>(())
         });

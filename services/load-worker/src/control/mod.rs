@@ -26,10 +26,10 @@ use bus::{Bus, BusError};
 use protocol::id::WorkerId;
 use sandbox::Compile;
 use service::Shutdown;
-use store::Store;
+use tokio::sync::oneshot;
 
 /// How a load-worker is set up.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Its id: commands to it are addressed to this.
     pub worker: WorkerId,
@@ -48,6 +48,8 @@ pub struct Options {
     /// Over a network: the worker stops by itself when it is cut off from the bus or its scheduler is gone, and measures
     /// its clock against the scheduler's. `None` in one process, where neither can happen.
     pub apart: Option<Apart>,
+    /// Told when commands are served.
+    pub ready: Option<oneshot::Sender<()>>,
 }
 
 /// What a worker needs that is on another host than its scheduler (requirements R4.6, R9.6).
@@ -78,6 +80,7 @@ impl Options {
             heartbeat: Duration::from_millis(500),
             resolve_timeout: Duration::from_secs(5),
             apart: None,
+            ready: None,
         }
     }
 }
@@ -102,11 +105,11 @@ pub enum Error {
 }
 
 /// Serves commands to this worker until `shutdown`; a run that is under way then is ended at once, with what it counted
-/// published. The store is not used: what a worker must not lose is in its spool.
+/// published. A worker has no store: what it must not lose is in its spool.
 ///
 /// # Errors
 /// When the bus fails or a load thread ends by itself.
-pub async fn run(options: Options, bus: Bus, _store: Store, shutdown: Shutdown) -> Result<(), Error> {
+pub async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Result<(), Error> {
     service_loop::run(options, bus, shutdown).await
 }
 

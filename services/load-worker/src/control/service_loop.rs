@@ -1,6 +1,7 @@
 //! The task that owns the worker's state: one command, event or interval after the other.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::{Address, Bus, Replier};
@@ -27,7 +28,7 @@ const TERM: Duration = Duration::from_secs(2);
 type Outcome = Result<Box<Active>, Vec<v1::Problem>>;
 
 struct Worker {
-    options: Options,
+    options: Arc<Options>,
     bus: Bus,
     tasks: Tasks,
     heartbeats: Heartbeats,
@@ -46,7 +47,7 @@ struct Preparing {
     ended: bool,
 }
 
-pub(super) async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Result<(), Error> {
+pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> Result<(), Error> {
     let address = || Address::Instance(options.worker.to_string());
     let mut prepares = bus.serve::<v1::PrepareRun>(address()).await?;
     let mut starts = bus.serve::<v1::StartPhase>(address()).await?;
@@ -69,6 +70,8 @@ pub(super) async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Resul
     };
     let beat = Beat { load_threads: announced_threads(&options), ..idle() };
     let heartbeats = Heartbeats::start(pulse, beat).map_err(Error::Heartbeat)?;
+    let ready = options.ready.take();
+    let options = Arc::new(options);
     let (prepared, mut outcomes) = mpsc::channel(1);
     let mut worker = Worker {
         options,
@@ -82,6 +85,10 @@ pub(super) async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Resul
         scheduler: SchedulerWatch::new(),
     };
 
+    if let Some(ready) = ready {
+        // Nobody may be waiting for it.
+        let _ = ready.send(());
+    }
     let ended = loop {
         let active = &mut worker.active;
         let due = active.as_ref().and_then(|a| a.due());
@@ -218,7 +225,7 @@ impl Worker {
             return Ok(());
         }
         self.preparing = Some(Preparing { run, repliers: vec![replier], ended: false });
-        let (options, bus, prepared) = (self.options.clone(), self.bus.clone(), self.prepared.clone());
+        let (options, bus, prepared) = (Arc::clone(&self.options), self.bus.clone(), self.prepared.clone());
         let terms = self.terms.clone();
         self.tasks.spawn("prepare run", OnError::Log, async move {
             // A task of its own: should it panic, the caller is told.

@@ -93,7 +93,7 @@ impl Rig {
             heartbeat: Duration::from_millis(20),
             ..Options::new(rig.worker, rig.dir.path())
         };
-        let worker = run(options, rig.bus.clone(), rig.store.clone(), rig.shutdown.clone());
+        let worker = run(options, rig.bus.clone(), rig.shutdown.clone());
         rig.tasks.spawn("worker", OnError::ShutDown, worker);
         rig
     }
