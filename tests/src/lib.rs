@@ -5,6 +5,7 @@
 pub mod core;
 pub mod gauntlet;
 pub mod nginx;
+pub mod suite;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

@@ -15,12 +15,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::HistoryGap`] when its sequence does not follow the last one by exactly one.
     pub async fn append_history(&self, run: RunId, entry: &Entry) -> Result<(), StoreError> {
-        let sequence = entry.sequence;
-        let text = serde_json::to_string(entry).map_err(|error| StoreError::Backend {
-            place: self.place().clone(),
-            detail: format!("history entry {sequence} of run {run}: {error}"),
-        })?;
-        self.write(move |sql| append(sql, run, sequence, &text)).await
+        self.append_histories(run, std::slice::from_ref(entry)).await
+    }
+
+    /// Appends several entries in their order: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`Store::append_history`].
+    pub async fn append_histories(&self, run: RunId, entries: &[Entry]) -> Result<(), StoreError> {
+        let write = |entry: &Entry| {
+            let text = serde_json::to_string(entry).map_err(|error| StoreError::Backend {
+                place: self.place().clone(),
+                detail: format!("history entry {} of run {run}: {error}", entry.sequence),
+            });
+            Ok((entry.sequence, text?))
+        };
+        let texts = entries.iter().map(write).collect::<Result<Vec<_>, StoreError>>()?;
+        let work = move |sql: &mut dyn Sql| {
+            texts.iter().try_for_each(|(sequence, text)| append(sql, run, *sequence, text))
+        };
+        self.write(work).await
     }
 
     /// The entries of a run after a sequence, in order; 0 = all.

@@ -39,11 +39,10 @@ impl History {
         self.write("scheduler", self.inner.clock.unix_ns(), event, None).await
     }
 
-    /// Stores several events of the scheduler's own, in this order and in one commit as far as the store allows, then
-    /// announces them.
+    /// Stores several events of the scheduler's own, in this order and in one commit, then announces them.
     ///
     /// # Errors
-    /// When one cannot be stored; those before it may have been.
+    /// When they cannot be stored: then none is.
     pub(crate) async fn append_all(&self, events: Vec<Event>) -> Result<(), StoreError> {
         let inner = &self.inner;
         let mut last = inner.last.lock().await;
@@ -52,9 +51,7 @@ impl History {
             .zip(events)
             .map(|(sequence, event)| Entry { sequence, at_unix_ns, producer: "scheduler".to_owned(), event })
             .collect();
-        // Queued in this order before the first is awaited, so that the writer finds them together.
-        let stored = entries.iter().map(|entry| inner.store.append_history(inner.run, entry));
-        futures::future::try_join_all(stored).await?;
+        inner.store.append_histories(inner.run, &entries).await?;
         for entry in entries {
             *last = entry.sequence;
             inner.announce(entry).await;

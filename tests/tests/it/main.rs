@@ -4,6 +4,7 @@
 mod bad_input;
 mod control;
 mod counting;
+mod deployed;
 mod guests;
 mod plans;
 mod pre_phase;

@@ -43,7 +43,8 @@ impl Suite {
         let shutdown = Shutdown::new();
         let tasks = Tasks::new(shutdown.clone());
         let (bound, prometheus) = oneshot::channel();
-        let options = Options { prometheus: Some(crate::endpoint::ANY), prometheus_bound: Some(bound) };
+        let options =
+            Options { prometheus: Some(crate::endpoint::ANY), prometheus_bound: Some(bound), ready: None };
         let service = run(options, bus.clone(), store.clone(), shutdown.clone());
         tasks.spawn("metrics", OnError::ShutDown, service);
         let prometheus = prometheus.await.unwrap();

@@ -1,0 +1,182 @@
+//! The deployed suite: NATS, PostgreSQL and the services as processes of their own, each of which can be killed and started
+//! again on its state.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use test_servers::nats::Nats;
+use test_servers::postgres::Postgres;
+
+use crate::gauntlet::{self, Running};
+use crate::wait;
+
+/// How long a service may take to be ready.
+const READY: Duration = Duration::from_secs(30);
+
+/// All of it, running; ends with the value.
+pub struct Suite {
+    dir: PathBuf,
+    /// Can be killed and started again, too.
+    pub nats: Nats,
+    /// A server of its own, where the test kills it; else the one that all tests share.
+    pub postgres: Option<Postgres>,
+    database: String,
+    services: Vec<Service>,
+}
+
+/// A service as a process.
+struct Service {
+    name: String,
+    more: Vec<String>,
+    child: Option<Child>,
+    starts: u32,
+}
+
+impl Suite {
+    /// Starts everything in `dir`, with so many load-workers, `worker-1` and so on.
+    #[must_use]
+    pub fn start(dir: &Path, workers: usize) -> Self {
+        let postgres = Postgres::shared();
+        Self::with(dir, workers, None, postgres.database())
+    }
+
+    /// The same with a PostgreSQL of its own.
+    #[must_use]
+    pub fn with_own_postgres(dir: &Path, workers: usize) -> Self {
+        let postgres = Postgres::start(test_servers::postgres::Settings::default());
+        let database = postgres.database();
+        Self::with(dir, workers, Some(postgres), database)
+    }
+
+    fn with(dir: &Path, workers: usize, postgres: Option<Postgres>, database: String) -> Self {
+        let nats = Nats::start();
+        let mut suite = Self { dir: dir.join("suite"), nats, postgres, database, services: Vec::new() };
+        let threads = || vec!["--threads".to_owned(), "1".to_owned()];
+        let scheduler = vec!["--api=127.0.0.1:0".to_owned(), format!("--workers={workers}")];
+        suite.add("metrics", Vec::new());
+        suite.add("scheduler", scheduler);
+        for number in 1..=workers {
+            suite.add(&format!("worker-{number}"), threads());
+        }
+        suite.services.iter().for_each(|service| suite.until_ready(service));
+        suite
+    }
+
+    /// Starts one more service.
+    pub fn add(&mut self, name: &str, more: Vec<String>) {
+        let mut service = Service { name: name.to_owned(), more, child: None, starts: 0 };
+        self.spawn(&mut service);
+        self.services.push(service);
+    }
+
+    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+    fn spawn(&self, service: &mut Service) {
+        let state = self.dir.join(&service.name);
+        std::fs::create_dir_all(&state).expect("a directory for the service");
+        service.starts += 1;
+        let log = std::fs::File::create(log(&state, service.starts)).expect("a file for its log");
+        let (program, stores) = match service.name.as_str() {
+            "metrics" => ("gauntlet-metrics", true),
+            "scheduler" => ("gauntlet-scheduler", true),
+            _ => ("gauntlet-load-worker", false),
+        };
+        let mut command = Command::new(crate::program(program));
+        command.arg(format!("--nats-url={}", self.nats.url())).arg("--state-dir").arg(&state);
+        if stores {
+            command.arg(format!("--postgres-url={}", self.database));
+        }
+        let child = command.args(&service.more).stdin(Stdio::null()).stderr(log).spawn();
+        service.child = Some(child.expect("start a service"));
+    }
+
+    fn until_ready(&self, service: &Service) {
+        let file = log(&self.dir.join(&service.name), service.starts);
+        let read = || std::fs::read_to_string(&file).unwrap_or_default();
+        wait::until(
+            &format!("{} to be ready", service.name),
+            READY,
+            || read().contains("\"message\":\"ready\"").then_some(()),
+            read,
+        );
+    }
+
+    /// Sends a signal to a service; after SIGKILL and SIGTERM it is waited for.
+    ///
+    /// # Panics
+    /// When there is no such service, or it does not end.
+    #[expect(clippy::expect_used, reason = "a test may panic")]
+    pub fn signal(&mut self, name: &str, signal: Signal) {
+        let service = self.services.iter_mut().find(|service| service.name == name).expect("a service");
+        let child = service.child.as_mut().expect("a running service");
+        crate::signal(child, signal);
+        if matches!(signal, Signal::KILL | Signal::TERM) {
+            let ended = || child.try_wait().expect("its status");
+            wait::until("the service to end", Duration::from_secs(60), ended, String::new);
+            service.child = None;
+        }
+    }
+
+    /// Starts a service again that was ended; does not wait until it is ready.
+    ///
+    /// # Panics
+    /// When there is no such service.
+    #[expect(clippy::expect_used, reason = "a test may panic")]
+    pub fn restart(&mut self, name: &str) {
+        let at = self.services.iter().position(|service| service.name == name).expect("a service");
+        let mut service = self.services.remove(at);
+        self.spawn(&mut service);
+        self.services.insert(at, service);
+    }
+
+    /// Starts `gauntlet run` on a plan, done by this suite.
+    #[must_use]
+    pub fn start_run(&self, dir: &Path, plan: &str) -> Running {
+        gauntlet::start_run(dir, plan, &["--nats", &self.nats.url()])
+    }
+
+    /// What a service has logged in all its lives.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        let lives =
+            self.services.iter().find(|service| service.name == name).map_or(0, |service| service.starts);
+        let read = |life| std::fs::read_to_string(log(&self.dir.join(name), life)).unwrap_or_default();
+        (1..=lives).map(read).collect()
+    }
+
+    /// The logs of all, for a test that failed.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        self.services
+            .iter()
+            .map(|service| format!("--- {}\n{}", service.name, self.log(&service.name)))
+            .collect()
+    }
+}
+
+fn log(state: &Path, life: u32) -> PathBuf {
+    state.join(format!("log-{life}"))
+}
+
+#[expect(clippy::print_stderr, reason = "why a test failed stands in the services' logs")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+impl Drop for Suite {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say(&self.logs());
+        }
+        for child in self.services.iter_mut().filter_map(|service| service.child.as_mut()) {
+            // All at once; one that is gone needs none.
+            let _ = child.kill();
+        }
+        for service in &mut self.services {
+            if let Some(mut child) = service.child.take() {
+                let _ = child.wait();
+            }
+        }
+    }
+}
