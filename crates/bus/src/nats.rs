@@ -17,7 +17,7 @@ use async_nats::jetstream::Context;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use service::{OnError, Tasks};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{OnceCell, broadcast, mpsc};
 
 pub use connect::{Credentials, NatsOptions};
 pub(crate) use connect::{connect, objects};
@@ -30,6 +30,9 @@ pub(crate) use consumer::{Consumer, Delivery};
 /// Messages that a subscriber may be behind, as in process.
 const BEHIND: usize = 1024;
 
+/// A consumer of this process, once it has begun.
+type Place = Arc<OnceCell<Arc<Consumer>>>;
+
 /// A connection and what runs on it. Dropped, all of it ends.
 #[derive(Debug)]
 pub(crate) struct Nats {
@@ -39,7 +42,7 @@ pub(crate) struct Nats {
     /// Owns every pump; with it they end.
     tasks: Tasks,
     callers: Arc<Callers>,
-    consumers: Mutex<HashMap<(String, String), Arc<Consumer>>>,
+    consumers: Mutex<HashMap<(String, String), Place>>,
     streams: tokio::sync::Mutex<Vec<String>>,
 }
 
@@ -122,12 +125,10 @@ impl Nats {
     /// A consumer's place in a log.
     pub(crate) async fn consume(&self, log: &str, name: &str) -> Result<Arc<Consumer>, BusError> {
         self.stream(log).await?;
-        let key = (log.to_owned(), name.to_owned());
-        if let Some(known) = lock(&self.consumers).get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let consumer = consumer::start(self, log, name).await?;
-        Ok(Arc::clone(lock(&self.consumers).entry(key).or_insert(consumer)))
+        let place = Arc::clone(lock(&self.consumers).entry((log.to_owned(), name.to_owned())).or_default());
+        // Begun once, however many call at once: what a second one fetched would never be given out.
+        let consumer = place.get_or_try_init(|| consumer::start(self, log, name)).await?;
+        Ok(Arc::clone(consumer))
     }
 
     /// Waits until a message has gone to the server and come back.

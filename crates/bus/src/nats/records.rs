@@ -26,8 +26,9 @@ pub(super) fn stream_name(log: &str) -> String {
 impl Nats {
     /// Sees that a log's stream and its consumers are there.
     pub(super) async fn stream(&self, log: &str) -> Result<(), BusError> {
-        let mut known = self.streams.lock().await;
-        if known.iter().any(|known| known == log) {
+        // Not held while the server is asked: else, when it hangs, the last of many appends waits for all before it. Two
+        // that ask for one stream get the same.
+        if self.streams.lock().await.iter().any(|known| known == log) {
             return Ok(());
         }
         let config = Config {
@@ -47,7 +48,10 @@ impl Nats {
         for name in named.flat_map(|(_, names)| names) {
             self.durable(log, name).await?;
         }
-        known.push(log.to_owned());
+        let mut known = self.streams.lock().await;
+        if !known.iter().any(|known| known == log) {
+            known.push(log.to_owned());
+        }
         Ok(())
     }
 

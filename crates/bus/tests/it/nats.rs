@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus::{Bus, NatsOptions};
+use bus::{Bus, NatsOptions, RecordError};
+use protocol::v1::SampleBatch;
+use store::RecordKey;
 use tempfile::TempDir;
 use test_servers::nats::Nats;
 
@@ -39,4 +41,27 @@ async fn setup() -> (Setup, (Nats, TempDir)) {
 
 mod contract {
     crate::contract::contract_tests!(super::setup);
+}
+
+#[tokio::test]
+async fn appends_that_come_at_once_to_a_server_that_hangs_wait_side_by_side() {
+    const AT_ONCE: u64 = 8;
+    let (server, dir) = (Nats::start(), tempfile::tempdir().unwrap());
+    let patient = Duration::from_secs(2);
+    let options = NatsOptions { ack_timeout: patient, ..options(&server, &dir) };
+    let bus = Bus::connect(options).await.unwrap();
+    server.freeze(true);
+    // The log was not used yet: its stream is asked for first.
+    let asked = tokio::time::Instant::now();
+    let mut appends = tokio::task::JoinSet::new();
+    for sequence in 0..AT_ONCE {
+        let bus = bus.clone();
+        let key = RecordKey { producer: [1; 16], incarnation: [0; 16], sequence, part: 0 };
+        appends.spawn(async move { bus.record(&key, &SampleBatch::default()).await });
+    }
+    let answers = appends.join_all().await;
+    server.freeze(false);
+    assert!(answers.iter().all(|answer| matches!(answer, Err(RecordError::Bus(_)))), "{answers:?}");
+    // One after the other they would take as many times as long as there are of them.
+    assert!(asked.elapsed() < patient * (AT_ONCE as u32) / 2, "{:?}", asked.elapsed());
 }

@@ -75,6 +75,19 @@ pub(crate) async fn streams_of_one_consumer_share_its_records(Setup { bus, .. }:
     assert_eq!(soon(second.next()).await.unwrap().key, key);
 }
 
+pub(crate) async fn streams_begun_at_once_leave_no_record_behind(Setup { bus, .. }: Setup) {
+    // More than any transport reads ahead.
+    const ALL: u32 = 200;
+    let begin = || bus.consume::<SampleBatch>("metrics");
+    let (one, other) = tokio::join!(begin(), begin());
+    let (mut one, _other) = (one.unwrap(), other.unwrap());
+    append(&bus, 1..=ALL).await;
+    // One of them asks for nothing, so everything is the other's.
+    for number in 1..=ALL {
+        assert_eq!(take(&mut one).await, number);
+    }
+}
+
 pub(crate) async fn a_record_with_the_same_key_is_appended_once(Setup { bus, .. }: Setup) {
     let mut records = bus.consume::<SampleBatch>("metrics").await.unwrap();
     for _ in 0..3 {
