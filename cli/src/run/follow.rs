@@ -23,6 +23,9 @@ const SCHEDULER_CLOSES: Duration = Duration::from_secs(60);
 /// After so long without an entry a deployed scheduler is asked whether there are more.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// After so long without an answer a deployed scheduler is given up.
+const GONE: Duration = Duration::from_secs(45);
+
 /// How a run came to its end.
 pub(crate) enum Followed {
     /// With a verdict.
@@ -45,6 +48,8 @@ pub(crate) struct Following {
     lost: u64,
     /// When an entry came last, or was asked for.
     heard: Instant,
+    /// When the scheduler was heard last.
+    answered: Instant,
     stopped: Option<Came>,
 }
 
@@ -61,6 +66,7 @@ impl Following {
             history: Vec::new(),
             lost: 0,
             heard: Instant::now(),
+            answered: Instant::now(),
             stopped: None,
         })
     }
@@ -108,12 +114,7 @@ impl Following {
                     if self.announced.lost() > self.lost || self.quiet(services) {
                         self.lost = self.announced.lost();
                         self.heard = Instant::now();
-                        // A scheduler that is being started anew does not answer; it is asked again.
-                        if let Err(failure) = self.catch_up(services).await
-                            && !services.are_deployed()
-                        {
-                            return Err(failure);
-                        }
+                        self.catch_up(services).await?;
                     }
                 }
             }
@@ -154,7 +155,7 @@ impl Following {
 
     /// Takes an announced entry; those before it that were not announced are read from the store.
     async fn announced(&mut self, services: &Services, announced: v1::HistoryEntry) -> Result<(), Failure> {
-        self.heard = Instant::now();
+        (self.heard, self.answered) = (Instant::now(), Instant::now());
         let next = self.history.last().map_or(1, |entry| entry.sequence + 1);
         if announced.sequence < next {
             return Ok(());
@@ -168,8 +169,23 @@ impl Following {
 
     async fn catch_up(&mut self, services: &Services) -> Result<(), Failure> {
         let last = self.history.last().map_or(0, |entry| entry.sequence);
-        self.history.extend(services.history(self.run, last).await?);
-        Ok(())
+        match services.history(self.run, last).await {
+            Ok(entries) => {
+                self.history.extend(entries);
+                self.answered = Instant::now();
+                Ok(())
+            }
+            // A scheduler that is being started anew does not answer; it is asked again.
+            Err(_) if services.are_deployed() && self.answered.elapsed() < GONE => Ok(()),
+            Err(_) if services.are_deployed() => Err(Failure::with_code(
+                scheduler::verdict::code::ABORTED,
+                format!(
+                    "lost service scheduler: it has not answered for {} s",
+                    self.answered.elapsed().as_secs()
+                ),
+            )),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The services end before the run has: a service failed, or a signal found no run to stop. The scheduler still closes

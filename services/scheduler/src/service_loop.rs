@@ -70,11 +70,14 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
     let listener = api::listen(&options.api, options.token.is_some()).await?;
     let address = listener.local_addr().map_err(Error::Serve)?;
     let tasks = Tasks::new(shutdown.clone());
+    let workers = Workers::new(&options.workers, bus.clone());
     let keeper = Keeper {
         store: store.clone(),
         bus: bus.clone(),
         clock: options.clock,
         instance: options.instance.clone(),
+        workers: workers.clone(),
+        apart: options.workers.is_empty(),
     };
     let service = Arc::new(Service {
         bus,
@@ -83,7 +86,7 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
         keeper,
         clock: options.clock,
         tasks: tasks.clone(),
-        workers: Workers::new(&options.workers),
+        workers,
         run_dir: options.run_dir,
         lead: options.lead,
         apart: options.workers.is_empty(),
@@ -91,11 +94,15 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
         active: tokio::sync::Mutex::new(None),
         fatal: Mutex::new(None),
     });
-    // Before anything is accepted: what an earlier scheduler left is closed.
-    service.keeper.close_orphans(None).await?;
     // Runs end after the shutdown; what serves them ends after they have.
     let after_runs = Shutdown::new();
-    service.spawn_listeners(heartbeats, &after_runs).await?;
+    service.spawn_heartbeats(heartbeats, &after_runs);
+    // Before anything is accepted: what an earlier scheduler left is closed.
+    tokio::select! {
+        closed = service.keeper.close_orphans(None) => closed?,
+        () = shutdown.triggered() => {}
+    }
+    service.spawn_listeners(&after_runs).await?;
     let server = api::serve(listener, Arc::clone(&service), options.token, after_runs.clone());
     tasks.spawn("api", OnError::ShutDown, server);
     tracing::info!(%address, "the scheduler is ready");
@@ -113,18 +120,16 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
 }
 
 impl Service {
-    async fn spawn_listeners(
-        self: &Arc<Self>,
-        heartbeats: bus::Subscription<v1::Heartbeat>,
-        until: &Shutdown,
-    ) -> Result<(), Error> {
+    fn spawn_heartbeats(&self, heartbeats: bus::Subscription<v1::Heartbeat>, until: &Shutdown) {
         let (workers, end) = (self.workers.clone(), until.clone());
         self.tasks.spawn(
             "heartbeats",
             OnError::ShutDown,
             async move { workers.listen(heartbeats, end).await },
         );
+    }
 
+    async fn spawn_listeners(self: &Arc<Self>, until: &Shutdown) -> Result<(), Error> {
         let mut creates = self.bus.serve::<v1::CreateRun>(Address::Service).await?;
         let (service, end) = (Arc::clone(self), until.clone());
         self.tasks.spawn("create commands", OnError::ShutDown, async move {
@@ -204,6 +209,7 @@ impl Service {
                     tracing::error!(run = %own, "another scheduler has taken the lease on this run");
                 }
                 service.keeper.close_orphans(own).await?;
+                service.keeper.end_strays(own).await?;
             }
             Ok::<(), StoreError>(())
         });

@@ -42,14 +42,15 @@ impl Worker {
 #[derive(Clone)]
 pub(crate) struct Workers {
     list: watch::Sender<BTreeMap<WorkerId, Worker>>,
+    bus: Bus,
 }
 
 impl Workers {
     /// A list that begins with workers known by composition, before their first heartbeat.
-    pub(crate) fn new(known: &[WorkerId]) -> Self {
+    pub(crate) fn new(known: &[WorkerId], bus: Bus) -> Self {
         let heard = Instant::now();
         let known = known.iter().map(|id| (*id, Worker { id: *id, heard, beat: v1::Heartbeat::default() }));
-        Self { list: watch::Sender::new(known.collect()) }
+        Self { list: watch::Sender::new(known.collect()), bus }
     }
 
     /// Hears heartbeats until the shutdown.
@@ -124,19 +125,26 @@ impl Workers {
 
     /// Waits until one of some workers has been silent for longer than `timeout`; says which, and for how long.
     ///
-    /// The silence must outlast one more look: when this process itself was held up, its heartbeats are still queued.
+    /// The silence must outlast one more look: when this process itself was held up, its heartbeats are still queued. While
+    /// it is cut off from the bus itself, nobody can be heard, and nobody counts as silent.
     pub(crate) async fn lost(&self, ids: &[WorkerId], timeout: Duration) -> (WorkerId, Duration) {
         if ids.is_empty() {
             return std::future::pending().await;
         }
         let look = (timeout / 8).max(Duration::from_millis(5));
         let mut suspect: Option<WorkerId> = None;
+        let mut away: Option<Instant> = None;
         loop {
             tokio::time::sleep(look).await;
             let now = Instant::now();
+            if !self.bus.is_connected() {
+                (suspect, away) = (None, Some(now));
+                continue;
+            }
             let silent = ids.iter().find_map(|id| {
                 let heard = self.list.borrow().get(id).map(|worker| worker.heard);
-                let silence = heard.map_or(Duration::MAX, |heard| now.duration_since(heard));
+                let since = heard.max(away);
+                let silence = since.map_or(Duration::MAX, |since| now.duration_since(since));
                 (silence > timeout).then_some((*id, silence))
             });
             match silent {
@@ -203,7 +211,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_worker_is_lost_and_a_heard_one_is_not() {
         let (silent, heard) = (WorkerId::new(), WorkerId::new());
-        let workers = Workers::new(&[silent]);
+        let dir = tempfile::tempdir().unwrap();
+        let store = store::Store::open(&dir.path().join("store.db")).unwrap();
+        let bus = Bus::in_process(store, &dir.path().join("objects")).unwrap();
+        let workers = Workers::new(&[silent], bus);
         let beat = v1::Heartbeat { worker: heard.to_bytes(), ..v1::Heartbeat::default() };
         let timeout = Duration::from_secs(2);
         let ids = [heard, silent];

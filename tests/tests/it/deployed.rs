@@ -7,6 +7,8 @@ use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::Ended;
 use gauntlet_tests::suite::Suite;
+use gauntlet_tests::wait;
+use rustix::process::Signal;
 
 use crate::plans::{OnePhase, assert_closes, count, phase};
 
@@ -27,7 +29,7 @@ fn arrivals(core: Core) -> BTreeMap<u64, usize> {
     seen
 }
 
-fn finished(suite: &Suite, ended: Ended, code: i32) -> serde_json::Value {
+fn finished(suite: &Suite, ended: &Ended, code: i32) -> serde_json::Value {
     assert_eq!(ended.code, Some(code), "{ended:#?}\n{}", suite.logs());
     ended.summary()
 }
@@ -39,11 +41,135 @@ fn a_run_over_nats_with_three_workers_is_counted_exactly() {
     let suite = Suite::start(dir.path(), 3);
     let plan = numbered(&core.url(), "rate = 500\nduration = \"5s\"\nconnections = 30").text();
     let ended = suite.start_run(dir.path(), &plan).wait(Duration::from_secs(20));
-    let summary = finished(&suite, ended, 0);
+    let summary = finished(&suite, &ended, 0);
     let phase = phase(&summary);
     assert_closes(phase);
     assert_eq!((count(phase, "scheduled"), count(phase, "answered")), (2_500, 2_500), "{phase}");
     let seen = arrivals(core);
     assert_eq!(seen.len(), 2_500);
     assert!(seen.values().all(|times| *times == 1), "each arrival is sent once, by one worker");
+}
+
+/// What was killed in the middle of a run, and is started again two seconds later.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Victim {
+    Service(&'static str),
+    Nats,
+    Postgres,
+}
+
+/// Seeded moments within the phase, milliseconds from its start; how many is told by `GAUNTLET_KILL_MOMENTS`.
+fn moments() -> Vec<u64> {
+    let count = std::env::var("GAUNTLET_KILL_MOMENTS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
+    let mut state: u64 = 7;
+    (0..count)
+        .map(|_| {
+            // SplitMix64, as in Steele, Lea and Flood 2014.
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            300 + (z ^ (z >> 31)) % 5_000
+        })
+        .collect()
+}
+
+/// Waits until so long after a run's first phase has begun.
+fn until_in_phase(running: &gauntlet_tests::gauntlet::Running, after: Duration) {
+    running.until_history_has("phase-started");
+    pass(after);
+}
+
+fn pass(time: Duration) {
+    let start = std::time::Instant::now();
+    wait::until(
+        "time to pass",
+        time * 2 + Duration::from_secs(5),
+        || (start.elapsed() >= time).then_some(()),
+        String::new,
+    );
+}
+
+/// A run in which `victim` is killed at a moment and started again: its summary and what the target saw.
+fn killed(victim: Victim, at_ms: u64, code: i32) -> (serde_json::Value, BTreeMap<u64, usize>) {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let mut suite = match victim {
+        Victim::Postgres => Suite::with_own_postgres(dir.path(), 3),
+        Victim::Service(_) | Victim::Nats => Suite::start(dir.path(), 3),
+    };
+    let plan = numbered(&core.url(), "rate = 300\nduration = \"8s\"\nconnections = 30").text();
+    let running = suite.start_run(dir.path(), &plan);
+    until_in_phase(&running, Duration::from_millis(at_ms));
+    match victim {
+        Victim::Service(name) => suite.signal(name, Signal::KILL),
+        Victim::Nats => suite.nats.kill(),
+        Victim::Postgres => suite.postgres.as_mut().unwrap().kill(),
+    }
+    pass(Duration::from_secs(2));
+    match victim {
+        Victim::Service(name) => suite.restart(name),
+        Victim::Nats => suite.nats.start_again(),
+        Victim::Postgres => suite.postgres.as_mut().unwrap().start_again(),
+    }
+    let summary = finished(&suite, &running.wait(Duration::from_secs(90)), code);
+    (summary, arrivals(core))
+}
+
+/// Counts close, and agree with the target's own log: nothing is sent twice, nothing answered that was not sent.
+fn assert_true(summary: &serde_json::Value, seen: &BTreeMap<u64, usize>, what: &str) {
+    let phase = phase(summary);
+    assert_closes(phase);
+    let lines = seen.len() as u64;
+    let twice: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "{what}: sent twice: {twice:?}");
+    let (answered, started) = (count(phase, "answered"), count(phase, "started"));
+    assert!(
+        answered <= lines && lines <= started,
+        "{what}: answered {answered} ≤ seen {lines} ≤ started {started}"
+    );
+}
+
+#[test]
+fn a_killed_worker_loses_nothing_that_it_counted_and_its_part_goes_on() {
+    for at in moments() {
+        let (summary, seen) = killed(Victim::Service("worker-2"), at, 0);
+        assert_true(&summary, &seen, &format!("killed at {at} ms"));
+        // Its hundred a second were missing for at most three seconds, and nobody else's.
+        assert!(seen.len() >= 2_400 - 330, "{} of 2400 were sent", seen.len());
+    }
+}
+
+#[test]
+fn a_killed_metrics_service_costs_nothing() {
+    for at in moments() {
+        let (summary, seen) = killed(Victim::Service("metrics"), at, 0);
+        assert_true(&summary, &seen, &format!("killed at {at} ms"));
+        assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400));
+    }
+}
+
+#[test]
+fn a_killed_nats_costs_no_samples() {
+    for at in moments() {
+        let (summary, seen) = killed(Victim::Nats, at, 0);
+        assert_true(&summary, &seen, &format!("killed at {at} ms"));
+    }
+}
+
+#[test]
+fn a_killed_postgres_costs_nothing() {
+    for at in moments() {
+        let (summary, seen) = killed(Victim::Postgres, at, 0);
+        assert_true(&summary, &seen, &format!("killed at {at} ms"));
+        assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400));
+    }
+}
+
+#[test]
+fn a_killed_scheduler_closes_its_run_as_aborted_when_it_is_back() {
+    for at in moments() {
+        let (summary, seen) = killed(Victim::Service("scheduler"), at, 96);
+        assert!(summary["reasons"].to_string().contains("lost service scheduler"), "{}", summary["reasons"]);
+        assert_true(&summary, &seen, &format!("killed at {at} ms"));
+    }
 }

@@ -106,6 +106,7 @@ impl Run {
         if !live.is_loaded() {
             return Ok(ended);
         }
+        self.call_back(live.index);
         for (id, answer) in self.end_load(live.index).await {
             match answer {
                 Ok(told) => ended.told.push((id, told)),

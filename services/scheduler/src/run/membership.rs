@@ -194,6 +194,18 @@ impl Run {
         Ok(changed)
     }
 
+    /// A lost worker that is heard again when the phase ends is asked for what it counted as everybody else.
+    pub(super) fn call_back(&mut self, phase: u32) {
+        for worker in self.ctx.workers.alive(self.ctx.plan.control.worker_timeout) {
+            let same =
+                |member: &&Member| member.id == worker.id && member.incarnation == worker.beat.incarnation;
+            let found = self.fleet.lost_in(phase).find(same).cloned();
+            if let Some(member) = found {
+                self.fleet.admit(member);
+            }
+        }
+    }
+
     /// Tells a worker all changes of the phase that it may have missed; repeated ones change nothing.
     async fn replay(&self, live: &Live, id: WorkerId) {
         for (at, change) in &live.changes {

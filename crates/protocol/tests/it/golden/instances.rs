@@ -293,6 +293,36 @@ fn phases(check: &mut Checked) {
         ..Default::default()
     };
     check.check("Heartbeat", &beat);
+    let beat = Heartbeat {
+        state: heartbeat::State::CutOff.into(),
+        incarnation: worker(),
+        epoch: 4,
+        clock_offset_ns: Some(-500_000_000),
+        clock_error_ns: 5,
+        ..beat
+    };
+    check.check("Heartbeat.2", &beat);
+    let assign = AssignSegment {
+        run: run(),
+        phase: 1,
+        at_offset_ns: 2,
+        segment: Some(segment()),
+        epoch: 3,
+        ..Default::default()
+    };
+    check.check("AssignSegment", &assign);
+    let start = StartPhase { segment: Some(segment()), epoch: 5, joins: true, ..Default::default() };
+    check.check("StartPhase.2", &start);
+    let reply = PrepareRunReply {
+        incarnation: worker(),
+        clock_offset_ns: Some(1),
+        clock_error_ns: 2,
+        ..Default::default()
+    };
+    check.check("PrepareRunReply.2", &reply);
+    check.check("SchedulerBeat", &SchedulerBeat { run: run(), ..Default::default() });
+    check.check("QueryClock", &QueryClock {});
+    check.check("ClockReply", &ClockReply { unix_ns: -1, ..Default::default() });
 }
 
 fn samples(check: &mut Checked) {
@@ -368,6 +398,8 @@ fn runs(check: &mut Checked) {
         ..Default::default()
     };
     check.check("HistoryEntry", &entry);
+    check.check("QueryHistory", &QueryHistory { run: run(), after_sequence: 7, ..Default::default() });
+    check.check("History", &History { entries: vec![entry], ..Default::default() });
     let create = CreateRun {
         run: run(),
         plan_digest: text("sha256:ab"),
