@@ -4,6 +4,7 @@
 
 pub mod core;
 pub mod gauntlet;
+pub mod link;
 pub mod nginx;
 pub mod suite;
 pub mod wait;

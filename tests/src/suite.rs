@@ -53,19 +53,26 @@ impl Suite {
     fn with(dir: &Path, workers: usize, postgres: Option<Postgres>, database: String) -> Self {
         let nats = Nats::start();
         let mut suite = Self { dir: dir.join("suite"), nats, postgres, database, services: Vec::new() };
-        let threads = || vec!["--threads".to_owned(), "1".to_owned()];
-        let scheduler = vec!["--api=127.0.0.1:0".to_owned(), format!("--workers={workers}")];
-        suite.add("metrics", Vec::new());
-        suite.add("scheduler", scheduler);
+        suite.spawn_new("metrics", &[]);
+        let least = format!("--workers={workers}");
+        suite.spawn_new("scheduler", &["--api=127.0.0.1:0", &least]);
         for number in 1..=workers {
-            suite.add(&format!("worker-{number}"), threads());
+            suite.spawn_new(&format!("worker-{number}"), &["--threads=1"]);
         }
         suite.services.iter().for_each(|service| suite.until_ready(service));
         suite
     }
 
-    /// Starts one more service.
-    pub fn add(&mut self, name: &str, more: Vec<String>) {
+    /// Starts one more service with these flags beside the usual ones, and waits until it is ready.
+    pub fn add(&mut self, name: &str, more: &[&str]) {
+        self.spawn_new(name, more);
+        if let Some(service) = self.services.last() {
+            self.until_ready(service);
+        }
+    }
+
+    fn spawn_new(&mut self, name: &str, more: &[&str]) {
+        let more = more.iter().map(|flag| (*flag).to_owned()).collect();
         let mut service = Service { name: name.to_owned(), more, child: None, starts: 0 };
         self.spawn(&mut service);
         self.services.push(service);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
-use gauntlet_tests::gauntlet::Ended;
+use gauntlet_tests::gauntlet::{Ended, run};
+use gauntlet_tests::link::Link;
 use gauntlet_tests::suite::Suite;
 use gauntlet_tests::wait;
 use rustix::process::Signal;
@@ -172,4 +173,120 @@ fn a_killed_scheduler_closes_its_run_as_aborted_when_it_is_back() {
         assert!(summary["reasons"].to_string().contains("lost service scheduler"), "{}", summary["reasons"]);
         assert_true(&summary, &seen, &format!("killed at {at} ms"));
     }
+}
+
+/// A run in which a service is killed for good: why it ended.
+fn killed_for_good(name: &'static str) -> String {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let mut suite = Suite::start(dir.path(), 2);
+    let plan = numbered(&core.url(), "rate = 100\nduration = \"5s\"\nconnections = 10").text();
+    let running = suite.start_run(dir.path(), &plan);
+    until_in_phase(&running, Duration::from_secs(1));
+    suite.signal(name, Signal::KILL);
+    let ended = running.wait(Duration::from_secs(90));
+    assert_eq!(ended.code, Some(96), "{ended:#?}\n{}", suite.logs());
+    format!("{}{}", ended.stdout, ended.stderr)
+}
+
+#[test]
+fn a_service_that_stays_away_ends_the_run_as_aborted_and_is_named() {
+    for (name, named) in [
+        ("worker-1", "lost service load-worker"),
+        ("metrics", "lost metrics"),
+        ("scheduler", "lost service scheduler"),
+    ] {
+        let said = killed_for_good(name);
+        assert!(said.contains(named), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_cut_off_sends_nothing_that_others_send_and_comes_back() {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let mut suite = Suite::start(dir.path(), 2);
+    let link = Link::to(suite.nats.port());
+    suite.add("worker-3", &["--threads=1", &format!("--nats-url=nats://127.0.0.1:{}", link.port)]);
+    let plan = numbered(&core.url(), "rate = 300\nduration = \"20s\"\nconnections = 30").text();
+    let running = suite.start_run(dir.path(), &plan);
+    until_in_phase(&running, Duration::from_secs(3));
+    link.cut();
+    pass(Duration::from_secs(10));
+    link.mend();
+    let summary = finished(&suite, &running.wait(Duration::from_secs(60)), 0);
+    let log = core.stop();
+    let mut seen: BTreeMap<u64, usize> = BTreeMap::new();
+    for line in &log {
+        *seen.entry(line.arrival.unwrap()).or_default() += 1;
+    }
+    assert_true(&summary, &seen, "cut off for 10 s");
+    // It sends for as long as its lease lasts, and three seconds after the cut others send in its place.
+    let missing: Vec<u64> = (0..6_000).filter(|k| !seen.contains_key(k)).collect();
+    assert!(missing.len() <= 150, "{} of 6000 were not sent: {missing:?}", missing.len());
+    let gap = missing.iter().map(|k| *k as f64 / 300.0);
+    let (from, to) = (gap.clone().fold(f64::MAX, f64::min), gap.fold(0.0, f64::max));
+    assert!(missing.is_empty() || (from > 3.0 && to < 6.6), "missing from {from} s to {to} s");
+    let events = running_history(dir.path());
+    assert!(events.contains("\"change\":\"lost\"") && events.contains("\"change\":\"back\""), "{events}");
+}
+
+/// The history of the newest run below a directory.
+fn running_history(dir: &std::path::Path) -> String {
+    let runs = std::fs::read_dir(dir.join("runs")).unwrap().flatten();
+    let newest = runs.map(|run| run.path().join("history.ndjson")).filter(|path| path.is_file()).max();
+    std::fs::read_to_string(newest.unwrap()).unwrap()
+}
+
+#[test]
+fn a_worker_whose_clock_is_wrong_sends_at_the_right_time() {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let mut suite = Suite::start(dir.path(), 1);
+    suite.add("worker-2", &["--threads=1", "--clock-shift-ns=500000000"]);
+    let plan = numbered(&core.url(), "rate = 200\nduration = \"5s\"\nconnections = 20").text();
+    // Both have been heard before the run begins: heartbeats come twice a second.
+    pass(Duration::from_millis(600));
+    let ended = suite.start_run(dir.path(), &plan).wait(Duration::from_secs(60));
+    let summary = finished(&suite, &ended, 0);
+    assert_eq!(count(phase(&summary), "answered"), 1_000);
+    let events = running_history(dir.path());
+    let shifted = events.lines().find(|line| line.contains("joined") && line.contains("ms ahead"));
+    let clock = shifted.and_then(|line| line.split("its clock ").nth(1)).expect("a clock that is ahead");
+    let ahead: f64 = clock.split(' ').next().unwrap().parse().unwrap();
+    assert!((ahead - 500.0).abs() < 20.0, "{clock}");
+    // Arrival k is due at k / 200 s: by how much each came off that, against the first worker's.
+    let mut log = core.stop();
+    log.sort_by_key(|line| line.arrival);
+    let off = |line: &core_services::access_log::Line| {
+        line.arrival_mono_ns as f64 / 1e9 - line.arrival.unwrap() as f64 / 200.0
+    };
+    let mut offs: Vec<f64> = log.iter().map(off).collect();
+    offs.sort_by(f64::total_cmp);
+    let (early, late) = (offs[offs.len() / 20], offs[offs.len() * 19 / 20]);
+    assert!(late - early < 0.1, "the two workers are {} ms apart", (late - early) * 1e3);
+}
+
+#[test]
+fn the_same_plan_and_seed_send_the_same_on_both_suites() {
+    let dir = Alone::new();
+    let items: String = (1..=97).map(|i| format!("{i}\n")).collect();
+    std::fs::write(dir.path().join("items.csv"), format!("id\n{items}")).unwrap();
+    let sequence = |suite: Option<&Suite>| {
+        let core = Core::start(dir.path(), "{}");
+        let shape = "rate = 200\nduration = \"4s\"\nconnections = 16\narrivals = \"poisson\"";
+        let mut plan = OnePhase::new(&core.url(), shape);
+        plan.step = r#"{ name = "item", get = "/items/{id}?r={random:1..1000}", feed = "items.csv", feed-order = "random", headers = { x-gauntlet-arrival = "{arrival}" } }"#.to_owned();
+        let ended = match suite {
+            Some(suite) => suite.start_run(dir.path(), &plan.text()).wait(Duration::from_secs(60)),
+            None => run(dir.path(), &plan.text()),
+        };
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        let lines = core.stop().into_iter();
+        lines.map(|line| (line.arrival.unwrap(), line.path)).collect::<BTreeMap<_, _>>()
+    };
+    let embedded = sequence(None);
+    let suite = Suite::start(dir.path(), 3);
+    assert!(embedded.len() > 600, "{} arrivals", embedded.len());
+    assert_eq!(embedded, sequence(Some(&suite)), "one process, and three workers over NATS");
 }
