@@ -7,6 +7,7 @@ mod consumer;
 mod envelope;
 mod objects;
 mod records;
+mod server_config;
 mod servers;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use tokio::sync::{broadcast, mpsc};
 
 pub use connect::{Credentials, NatsOptions};
 pub(crate) use connect::{connect, objects};
+pub use server_config::{ServerConfig, ServerConfigError, ServerTls, server_config};
 
 use crate::error::{BusError, CommandError, RecordError};
 use crate::in_process::servers::RawRequest;

@@ -4,4 +4,5 @@
 mod contract;
 #[cfg(test)]
 mod in_process;
+#[cfg(test)]
 mod nats;
