@@ -10,6 +10,7 @@ use service::{OnError, Shutdown, Tasks};
 
 use super::Nats;
 use super::callers::Callers;
+use super::link::Link;
 use crate::error::BusError;
 use crate::{MAX_MESSAGE, object};
 
@@ -122,6 +123,7 @@ pub(crate) async fn connect(options: NatsOptions) -> Result<Nats, BusError> {
     context.set_timeout(options.ack_timeout);
     let nats = Nats {
         jetstream: context,
+        link: Link::new(client.clone()),
         client,
         tasks,
         callers,

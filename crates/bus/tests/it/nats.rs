@@ -10,6 +10,8 @@ use test_servers::nats::Nats;
 
 use crate::contract::{MAX_LOG, Setup};
 
+mod away;
+mod consumers;
 mod permissions;
 mod users;
 

@@ -77,3 +77,15 @@ pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     };
     soon(what, holds).await;
 }
+
+/// Tries something until it gives a value.
+pub(super) async fn until_async<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let value = async {
+        loop {
+            if let Some(value) = attempt().await {
+                break value;
+            }
+        }
+    };
+    soon(what, value).await
+}
