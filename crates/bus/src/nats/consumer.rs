@@ -26,6 +26,9 @@ const AHEAD: usize = 64;
 const FETCH: Duration = Duration::from_secs(2);
 /// How much later than it should the server may give a lost record out again.
 const LATE: Duration = Duration::from_secs(1);
+/// How long to wait for a confirmation when the connection is not the one that the record came on. A server that crashed may
+/// have forgotten that it gave the record out; then it confirms nothing, and gives the record out anew.
+const FORGOTTEN: Duration = Duration::from_millis(500);
 /// How long to wait after a fetch failed.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -47,7 +50,7 @@ struct State {
     /// Fetched, or given back, and not given out.
     ready: BTreeMap<u64, Held>,
     /// Given out and not acknowledged.
-    given: BTreeMap<u64, Message>,
+    given: BTreeMap<u64, Arrived>,
     /// Records that the server has given out and that did not arrive here.
     lost: Option<Lost>,
     /// Acknowledgements that the server has not confirmed.
@@ -71,7 +74,15 @@ struct Lost {
 #[derive(Debug)]
 struct Held {
     record: StoredRecord,
+    arrived: Arrived,
+}
+
+/// What a record is acknowledged by.
+#[derive(Clone, Debug)]
+struct Arrived {
     message: Message,
+    /// The connection that it came on.
+    connects: u64,
 }
 
 impl State {
@@ -166,7 +177,7 @@ impl Consumer {
         loop {
             tokio::select! {
                 message = batch.next() => match message {
-                    Some(Ok(message)) => self.take(message).await,
+                    Some(Ok(message)) => self.take(Arrived { message, connects }).await,
                     Some(Err(error)) => return Err(error.to_string()),
                     None => return Ok(()),
                 },
@@ -194,13 +205,19 @@ impl Consumer {
                 && !self.link.broke(connects)
             {
                 let (pending, last) = (info.num_ack_pending, info.delivered.stream_sequence);
-                let missing = pending.saturating_sub(lock(&self.state).len());
-                if missing > 0 {
+                let missing = {
+                    let mut state = lock(&self.state);
+                    // A server that crashed may have forgotten that it gave these out, and does so anew.
+                    state.ready.retain(|position, _| *position <= last);
+                    let given = state.given.range(..=last).count();
+                    let missing = pending.saturating_sub(state.ready.len() + given);
                     let until = Instant::now() + self.ack_wait + LATE;
-                    lock(&self.state).lost = Some(Lost { last, missing, until });
+                    state.lost = (missing > 0).then_some(Lost { last, missing, until });
+                    missing
+                };
+                self.changed.notify_waiters();
+                if missing > 0 {
                     tokio::time::sleep(self.ack_wait).await;
-                } else if lock(&self.state).lost.take().is_some() {
-                    self.changed.notify_waiters();
                 }
                 return connects;
             }
@@ -224,7 +241,8 @@ impl Consumer {
         }
     }
 
-    async fn take(&self, message: Message) {
+    async fn take(&self, arrived: Arrived) {
+        let message = &arrived.message;
         let position = match message.info() {
             Ok(info) => info.stream_sequence,
             Err(error) => {
@@ -237,7 +255,7 @@ impl Consumer {
             let mut state = lock(&self.state);
             // It came again: what is acknowledged is the newer delivery.
             if let Some(given) = state.given.get_mut(&position) {
-                *given = message;
+                *given = arrived;
                 return;
             }
             let known = state.ready.contains_key(&position);
@@ -249,7 +267,7 @@ impl Consumer {
             }
             if let Some(key) = key {
                 let record = StoredRecord { position, key, payload: message.payload.to_vec() };
-                state.ready.insert(position, Held { record, message });
+                state.ready.insert(position, Held { record, arrived });
                 drop(state);
                 self.changed.notify_waiters();
                 return;
@@ -266,8 +284,8 @@ impl Consumer {
     async fn keep(&self) {
         let here: Vec<Message> = {
             let state = lock(&self.state);
-            let ready = state.ready.values().map(|held| held.message.clone());
-            ready.chain(state.given.values().cloned()).collect()
+            let ready = state.ready.values().map(|held| &held.arrived);
+            ready.chain(state.given.values()).map(|arrived| arrived.message.clone()).collect()
         };
         for message in here {
             if let Err(error) = message.ack_with(AckKind::Progress).await {
@@ -278,9 +296,11 @@ impl Consumer {
 
     /// Acknowledges, and waits for the server to confirm it, so that there is room in the log afterwards. Where it does not
     /// arrive, the record comes again and has no effect then: no reason for a service to end.
-    async fn confirm(&self, message: &Message) {
+    async fn confirm(&self, Arrived { message, connects }: &Arrived) {
         let until = Instant::now() + self.patience;
         loop {
+            let patience = if self.link.connects() == *connects { self.patience } else { FORGOTTEN };
+            let until = until.min(Instant::now() + patience);
             let confirmed = tokio::time::timeout_at(until, message.double_ack());
             match self.link.unbroken(confirmed).await {
                 Some(Ok(Ok(()))) => return,
@@ -319,8 +339,8 @@ impl Consumer {
                 if state.closed {
                     return None;
                 }
-                if let Some((position, Held { record, message })) = state.pop() {
-                    state.given.insert(position, message);
+                if let Some((position, Held { record, arrived })) = state.pop() {
+                    state.given.insert(position, arrived);
                     return Some(Delivery { consumer: Arc::clone(self), record: Some(record) });
                 }
             }
@@ -343,16 +363,16 @@ impl Delivery {
 
     pub(crate) async fn ack(mut self) {
         let Some(record) = self.record.take() else { return };
-        let message = {
+        let arrived = {
             let mut state = lock(&self.consumer.state);
-            let Some(message) = state.given.remove(&record.position) else { return };
+            let Some(arrived) = state.given.remove(&record.position) else { return };
             state.acking += 1;
             state.acked += 1;
-            message
+            arrived
         };
         let _acking = Acking(&self.consumer);
         self.consumer.changed.notify_waiters();
-        self.consumer.confirm(&message).await;
+        self.consumer.confirm(&arrived).await;
     }
 }
 
@@ -369,8 +389,8 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         let Some(record) = self.record.take() else { return };
         let mut state = lock(&self.consumer.state);
-        if let Some(message) = state.given.remove(&record.position) {
-            state.ready.insert(record.position, Held { record, message });
+        if let Some(arrived) = state.given.remove(&record.position) {
+            state.ready.insert(record.position, Held { record, arrived });
         }
         drop(state);
         self.consumer.changed.notify_waiters();
