@@ -53,6 +53,8 @@ struct State {
     given: BTreeMap<u64, Arrived>,
     /// Records that the server has given out and that did not arrive here.
     lost: Option<Lost>,
+    /// It is not known what the server has given out: nothing is given out here, so that acknowledgements come to an end.
+    recovering: bool,
     /// Acknowledgements that the server has not confirmed.
     acking: usize,
     /// Acknowledgements begun so far.
@@ -94,6 +96,7 @@ impl State {
     fn pop(&mut self) -> Option<(u64, Held)> {
         let (lowest, _) = self.ready.first_key_value()?;
         match &self.lost {
+            _ if self.recovering => None,
             Some(lost) if *lowest > lost.last => None,
             _ => self.ready.pop_first(),
         }
@@ -155,8 +158,8 @@ impl Consumer {
                 changed.as_mut().enable();
                 let room = AHEAD.saturating_sub(lock(&self.state).len());
                 if room < AHEAD / 4 {
-                    // Bounded: while records are missing, what fills the queue is not given out.
-                    let _ = tokio::time::timeout(FETCH, changed).await;
+                    // Bounded: the connection may break meanwhile, and what waits for missing records fills the queue.
+                    let _ = tokio::time::timeout(LOOK, changed).await;
                     self.give_up_lost();
                     continue;
                 }
@@ -195,6 +198,7 @@ impl Consumer {
     /// Finds out what the server has given out that is not here, and waits until that comes again. Returns the number of the
     /// connection since which this holds.
     async fn recover(&self, durable: &mut PullConsumer) -> u64 {
+        lock(&self.state).recovering = true;
         loop {
             let (connects, before) = (self.link.connects(), self.quiet());
             // While an acknowledgement is on its way, it is not known whether the server counts its record.
@@ -213,6 +217,7 @@ impl Consumer {
                     let missing = pending.saturating_sub(state.ready.len() + given);
                     let until = Instant::now() + self.ack_wait + LATE;
                     state.lost = (missing > 0).then_some(Lost { last, missing, until });
+                    state.recovering = false;
                     missing
                 };
                 self.changed.notify_waiters();
