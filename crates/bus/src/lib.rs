@@ -31,7 +31,7 @@ pub use command::{Replier, Request, Requests};
 pub use error::{BusError, CommandError, RecordError, Unanswered, Why};
 use in_process::InProcess;
 use nats::Nats;
-pub use nats::{Credentials, NatsOptions};
+pub use nats::{Credentials, NatsOptions, ServerConfig, ServerConfigError, ServerTls, server_config};
 use object::Objects;
 use record::Consumer;
 pub use record::{Delivery, Records};

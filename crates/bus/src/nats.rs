@@ -5,8 +5,10 @@ mod callers;
 mod connect;
 mod consumer;
 mod envelope;
+mod link;
 mod objects;
 mod records;
+mod server_config;
 mod servers;
 
 use std::collections::HashMap;
@@ -21,11 +23,13 @@ use tokio::sync::{OnceCell, broadcast, mpsc};
 
 pub use connect::{Credentials, NatsOptions};
 pub(crate) use connect::{connect, objects};
+pub use server_config::{ServerConfig, ServerConfigError, ServerTls, server_config};
 
 use crate::error::{BusError, CommandError, RecordError};
 use crate::in_process::servers::RawRequest;
 use callers::Callers;
 pub(crate) use consumer::{Consumer, Delivery};
+use link::Link;
 
 /// Messages that a subscriber may be behind, as in process.
 const BEHIND: usize = 1024;
@@ -38,6 +42,7 @@ type Place = Arc<OnceCell<Arc<Consumer>>>;
 pub(crate) struct Nats {
     client: async_nats::Client,
     jetstream: Context,
+    link: Link,
     options: NatsOptions,
     /// Owns every pump; with it they end.
     tasks: Tasks,
@@ -49,7 +54,7 @@ pub(crate) struct Nats {
 impl Nats {
     /// Whether the server is reached, as far as is known.
     pub(crate) fn is_connected(&self) -> bool {
-        self.client.connection_state() == async_nats::connection::State::Connected
+        self.link.is_up()
     }
 
     /// Says something to whoever listens. While the server is away it is lost: what is said late says something wrong.

@@ -38,14 +38,21 @@ pub fn consumers() -> Vec<(String, Vec<&'static str>)> {
     records.map(|line| (log(line), line.hears.to_vec())).collect()
 }
 
+/// Where a role gets the answers to its commands. Apart from the rest of its inbox, where the server alone answers: nobody
+/// else is to say that a record is durable.
+#[must_use]
+pub fn reply_inbox(role: &str) -> String {
+    format!("_INBOX.{role}.bus")
+}
+
 /// What a role may do.
 #[must_use]
 pub fn permissions(role: &str) -> Permissions {
     let mut permissions = Permissions::default();
     let Permissions { publish, subscribe } = &mut permissions;
     publish.push("$JS.API.INFO".to_owned());
-    // What it asks is answered to its own inbox, and a connection is known to stand by a message that comes back.
-    publish.push(format!("_INBOX.{role}.>"));
+    // A connection is known to stand by a message to itself that comes back.
+    publish.push(format!("{}.>", reply_inbox(role)));
     subscribe.push(format!("_INBOX.{role}.>"));
     for line in table() {
         let (says, hears) = (line.says.contains(&role), line.hears.contains(&role));
@@ -63,7 +70,7 @@ pub fn permissions(role: &str) -> Permissions {
                 }
                 if hears {
                     subscribe.extend(subjects);
-                    publish.extend(line.says.iter().map(|asker| format!("_INBOX.{asker}.>")));
+                    publish.extend(line.says.iter().map(|asker| format!("{}.>", reply_inbox(asker))));
                 }
             }
             Verb::Record if says || hears => record(line, role, says, hears, publish),
@@ -88,9 +95,7 @@ fn record(line: &Line, role: &str, says: bool, hears: bool, publish: &mut Vec<St
     publish.push(format!("$JS.API.STREAM.INFO.{stream}"));
     publish.push(format!("$JS.API.STREAM.CREATE.{stream}"));
     for consumer in line.hears {
-        publish.push(format!("$JS.API.CONSUMER.DURABLE.CREATE.{stream}.{consumer}"));
         publish.push(format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}"));
-        publish.push(format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}.>"));
     }
     if says {
         publish.push(record_filter(&log(line)));
@@ -106,19 +111,18 @@ fn record(line: &Line, role: &str, says: bool, hears: bool, publish: &mut Vec<St
 
 fn objects(role: &str, publish: &mut Vec<String>) {
     let stream = format!("OBJ_{BUCKET}");
-    for what in ["STREAM.INFO", "STREAM.CREATE", "STREAM.MSG.GET", "DIRECT.GET"] {
-        publish.push(format!("$JS.API.{what}.{stream}"));
-    }
+    publish.push(format!("$JS.API.STREAM.INFO.{stream}"));
     publish.push(format!("$JS.API.DIRECT.GET.{stream}.>"));
-    // Reading an object makes a consumer of its own for it.
-    for what in ["CONSUMER.CREATE", "CONSUMER.DELETE", "CONSUMER.INFO"] {
-        publish.push(format!("$JS.API.{what}.{stream}.>"));
-    }
+    // Reading an object makes a consumer for it, whose name the server chooses and whose pace the reader sets; one that has
+    // lost its place is removed.
     publish.push(format!("$JS.API.CONSUMER.CREATE.{stream}"));
-    publish.push("$JS.FC.>".to_owned());
+    publish.push(format!("$JS.API.CONSUMER.DELETE.{stream}.>"));
+    publish.push(format!("$JS.FC.{stream}.>"));
     // Plans and their files come from the command, or by the scheduler's API.
     if matches!(role, "cli" | "scheduler") {
+        publish.push(format!("$JS.API.STREAM.CREATE.{stream}"));
         publish.push(format!("$O.{BUCKET}.>"));
+        // A second put of one object at the same time removes the chunks of the first.
         publish.push(format!("$JS.API.STREAM.PURGE.{stream}"));
     }
 }

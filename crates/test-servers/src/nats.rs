@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -51,14 +51,24 @@ impl Nats {
     /// # Panics
     /// When it cannot be started.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn with(configuration: impl FnOnce(&Path) -> String) -> Self {
+        Self::configured(|home, listen| format!("listen: \"{listen}\"\n{}", configuration(home)))
+    }
+
+    /// Starts a server with this whole configuration. `configuration` is told the server's directory and the address to
+    /// listen on.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+    pub fn configured(configuration: impl FnOnce(&Path, SocketAddr) -> String) -> Self {
         let home = tempfile::Builder::new().prefix("gauntlet-nats-").tempdir().expect("a directory");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.expect("a free port").port();
-        let text = format!("listen: \"127.0.0.1:{port}\"\n{}", configuration(home.path()));
+        let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let listen = listen.expect("a free port");
+        let text = configuration(home.path(), listen);
         fs::write(home.path().join("nats.conf"), text).expect("write the configuration");
-        let mut server = Self { home, port, supervisor: None };
+        let mut server = Self { home, port: listen.port(), supervisor: None };
         server.start_again();
         server
     }

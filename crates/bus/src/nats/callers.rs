@@ -29,7 +29,7 @@ const REPEAT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// Everybody who waits for an answer.
 #[derive(Debug)]
 pub(super) struct Callers {
-    /// `_INBOX.<service>.<unique>`.
+    /// [`protocol::access::reply_inbox`] and what tells this connection from others of the name.
     inbox: String,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, mpsc::Sender<Message>>>,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, Event, jetstream};
+use protocol::access::reply_inbox;
 use service::{OnError, Shutdown, Tasks};
 
 use super::Nats;
 use super::callers::Callers;
+use super::link::Link;
 use crate::error::BusError;
 use crate::{MAX_MESSAGE, object};
 
@@ -109,7 +111,7 @@ pub(crate) async fn connect(options: NatsOptions) -> Result<Nats, BusError> {
     }
     // Within one process several may connect under one name.
     let unique = client.new_inbox().rsplit('.').next().unwrap_or_default().to_owned();
-    let callers = Arc::new(Callers::new(format!("_INBOX.{}.bus.{unique}", options.name)));
+    let callers = Arc::new(Callers::new(format!("{}.{unique}", reply_inbox(&options.name))));
     let replies = client.subscribe(callers.subject()).await.map_err(|error| refused(chain(&error)))?;
     let tasks = Tasks::new(Shutdown::new());
     let receiving = Arc::clone(&callers);
@@ -121,6 +123,7 @@ pub(crate) async fn connect(options: NatsOptions) -> Result<Nats, BusError> {
     context.set_timeout(options.ack_timeout);
     let nats = Nats {
         jetstream: context,
+        link: Link::new(client.clone()),
         client,
         tasks,
         callers,

@@ -1,5 +1,9 @@
 //! Objects: in a bucket of JetStream under their digest; each process keeps local copies, which it verifies.
 
+use std::error::Error as _;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind, ObjectStoreError};
 use async_nats::jetstream::object_store::{Config, GetErrorKind, InfoErrorKind, ObjectStore};
 use async_nats::jetstream::stream::StorageType;
 use tokio::io::AsyncReadExt as _;
@@ -28,7 +32,7 @@ impl Nats {
 
     /// The bytes of a digest; `None` when nobody has put them. The caller verifies them.
     pub(crate) async fn get_object(&self, digest: &str) -> Result<Option<Vec<u8>>, BusError> {
-        let bucket = self.bucket().await?;
+        let Some(bucket) = self.find_bucket().await? else { return Ok(None) };
         let mut object = match bucket.get(name(digest)).await {
             Ok(object) => object,
             Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
@@ -43,16 +47,32 @@ impl Nats {
         }
     }
 
+    /// The bucket, which is made by whoever puts into it first.
     async fn bucket(&self) -> Result<ObjectStore, BusError> {
-        match self.jetstream.get_object_store(BUCKET).await {
-            Ok(bucket) => Ok(bucket),
-            Err(_) => {
-                let config =
-                    Config { bucket: BUCKET.to_owned(), storage: StorageType::File, ..Config::default() };
-                let made = self.jetstream.create_object_store(config).await;
-                made.map_err(|error| self.lost("the object store", chain(&error)))
-            }
+        if let Some(bucket) = self.find_bucket().await? {
+            return Ok(bucket);
         }
+        let config = Config { bucket: BUCKET.to_owned(), storage: StorageType::File, ..Config::default() };
+        let made = self.jetstream.create_object_store(config).await;
+        made.map_err(|error| self.lost("the object store", chain(&error)))
+    }
+
+    /// The bucket; `None` when nobody has put anything yet.
+    async fn find_bucket(&self) -> Result<Option<ObjectStore>, BusError> {
+        match self.jetstream.get_object_store(BUCKET).await {
+            Ok(bucket) => Ok(Some(bucket)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(self.lost("the object store", chain(&error))),
+        }
+    }
+}
+
+/// Whether an error means that the bucket is not there, rather than that nothing is known of it.
+fn is_missing(error: &ObjectStoreError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<GetStreamError>());
+    match source.map(GetStreamError::kind) {
+        Some(GetStreamErrorKind::JetStream(error)) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
+        _ => false,
     }
 }
 

@@ -110,7 +110,10 @@ pub(super) async fn append(
     headers.insert(header::NATS_MESSAGE_ID, key.as_str());
     headers.insert(KEY, key);
     let request = Request::new().headers(headers).payload(payload).timeout(Some(nats.options.ack_timeout));
-    let answer = nats.client.send_request(subject, request).await.map_err(|error| match error.kind() {
+    let Some(answer) = nats.link.unbroken(nats.client.send_request(subject, request)).await else {
+        return Err(failed("the connection broke before it was known to be durable".to_owned()));
+    };
+    let answer = answer.map_err(|error| match error.kind() {
         RequestErrorKind::NoResponders => failed("its stream is gone".to_owned()),
         _ => failed(chain(&error)),
     })?;

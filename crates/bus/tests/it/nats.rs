@@ -12,6 +12,13 @@ use test_servers::nats::Nats;
 
 use crate::contract::{MAX_LOG, Setup};
 
+mod away;
+mod commands;
+mod consumers;
+mod permissions;
+mod refusals;
+mod users;
+
 /// Options for a server; impatient, and with every log's consumers as the contract tests have them.
 fn options(server: &Nats, dir: &TempDir) -> NatsOptions {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
