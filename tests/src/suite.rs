@@ -90,7 +90,11 @@ impl Suite {
             _ => ("gauntlet-load-worker", false),
         };
         let mut command = Command::new(crate::program(program));
-        command.arg(format!("--nats-url={}", self.nats.url())).arg("--state-dir").arg(&state);
+        command.arg("--state-dir").arg(&state);
+        // Several would be servers of one cluster.
+        if !service.more.iter().any(|flag| flag.starts_with("--nats-url")) {
+            command.arg(format!("--nats-url={}", self.nats.url()));
+        }
         if stores {
             command.arg(format!("--postgres-url={}", self.database));
         }

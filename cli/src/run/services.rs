@@ -169,11 +169,10 @@ impl Services {
     /// When it does not answer, which in one process is a defect, or refuses.
     pub(crate) async fn ask<C: Command>(&self, command: &C) -> Result<C::Reply, Failure> {
         let (area, what) = C::SUBJECT;
-        let lost_code = if self.here.is_some() { code::ABORTED } else { code::ENVIRONMENT };
         self.bus.command(&Address::Service, command, ANSWER).await.map_err(|error| match error {
             CommandError::Refused(why) => Failure::environment(format!("{area} refused {what}: {why}")),
             CommandError::Bus(error) => error.into(),
-            lost => Failure::with_code(lost_code, format!("lost service {area}: {lost}")),
+            lost => Failure::with_code(code::ABORTED, format!("lost service {area}: {lost}")),
         })
     }
 

@@ -251,10 +251,10 @@ fn a_worker_whose_clock_is_wrong_sends_at_the_right_time() {
     let summary = finished(&suite, &ended, 0);
     assert_eq!(count(phase(&summary), "answered"), 1_000);
     let events = running_history(dir.path());
-    let shifted = events.lines().find(|line| line.contains("joined") && line.contains("ms ahead"));
-    let clock = shifted.and_then(|line| line.split("its clock ").nth(1)).expect("a clock that is ahead");
-    let ahead: f64 = clock.split(' ').next().unwrap().parse().unwrap();
-    assert!((ahead - 500.0).abs() < 20.0, "{clock}");
+    let clocks = events.lines().filter_map(|line| line.split("its clock ").nth(1));
+    let ahead =
+        clocks.filter_map(|clock| clock.split_once(" ms ahead")?.0.parse::<f64>().ok()).fold(0.0, f64::max);
+    assert!((ahead - 500.0).abs() < 20.0, "{ahead} ms ahead: {events}");
     // Arrival k is due at k / 200 s: by how much each came off that, against the first worker's.
     let mut log = core.stop();
     log.sort_by_key(|line| line.arrival);
@@ -273,7 +273,9 @@ fn the_same_plan_and_seed_send_the_same_on_both_suites() {
     let items: String = (1..=97).map(|i| format!("{i}\n")).collect();
     std::fs::write(dir.path().join("items.csv"), format!("id\n{items}")).unwrap();
     let sequence = |suite: Option<&Suite>| {
-        let core = Core::start(dir.path(), "{}");
+        let place = dir.path().join(if suite.is_some() { "deployed" } else { "embedded" });
+        std::fs::create_dir(&place).unwrap();
+        let core = Core::start(&place, "{}");
         let shape = "rate = 200\nduration = \"4s\"\nconnections = 16\narrivals = \"poisson\"";
         let mut plan = OnePhase::new(&core.url(), shape);
         plan.step = r#"{ name = "item", get = "/items/{id}?r={random:1..1000}", feed = "items.csv", feed-order = "random", headers = { x-gauntlet-arrival = "{arrival}" } }"#.to_owned();
