@@ -239,6 +239,8 @@ pub enum EngineEvent {
         thread: u32,
         /// Which phase.
         phase: u32,
+        /// Of the assignment that it had; 0 = that which the phase began with.
+        epoch: u32,
         /// Where the lease ended, nanoseconds from t0.
         offset_ns: u64,
     },

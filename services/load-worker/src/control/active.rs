@@ -161,6 +161,7 @@ impl Active {
             ticks: 0,
             merged: 1,
             ended: std::collections::BTreeSet::new(),
+            assigned: 0,
             cut_off: false,
             capacity,
             said: v1::ArrivalCounts::default(),
@@ -243,7 +244,7 @@ impl Active {
                     add(&mut running.said, &arrivals);
                 }
             }
-            EngineEvent::CutOff { phase, offset_ns, .. } => self.cut_off(phase, offset_ns),
+            EngineEvent::CutOff { phase, epoch, offset_ns, .. } => self.cut_off(phase, epoch, offset_ns),
             EngineEvent::GuestFault {
                 phase,
                 scenario,

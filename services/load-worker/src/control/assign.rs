@@ -48,15 +48,18 @@ impl Active {
             thread.send(EngineCommand::Reassign { phase: *index, at_offset_ns: *at_offset_ns, assignment });
         }
         phase.wanted.reassign(*at_offset_ns, &assignment(*epoch, &whole, u32::MAX));
+        phase.assigned = *epoch;
         phase.cut_off = false;
         self.epoch = *epoch;
         self.setting.segment = segment.clone();
         Ok(())
     }
 
-    /// The lease ended: what is due after it is not wanted of this worker any more.
-    pub(super) fn cut_off(&mut self, index: u32, offset_ns: u64) {
-        let Some(phase) = self.phase.as_mut().filter(|phase| phase.index == index) else { return };
+    /// The lease ended: what is due after it is not wanted of this worker any more. A thread that had not heard of the
+    /// latest assignment when it said so has heard of it since.
+    pub(super) fn cut_off(&mut self, index: u32, epoch: u32, offset_ns: u64) {
+        let current = |phase: &&mut Running| phase.index == index && phase.assigned == epoch;
+        let Some(phase) = self.phase.as_mut().filter(current) else { return };
         if !std::mem::replace(&mut phase.cut_off, true) {
             tracing::warn!(
                 phase = index,

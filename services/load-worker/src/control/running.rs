@@ -21,6 +21,8 @@ pub(super) struct Running {
     pub(super) ticks: u32,
     pub(super) merged: u32,
     pub(super) ended: BTreeSet<u32>,
+    /// Epoch of the latest segment that was assigned in this phase; 0 = none was.
+    pub(super) assigned: u32,
     /// The lease ended, and no segment was assigned since.
     pub(super) cut_off: bool,
     /// What each thread may have at most.

@@ -32,8 +32,10 @@ pub(super) struct Phase {
     follow_at: u64,
     /// Transports wanted at the last look.
     connections: u32,
-    /// The end of the lease that this phase was cut off by, or that was known before it; on the lease's own clock.
+    /// The latest end of the lease that this phase was cut off by, or that was known before it; on the lease's own clock.
     lapsed: u64,
+    /// Of the latest assignment in this phase; 0 = that which it began with.
+    epoch: u32,
 }
 
 /// A user of a closed model.
@@ -89,6 +91,7 @@ impl LoadThread {
             follow_at: now,
             connections,
             lapsed: self.spec.lease.term().lapsed,
+            epoch: 0,
         });
         for target in &mut self.targets {
             target.pool.forget_fresh();
@@ -147,6 +150,7 @@ impl LoadThread {
     pub(super) fn reassign(&mut self, phase: u32, at_offset_ns: u64, assignment: &Assignment) {
         if let Some(current) = self.phase.as_mut().filter(|current| current.spec.phase == phase) {
             current.timeline.reassign(at_offset_ns, assignment);
+            current.epoch = assignment.epoch;
             current.follow_at = 0;
         }
     }
@@ -156,9 +160,10 @@ impl LoadThread {
         let term = self.spec.lease.term();
         let base = self.lease_base;
         let Some(phase) = self.phase.as_mut().filter(|phase| !phase.stopped) else { return };
-        let ended = if term.lapsed != phase.lapsed {
+        // Ends come in order: one that this phase knows is not obeyed twice, and none before it.
+        let ended = if term.lapsed > phase.lapsed {
             term.lapsed
-        } else if now > base.saturating_add(term.until) && term.until != phase.lapsed {
+        } else if now > base.saturating_add(term.until) && term.until > phase.lapsed {
             term.until
         } else {
             return;
@@ -166,10 +171,11 @@ impl LoadThread {
         phase.lapsed = ended;
         let offset_ns = phase.offset(base.saturating_add(ended));
         let (connections, users) = (phase.connections, phase.users);
-        let nothing = Assignment { epoch: 0, share: Share::none(), connections, users };
+        let epoch = phase.epoch;
+        let nothing = Assignment { epoch, share: Share::none(), connections, users };
         phase.timeline.reassign(offset_ns, &nothing);
         let phase = phase.spec.phase;
-        (self.events)(EngineEvent::CutOff { thread: self.spec.index, phase, offset_ns });
+        (self.events)(EngineEvent::CutOff { thread: self.spec.index, phase, epoch, offset_ns });
     }
 
     /// Follows the timeline's numbers of users and transports. Returns when to look again.

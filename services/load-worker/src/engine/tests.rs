@@ -3,6 +3,7 @@
 mod closing;
 mod connections;
 mod guests;
+mod leases;
 mod models;
 mod rig;
 mod server;

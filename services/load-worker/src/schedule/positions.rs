@@ -24,6 +24,20 @@ pub(super) struct Positions {
     /// Gapped shapes: how many gaps of the whole sequence are in `sum`.
     gaps: u64,
     sum: f64,
+    /// Counted shapes: arrivals below this number came, or come, before the latest change.
+    settled_count: u64,
+    /// Gapped shapes: arrivals below this position did.
+    settled: f64,
+}
+
+/// Whether an arrival comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existence {
+    /// Before the latest change, whatever that did to the total.
+    Settled,
+    /// The rate asks for it as it stands now.
+    Wanted,
+    None,
 }
 
 /// How far positions had come.
@@ -36,7 +50,17 @@ pub(super) struct Mark {
 
 impl Positions {
     pub(super) fn new(shape: Arrivals, share: Share, seed: u64, phase: u32) -> Self {
-        Self { shape, share, key: key(seed, phase, Stream::Gap), own: 0, behind: 0, gaps: 0, sum: 0.0 }
+        Self {
+            shape,
+            share,
+            key: key(seed, phase, Stream::Gap),
+            own: 0,
+            behind: 0,
+            gaps: 0,
+            sum: 0.0,
+            settled_count: 0,
+            settled: 0.0,
+        }
     }
 
     /// Number and position of the next own arrival. Goes on for ever unless the share is empty.
@@ -101,11 +125,43 @@ impl Positions {
     /// Whether an arrival exists when the rate asks for `total` arrivals in all. Counted shapes have exactly
     /// ⌊total⌋ arrivals; the others those whose position is reached.
     #[inline]
-    pub(super) fn exists(&self, k: u64, n: f64, total: f64) -> bool {
-        match self.shape {
-            // `rate × duration` of decimal numbers misses its whole number by the last bit now and then.
-            Arrivals::Even | Arrivals::Burst { .. } => (k + 1) as f64 <= total.mul_add(1.0 + 1e-12, 1e-9),
-            Arrivals::Poisson | Arrivals::Chaotic => n < total,
+    pub(super) fn exists(&self, k: u64, n: f64, total: f64) -> Existence {
+        let (settled, wanted) = match self.shape {
+            Arrivals::Even | Arrivals::Burst { .. } => {
+                (k < self.settled_count, (k + 1) as f64 <= whole(total))
+            }
+            Arrivals::Poisson | Arrivals::Chaotic => (n < self.settled, n < total),
+        };
+        if settled {
+            Existence::Settled
+        } else if wanted {
+            Existence::Wanted
+        } else {
+            Existence::None
         }
     }
+
+    /// What comes before a position, given the total until now, comes whatever the total becomes. A counted shape leaves
+    /// out what would begin in the last fraction of an arrival, even before the position.
+    pub(super) fn settle(&mut self, position: f64, total: f64) {
+        self.settled = self.settled.max(position);
+        let size = match self.shape {
+            Arrivals::Burst { size } => f64::from(size.max(1)),
+            Arrivals::Even | Arrivals::Poisson | Arrivals::Chaotic => 1.0,
+        };
+        let before = (position / size).ceil() * size;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, and saturates"
+        )]
+        let count = before.min(whole(total)).floor() as u64;
+        self.settled_count = self.settled_count.max(count);
+    }
+}
+
+/// `rate × duration` of decimal numbers misses its whole number by the last bit now and then.
+#[inline]
+fn whole(total: f64) -> f64 {
+    total.mul_add(1.0 + 1e-12, 1e-9)
 }

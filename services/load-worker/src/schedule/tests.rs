@@ -188,6 +188,21 @@ proptest! {
 }
 
 #[test]
+fn a_change_brings_no_arrival_back_that_the_total_left_out() {
+    // 11.46 wanted: ⌊11.46⌋ come, and a twelfth at position 11 does not, though a change lies behind it.
+    let model = open(3.82, Arrivals::Even);
+    let at = 2_900_000_000;
+    let mut slower = timeline(model.clone(), 3 * S);
+    slower.change(at, Change::Rate(0.0));
+    assert_eq!(all(slower).len(), 11);
+    // What a later change asks for comes after it.
+    let mut longer = timeline(model, 3 * S);
+    longer.change(at, Change::ExtendTo(6 * S));
+    let arrivals = all(longer);
+    assert_eq!((arrivals.len(), arrivals[11].intended_ns), (22, at));
+}
+
+#[test]
 fn a_billionth_arrival_has_not_drifted() {
     let share = Share::new(1_000_000_000, &[0], 0, 1);
     let mut t = Timeline::new(&spec(open(99_999.0, Arrivals::Even), 20_000 * S, share), 7);

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use plan::model::{Arrivals, LoadModel};
 
 use super::draw::{self, Stream};
-use super::positions::{Mark, Positions};
+use super::positions::{Existence, Mark, Positions};
 use super::profile::Profile;
 use super::{Share, draw::unit};
 use crate::spec::{Assignment, Change, PhaseSpec};
@@ -51,8 +51,8 @@ pub struct Timeline {
     profile: Profile,
     /// Arrivals that the rate asks for in all until the end.
     total: f64,
-    /// Arrivals at positions below this lie before the latest change and come whatever it did to the total.
-    settled: f64,
+    /// Offset of the latest change.
+    changed_ns: u64,
     end_ns: u64,
     control: Control,
     piece: usize,
@@ -121,7 +121,7 @@ impl Timeline {
             profile: planned.clone(),
             planned,
             total: 0.0,
-            settled: 0.0,
+            changed_ns: 0,
             end_ns,
             control: Control { rate: None, factor: 1.0, paused: false, ramped_down: false },
             piece: 0,
@@ -166,11 +166,14 @@ impl Timeline {
             self.succeed();
         }
         let (k, n) = self.upcoming?;
-        if n >= self.settled && !self.positions.exists(k, n, self.total) {
-            return None;
-        }
-        // A change takes effect at an offset that lies ahead; should it be late all the same, order is kept.
-        let intended_ns = self.profile.when(n, &mut self.piece)?.max(self.last_ns);
+        // What comes because of a change does not come before it. A change takes effect at an offset that lies ahead; should
+        // it be late all the same, order is kept.
+        let earliest_ns = match self.positions.exists(k, n, self.total) {
+            Existence::Settled => self.last_ns,
+            Existence::Wanted => self.last_ns.max(self.changed_ns),
+            Existence::None => return None,
+        };
+        let intended_ns = self.profile.when(n, &mut self.piece)?.max(earliest_ns);
         Some(Arrival { k, intended_ns, scenario: self.mix.of(k) })
     }
 
@@ -219,7 +222,8 @@ impl Timeline {
         if self.control.ramped_down {
             return;
         }
-        self.settled = self.profile.integral(at_offset_ns.min(self.end_ns)).max(self.settled);
+        self.positions.settle(self.profile.integral(at_offset_ns.min(self.end_ns)), self.total);
+        self.changed_ns = self.changed_ns.max(at_offset_ns);
         let c = &mut self.control;
         match change {
             Change::Rate(rate) => c.rate = Some(if rate.is_finite() { rate.max(0.0) } else { 0.0 }),

@@ -28,11 +28,12 @@ impl Usage {
             let pid = self.pid;
             // It reads all of /proc: some milliseconds on a busy machine.
             let reading = async {
-                let read = tokio::task::spawn_blocking(move || read_tree(pid)).await;
-                read.map_err(|error| error.to_string())?.map_err(|error| format!("process {pid}: {error}"))
+                // The time is taken beside the reading: a busy machine comes back to this task late.
+                let read = tokio::task::spawn_blocking(move || (Now::read(), read_tree(pid))).await;
+                let (now, usage) = read.map_err(|error| error.to_string())?;
+                usage.map(|usage| (usage, now)).map_err(|error| format!("process {pid}: {error}"))
             };
             let Some(result) = context.attempt(reading).await else { break };
-            let now = Now::read();
             let mut record = context.record();
             let Some(machine) = context.machine else {
                 self.ids
@@ -41,7 +42,7 @@ impl Usage {
                 continue;
             };
             match result {
-                Ok(usage) => {
+                Ok((usage, now)) => {
                     self.ids.iter().for_each(|id| record.good(*id, now));
                     let memory = usage.rss_bytes as f64 / machine.memory_bytes as f64;
                     record.point(self.target, "memory", &self.instance, now, memory);

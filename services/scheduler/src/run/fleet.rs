@@ -45,7 +45,9 @@ pub(crate) struct LostLife {
 pub(crate) struct Fleet {
     members: BTreeMap<WorkerId, Member>,
     lost: Vec<LostLife>,
+    /// The latest number that was given out, and that of the latest division.
     epoch: u32,
+    division: u32,
 }
 
 impl Fleet {
@@ -105,15 +107,21 @@ impl Fleet {
     }
 
     /// The present division's number; 0 = none was made.
-    pub(crate) const fn epoch(&self) -> u32 {
+    pub(crate) const fn division(&self) -> u32 {
+        self.division
+    }
+
+    /// A number for what one worker is told beside the divisions; the next of them counts on from it.
+    pub(crate) const fn next_epoch(&mut self) -> u32 {
+        self.epoch += 1;
         self.epoch
     }
 
     /// Divides the load anew: each worker's segment, and the number of this division.
     pub(crate) fn divide(&mut self) -> (u32, Vec<(WorkerId, v1::Segment)>) {
-        self.epoch += 1;
+        self.division = self.next_epoch();
         let threads: Vec<u32> = self.members.values().map(|member| member.load_threads).collect();
-        (self.epoch, self.ids().into_iter().zip(segments(&threads)).collect())
+        (self.division, self.ids().into_iter().zip(segments(&threads)).collect())
     }
 }
 

@@ -78,14 +78,25 @@ impl Run {
         let stopped = heard + self.ctx.plan.control.worker_timeout + BEYOND;
         self.note_lost(live, id, &why).await?;
         // It may be alive and only unheard: then it is told to stop, and need not be waited for.
-        let (epoch, at) = (self.fleet.epoch() + 1, stopped.max(live.elapsed() + LEAD));
-        if live.is_loaded() {
-            let nothing = v1::Segment { stripe_count: 1, stripes: Vec::new() };
-            let told = self.ctx.load.assign(id, live.index, ns(at), nothing, epoch).await;
-            tracing::debug!(worker = %id, told = told.is_ok(), "a lost worker was told to stop");
-        }
-        self.divide(live, at, None).await?;
+        let at = stopped.max(live.elapsed() + LEAD);
+        let stop = self.idles(live, id, at);
+        // The others do not wait for its answer.
+        let (_, divided) = tokio::join!(stop, self.divide(live, at, None));
+        divided?;
         Ok(None)
+    }
+
+    /// Gives a worker outside the fleet nothing to send from `at` on. `true` = it heard that: a heartbeat may have been on
+    /// its way for long, and proves nothing.
+    fn idles(&mut self, live: &Live, id: WorkerId, at: Duration) -> impl Future<Output = bool> + use<> {
+        let (ctx, index, loaded) = (Arc::clone(&self.ctx), live.index, live.is_loaded());
+        let epoch = self.fleet.next_epoch();
+        async move {
+            let nothing = v1::Segment { stripe_count: 1, stripes: Vec::new() };
+            let told = !loaded || ctx.load.assign(id, index, ns(at), nothing, epoch).await.is_ok();
+            tracing::debug!(worker = %id, told, "a worker outside the fleet was given nothing");
+            told
+        }
     }
 
     async fn note_lost(&mut self, live: &mut Live, id: WorkerId, why: &str) -> Result<(), Trouble> {
@@ -176,13 +187,14 @@ impl Run {
                 self.note_lost(live, worker.id, "it was started anew").await?;
                 self.divide(live, live.elapsed() + LEAD, None).await?;
                 changed = true;
-            } else if present && cut_off && beat.epoch == self.fleet.epoch() {
+            } else if present && cut_off && beat.epoch == self.fleet.division() {
                 self.note_worker(worker.id, "cut off", "it sent nothing for a while".to_owned()).await?;
                 self.divide(live, live.elapsed() + LEAD, None).await?;
                 changed = true;
             } else if !present
                 && beat.run == run
                 && let Some(member) = self.fleet.lost_life(worker.id, &beat.incarnation).cloned()
+                && self.idles(live, worker.id, live.elapsed() + LEAD).await
             {
                 self.fleet.admit(Member { admitted: Instant::now(), ..member });
                 self.note_worker(worker.id, "back", "it was cut off from the bus".to_owned()).await?;
