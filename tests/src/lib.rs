@@ -6,6 +6,7 @@ pub mod core;
 pub mod gauntlet;
 pub mod link;
 pub mod nginx;
+pub mod setting;
 pub mod suite;
 pub mod wait;
 

@@ -147,6 +147,20 @@ impl Suite {
         gauntlet::start_run(dir, plan, &["--nats", &self.nats.url()])
     }
 
+    /// Where the scheduler serves its HTTP API.
+    ///
+    /// # Panics
+    /// When it has not said so.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test may panic")]
+    pub fn api(&self) -> String {
+        let log = self.log("scheduler");
+        let ready =
+            log.lines().rfind(|line| line.contains("\"the scheduler is ready\"")).expect("it is ready");
+        let value: serde_json::Value = serde_json::from_str(ready).expect("a line of JSON");
+        format!("http://{}", value["address"].as_str().expect("its address"))
+    }
+
     /// What a service has logged in all its lives.
     #[must_use]
     pub fn log(&self, name: &str) -> String {

@@ -109,7 +109,7 @@ where
     let _telemetry = logging(&common)?;
     let shutdown = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
-    listen_to_signals(&tasks, &shutdown)?;
+    listen_to_signals(role, &tasks, &shutdown)?;
     let health = Health::new(role);
     // Before the connections: who looks meanwhile sees a process that lives and is not ready.
     health.serve(&common.health, &tasks, &shutdown).await?;
@@ -142,16 +142,18 @@ fn logging(common: &Common) -> Result<telemetry::Telemetry, Error> {
 }
 
 /// The first signal ends the service gracefully; a supervisor that loses its patience has SIGKILL.
-fn listen_to_signals(tasks: &Tasks, shutdown: &Shutdown) -> Result<(), Error> {
+fn listen_to_signals(role: &'static str, tasks: &Tasks, shutdown: &Shutdown) -> Result<(), Error> {
     let listen = |kind| {
         signal(kind).map_err(|error| Error::Environment(format!("signals cannot be received: {error}")))
     };
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let shutdown = shutdown.clone();
+    // Not in the words of a signal to `gauntlet` itself: whoever follows a run did not send it.
+    let by = move |signal| format!("the end of service {role}, which got {signal}");
     tasks.spawn("signals", OnError::Log, async move {
         tokio::select! {
-            Some(()) = interrupt.recv() => shutdown.trigger("signal SIGINT"),
-            Some(()) = terminate.recv() => shutdown.trigger("signal SIGTERM"),
+            Some(()) = interrupt.recv() => shutdown.trigger(by("SIGINT")),
+            Some(()) = terminate.recv() => shutdown.trigger(by("SIGTERM")),
             () = shutdown.triggered() => {}
         }
         Ok::<(), std::convert::Infallible>(())

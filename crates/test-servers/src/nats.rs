@@ -15,16 +15,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long to wait for a server to start or to end.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Runs the server until standard input ends or says `keep`, which leaves the files for the next start.
+/// Runs the server until standard input ends or says `keep` or `stop`, which leave the files for the next start; `stop` is
+/// graceful.
 const SUPERVISOR: &str = r#"
 program=$1; home=$2
 "$program" -c "$home/nats.conf" </dev/null >>"$home/log" 2>&1 &
 server=$!
 echo "$server" >"$home/pid"
 read -r word
-kill -KILL "$server"
+[ "$word" = stop ] && signal=TERM || signal=KILL
+kill "-$signal" "$server"
 wait "$server"
-[ "$word" = keep ] || { cd /; rm -rf "$home"; }
+[ "$word" = keep ] || [ "$word" = stop ] || { cd /; rm -rf "$home"; }
 "#;
 
 /// A running server; ends with the value.
@@ -123,6 +125,16 @@ impl Nats {
     pub fn kill(&mut self) {
         let mut supervisor = self.supervisor.take().expect("a running server");
         finish(&mut supervisor, "keep\n");
+    }
+
+    /// Ends it as an operator does (SIGTERM), and waits until it is gone. Its files stay.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[expect(clippy::expect_used, reason = "a test may panic")]
+    pub fn stop(&mut self) {
+        let mut supervisor = self.supervisor.take().expect("a running server");
+        finish(&mut supervisor, "stop\n");
     }
 
     /// Stops it from doing anything (SIGSTOP), or lets it go on.

@@ -24,15 +24,17 @@ pub const PASSWORD: &str = "test-password";
 
 /// How long to wait for a server to start or to end.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Runs the server until standard input ends or says `keep`, which leaves the files for the next start.
+/// Runs the server until standard input ends or says `keep` or `stop`, which leave the files for the next start; `stop` is a
+/// fast shutdown, as its manual names it.
 const SUPERVISOR: &str = r#"
 postgres=$1; home=$2; shift 2
 "$postgres" -D "$home/data" "$@" </dev/null >>"$home/log" 2>&1 &
 server=$!
 read -r word
-kill -QUIT "$server"
+[ "$word" = stop ] && signal=INT || signal=QUIT
+kill "-$signal" "$server"
 wait "$server"
-[ "$word" = keep ] || { cd /; rm -rf "$home"; }
+[ "$word" = keep ] || [ "$word" = stop ] || { cd /; rm -rf "$home"; }
 "#;
 
 /// What can be chosen about a server.
@@ -178,6 +180,16 @@ impl Postgres {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill the server");
         let mut supervisor = self.supervisor.take().expect("a running server");
         finish(&mut supervisor, "keep\n");
+    }
+
+    /// Ends it as an operator does, by a fast shutdown, which waits for nobody, and waits until it is gone. Its files stay.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[expect(clippy::expect_used, reason = "a test may panic")]
+    pub fn stop(&mut self) {
+        let mut supervisor = self.supervisor.take().expect("a running server");
+        finish(&mut supervisor, "stop\n");
     }
 
     /// Stops it from doing anything (SIGSTOP on all its processes), as a machine that hangs would, or lets it go on.

@@ -111,7 +111,8 @@ impl Keeper {
                     State::Running | State::Ending | State::CutOff => {
                         load.end_phase(worker.id, phase, GRACE).await.map(|_| ())
                     }
-                    State::Unspecified | State::Idle | State::Ready => Ok(()),
+                    // One that leaves ends its part by itself.
+                    State::Unspecified | State::Idle | State::Ready | State::Leaving => Ok(()),
                 };
                 if let Err(error) = ended.and(load.end_run(worker.id).await) {
                     tracing::warn!(%run, %error, "a worker did not end a run that is over; it does so by itself");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bus::{Bus, BusError};
 use protocol::id::WorkerId;
 use protocol::v1;
+use protocol::v1::heartbeat::State;
 use service::Shutdown;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -92,8 +93,15 @@ impl Workers {
         });
     }
 
-    /// The workers heard within `timeout`, in order of id.
+    /// The workers heard within `timeout`, in order of id, without those that are about to end.
     pub(crate) fn alive(&self, timeout: Duration) -> Vec<Worker> {
+        let mut workers = self.heard(timeout);
+        workers.retain(|worker| worker.beat.state() != State::Leaving);
+        workers
+    }
+
+    /// The workers heard within `timeout`, in order of id.
+    pub(crate) fn heard(&self, timeout: Duration) -> Vec<Worker> {
         let now = Instant::now();
         self.list
             .borrow()

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
-use gauntlet_tests::gauntlet::{self, start_run};
+use gauntlet_tests::gauntlet;
+use gauntlet_tests::setting::Setting;
 
 use crate::plans::{OnePhase, assert_closes, count, phase};
+
+gauntlet_tests::on_both_suites! {
+    pause_resume_rate_skip_and_stop_from_the_command_line,
+    the_same_by_the_http_api,
+    an_abort_threshold_ends_the_run_with_99_after_ramp_down_and_collection,
+}
 
 const LONG: &str = "rate = 200\nduration = \"60s\"\nconnections = 20";
 const FAST_END: &str = "[control]\nramp-down = \"500ms\"";
@@ -30,17 +36,15 @@ fn get(url: &str) -> serde_json::Value {
     runtime.block_on(async { reqwest::get(url).await.unwrap().json().await.unwrap() })
 }
 
-#[test]
-fn pause_resume_rate_skip_and_stop_from_the_command_line() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), "{}");
+fn pause_resume_rate_skip_and_stop_from_the_command_line(setting: &Setting) {
+    let core = Core::start(setting.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), LONG);
     plan.end = FAST_END.to_owned();
     let text = plan.text().replace("[\"baseline\"]", "[\"baseline\", \"light\"]")
         + "\n[phases.light]\nrate = 100\nduration = \"60s\"\nconnections = 20\n";
-    let running = start_run(dir.path(), &text, &[]);
+    let running = setting.start_run(&text);
     running.until_history_has("phase-started");
-    let api = running.api();
+    let api = setting.api(&running);
     let control = |arguments: &[&str]| {
         let mut all = vec!["control"];
         all.extend(arguments);
@@ -68,15 +72,13 @@ fn pause_resume_rate_skip_and_stop_from_the_command_line() {
     assert_eq!(core.stop().len() as u64, started);
 }
 
-#[test]
-fn the_same_by_the_http_api() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), "{}");
+fn the_same_by_the_http_api(setting: &Setting) {
+    let core = Core::start(setting.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), LONG);
     plan.end = FAST_END.to_owned();
-    let running = start_run(dir.path(), &plan.text(), &[]);
+    let running = setting.start_run(&plan.text());
     running.until_history_has("phase-started");
-    let api = running.api();
+    let api = setting.api(&running);
     let runs = get(&format!("{api}/v1/runs"));
     let run =
         runs["runs"][0]["id"].as_str().or_else(|| runs[0]["id"].as_str()).unwrap_or_else(|| panic!("{runs}"));
@@ -96,16 +98,14 @@ fn the_same_by_the_http_api() {
     assert_closes(phase(&summary));
 }
 
-#[test]
-fn an_abort_threshold_ends_the_run_with_99_after_ramp_down_and_collection() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), r#"{"error_rate": 0.5}"#);
+fn an_abort_threshold_ends_the_run_with_99_after_ramp_down_and_collection(setting: &Setting) {
+    let core = Core::start(setting.path(), r#"{"error_rate": 0.5}"#);
     let mut plan = OnePhase::new(&core.url(), LONG);
     plan.step = r#"{ name = "item", get = "/items/1", check = { status = 200 } }"#.to_owned();
     plan.end = format!(
         "{FAST_END}\n[thresholds]\nrun = [{{ check = \"error_rate < 1%\", over = \"2s\", abort = true, delay = \"1s\" }}]"
     );
-    let running = start_run(dir.path(), &plan.text(), &[]);
+    let running = setting.start_run(&plan.text());
     let summary = running.wait(Duration::from_secs(40)).expect(99).summary();
     let phase = phase(&summary);
     assert_closes(phase);

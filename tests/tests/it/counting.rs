@@ -2,16 +2,24 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
-use gauntlet_tests::gauntlet::{run, start_run};
 use gauntlet_tests::nginx::Nginx;
+use gauntlet_tests::setting::Setting;
 use rustix::process::Signal;
 
 use crate::plans::{OnePhase, assert_closes, count, phase};
 
+gauntlet_tests::on_both_suites! {
+    nginx_at_500_a_second,
+    nginx_at_2000_a_second,
+    nginx_over_tls,
+    nginx_with_a_closed_model,
+    nginx_with_poisson_arrivals,
+    nginx_when_ctrl_c_ends_the_run_in_the_middle,
+}
+
 /// Runs the plan and compares started with nginx's log; returns the phase.
-fn counts(plan: &OnePhase, nginx: &Nginx, dir: &std::path::Path) -> serde_json::Value {
-    let ended = run(dir, &plan.text()).expect(0);
+fn counts(plan: &OnePhase, nginx: &Nginx, setting: &Setting) -> serde_json::Value {
+    let ended = setting.run(&plan.text()).expect(0);
     let summary = ended.summary();
     let phase = phase(&summary).clone();
     assert_closes(&phase);
@@ -24,71 +32,59 @@ fn counts(plan: &OnePhase, nginx: &Nginx, dir: &std::path::Path) -> serde_json::
     phase
 }
 
-#[test]
-fn nginx_at_500_a_second() {
-    let dir = Alone::new();
-    let nginx = Nginx::start(dir.path());
+fn nginx_at_500_a_second(setting: &Setting) {
+    let nginx = Nginx::start(setting.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let plan = OnePhase::new(&url, "rate = 500\nduration = \"20s\"\nconnections = 50");
-    let phase = counts(&plan, &nginx, dir.path());
+    let phase = counts(&plan, &nginx, setting);
     assert_eq!(count(&phase, "scheduled"), 10_000);
     assert_eq!(count(&phase, "answered"), 10_000);
 }
 
-#[test]
-fn nginx_at_2000_a_second() {
-    let dir = Alone::new();
-    let nginx = Nginx::start(dir.path());
+fn nginx_at_2000_a_second(setting: &Setting) {
+    let nginx = Nginx::start(setting.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let plan = OnePhase::new(&url, "rate = 2000\nduration = \"10s\"\nconnections = 100");
-    let phase = counts(&plan, &nginx, dir.path());
+    let phase = counts(&plan, &nginx, setting);
     assert_eq!(count(&phase, "scheduled"), 20_000);
 }
 
-#[test]
-fn nginx_over_tls() {
-    let dir = Alone::new();
-    let nginx = Nginx::start(dir.path());
+fn nginx_over_tls(setting: &Setting) {
+    let nginx = Nginx::start(setting.path());
     let url = format!("https://localhost:{}", nginx.https);
     let mut plan = OnePhase::new(&url, "rate = 500\nduration = \"10s\"\nconnections = 50");
     plan.target = format!("tls = {{ ca = \"{}\" }}", nginx.ca().display());
-    let phase = counts(&plan, &nginx, dir.path());
+    let phase = counts(&plan, &nginx, setting);
     assert_eq!(count(&phase, "answered"), 5_000);
 }
 
-#[test]
-fn nginx_with_a_closed_model() {
-    let dir = Alone::new();
-    let nginx = Nginx::start(dir.path());
+fn nginx_with_a_closed_model(setting: &Setting) {
+    let nginx = Nginx::start(setting.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let plan = OnePhase::new(&url, "users = 20\nthink = \"20ms\"\nduration = \"10s\"");
-    let phase = counts(&plan, &nginx, dir.path());
+    let phase = counts(&plan, &nginx, setting);
     let started = count(&phase, "started");
     // 20 users, a turn each 20 ms and a little: at most 10 000.
     assert!((5_000..=10_000).contains(&started), "started {started}");
 }
 
-#[test]
-fn nginx_with_poisson_arrivals() {
-    let dir = Alone::new();
-    let nginx = Nginx::start(dir.path());
+fn nginx_with_poisson_arrivals(setting: &Setting) {
+    let nginx = Nginx::start(setting.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let plan =
         OnePhase::new(&url, "rate = 500\nduration = \"10s\"\nconnections = 50\narrivals = \"poisson\"");
-    let phase = counts(&plan, &nginx, dir.path());
+    let phase = counts(&plan, &nginx, setting);
     let scheduled = count(&phase, "scheduled");
     // Five standard deviations around 5 000; the seed makes it the same number each time.
     assert!((4_646..=5_354).contains(&scheduled), "scheduled {scheduled}");
 }
 
-#[test]
-fn nginx_when_ctrl_c_ends_the_run_in_the_middle() {
-    let dir = Alone::new();
-    let nginx = Nginx::start(dir.path());
+fn nginx_when_ctrl_c_ends_the_run_in_the_middle(setting: &Setting) {
+    let nginx = Nginx::start(setting.path());
     let url = format!("http://127.0.0.1:{}", nginx.http);
     let mut plan = OnePhase::new(&url, "rate = 500\nduration = \"60s\"\nconnections = 50");
     plan.end = "[control]\nramp-down = \"1s\"".to_owned();
-    let running = start_run(dir.path(), &plan.text(), &[]);
+    let running = setting.start_run(&plan.text());
     gauntlet_tests::wait::until(
         "1 000 requests at nginx",
         Duration::from_secs(30),

@@ -92,6 +92,11 @@ fn pass(time: Duration) {
 
 /// A run in which `victim` is killed at a moment and started again: its summary and what the target saw.
 fn killed(victim: Victim, at_ms: u64, code: i32) -> (serde_json::Value, BTreeMap<u64, usize>) {
+    ended(victim, Signal::KILL, at_ms, code)
+}
+
+/// The same by a signal.
+fn ended(victim: Victim, signal: Signal, at_ms: u64, code: i32) -> (serde_json::Value, BTreeMap<u64, usize>) {
     let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = match victim {
@@ -102,9 +107,11 @@ fn killed(victim: Victim, at_ms: u64, code: i32) -> (serde_json::Value, BTreeMap
     let running = suite.start_run(dir.path(), &plan);
     until_in_phase(&running, Duration::from_millis(at_ms));
     match victim {
-        Victim::Service(name) => suite.signal(name, Signal::KILL),
-        Victim::Nats => suite.nats.kill(),
-        Victim::Postgres => suite.postgres.as_mut().unwrap().kill(),
+        Victim::Service(name) => suite.signal(name, signal),
+        Victim::Nats if signal == Signal::KILL => suite.nats.kill(),
+        Victim::Nats => suite.nats.stop(),
+        Victim::Postgres if signal == Signal::KILL => suite.postgres.as_mut().unwrap().kill(),
+        Victim::Postgres => suite.postgres.as_mut().unwrap().stop(),
     }
     pass(Duration::from_secs(2));
     match victim {
@@ -173,6 +180,49 @@ fn a_killed_scheduler_closes_its_run_as_aborted_when_it_is_back() {
         assert!(summary["reasons"].to_string().contains("lost service scheduler"), "{}", summary["reasons"]);
         assert_true(&summary, &seen, &format!("killed at {at} ms"));
     }
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_hands_its_part_over_without_a_gap() {
+    for at in moments() {
+        let (summary, seen) = ended(Victim::Service("worker-2"), Signal::TERM, at, 0);
+        assert_true(&summary, &seen, &format!("told to end at {at} ms"));
+        assert_eq!(
+            (seen.len(), count(phase(&summary), "answered")),
+            (2_400, 2_400),
+            "told to end at {at} ms"
+        );
+    }
+}
+
+#[test]
+fn a_metrics_service_that_is_told_to_end_costs_nothing() {
+    for at in moments() {
+        let (summary, seen) = ended(Victim::Service("metrics"), Signal::TERM, at, 0);
+        assert_true(&summary, &seen, &format!("told to end at {at} ms"));
+        assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400));
+    }
+}
+
+#[test]
+fn a_nats_and_a_postgres_that_are_told_to_end_cost_nothing() {
+    for victim in [Victim::Nats, Victim::Postgres] {
+        for at in moments() {
+            let (summary, seen) = ended(victim, Signal::TERM, at, 0);
+            assert_true(&summary, &seen, &format!("{victim:?} told to end at {at} ms"));
+        }
+    }
+}
+
+#[test]
+fn a_scheduler_that_is_told_to_end_closes_its_run_first() {
+    let (summary, seen) = ended(Victim::Service("scheduler"), Signal::TERM, 3_000, 96);
+    assert!(
+        summary["reasons"].to_string().contains("the end of service scheduler, which got SIGTERM"),
+        "{}",
+        summary["reasons"]
+    );
+    assert_true(&summary, &seen, "the scheduler was told to end");
 }
 
 /// A run in which a service is killed for good: why it ended.

@@ -3,10 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use gauntlet_tests::Alone;
-use gauntlet_tests::gauntlet::run;
+use gauntlet_tests::setting::Setting;
 
 use crate::plans::{assert_closes, count, phase};
+
+gauntlet_tests::on_both_suites! {
+    a_guest_that_traps_too_often_makes_the_run_invalid,
+    a_guest_that_traps_is_named_and_the_others_go_on,
+}
 
 /// Answers 599 to a checkout: the SDK's example guest `basket` panics on that.
 fn odd_server() -> String {
@@ -65,18 +69,14 @@ validate = false
     )
 }
 
-#[test]
-fn a_guest_that_traps_too_often_makes_the_run_invalid() {
-    let dir = Alone::new();
-    let summary = run(dir.path(), &plan(dir.path(), 5)).expect(98).summary();
+fn a_guest_that_traps_too_often_makes_the_run_invalid(setting: &Setting) {
+    let summary = setting.run(&plan(setting.path(), 5)).expect(98).summary();
     assert!(summary["reasons"].to_string().contains("guest traps"), "{}", summary["reasons"]);
 }
 
-#[test]
-fn a_guest_that_traps_is_named_and_the_others_go_on() {
-    let dir = Alone::new();
+fn a_guest_that_traps_is_named_and_the_others_go_on(setting: &Setting) {
     // At most ten instances a second are made anew: three seconds stay short of this.
-    let ended = run(dir.path(), &plan(dir.path(), 60)).expect(0);
+    let ended = setting.run(&plan(setting.path(), 60)).expect(0);
     let history = std::fs::read_to_string(ended.run_dir.clone().unwrap().join("history.ndjson")).unwrap();
     let fault =
         history.lines().find(|line| line.contains("guest-faulted")).expect("a guest fault in the history");

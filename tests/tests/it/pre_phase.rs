@@ -1,43 +1,42 @@
 //! Each pre-phase check that fails stops the run with its own message.
 
-use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
-use gauntlet_tests::gauntlet::run;
 use gauntlet_tests::nginx::free_port;
+use gauntlet_tests::setting::Setting;
 
 use crate::plans::OnePhase;
+
+gauntlet_tests::on_both_suites! {
+    a_target_that_is_down,
+    monitoring_that_is_stale,
+    too_few_file_descriptors_for_the_connections,
+}
 
 const PHASE: &str = "rate = 50\nduration = \"2s\"\nconnections = 5";
 const SHORT: &str = "[control]\nvalidate-timeout = \"500ms\"";
 
-#[test]
-fn a_target_that_is_down() {
-    let dir = Alone::new();
+fn a_target_that_is_down(setting: &Setting) {
     let url = format!("http://127.0.0.1:{}", free_port());
     let mut plan = OnePhase::new(&url, PHASE);
     plan.end = SHORT.to_owned();
-    let ended = run(dir.path(), &plan.text()).expect(3);
+    let ended = setting.run(&plan.text()).expect(3);
     assert!(ended.stderr.contains("target ready") && ended.stderr.contains(&url), "{}", ended.stderr);
 }
 
-#[test]
-fn monitoring_that_is_stale() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), "{}");
+fn monitoring_that_is_stale(setting: &Setting) {
+    let core = Core::start(setting.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), PHASE);
     // The target answers, but its resources are read from where nothing listens.
     plan.target = format!("resources = {{ prometheus = \"http://127.0.0.1:{}/metrics\" }}", free_port());
     plan.end = SHORT.to_owned();
-    let ended = run(dir.path(), &plan.text()).expect(3);
+    let ended = setting.run(&plan.text()).expect(3);
     assert!(ended.stderr.contains("monitoring"), "{}", ended.stderr);
 }
 
-#[test]
-fn too_few_file_descriptors_for_the_connections() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), "{}");
+fn too_few_file_descriptors_for_the_connections(setting: &Setting) {
+    let core = Core::start(setting.path(), "{}");
     let plan = OnePhase::new(&core.url(), "rate = 50\nduration = \"2s\"\nconnections = 9000000");
-    let ended = run(dir.path(), &plan.text()).expect(3);
+    let ended = setting.run(&plan.text()).expect(3);
     assert!(
         ended.stderr.contains("open files") || ended.stderr.contains("file descriptors"),
         "{}",

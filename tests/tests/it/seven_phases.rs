@@ -1,15 +1,16 @@
 //! The whole cycle, small: all seven phases, all 21 checks, all files.
 
-use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
-use gauntlet_tests::gauntlet::run;
+use gauntlet_tests::setting::Setting;
 
 use crate::plans::assert_closes;
 
-#[test]
-fn seven_phases_end_with_a_verdict_and_all_files() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), "{}");
+gauntlet_tests::on_both_suites! {
+    seven_phases_end_with_a_verdict_and_all_files,
+}
+
+fn seven_phases_end_with_a_verdict_and_all_files(setting: &Setting) {
+    let core = Core::start(setting.path(), "{}");
     let plan = format!(
         r#"
 name = "seven"
@@ -31,7 +32,7 @@ config.steps = [{{ name = "item", get = "/items/1", check = {{ status = 200 }} }
         core.url(),
         core.pid()
     );
-    let ended = run(dir.path(), &plan).expect(0);
+    let ended = setting.run(&plan).expect(0);
     let summary = ended.summary();
     let phases = summary["phases"].as_array().unwrap();
     let names: Vec<&str> = phases.iter().map(|phase| phase["name"].as_str().unwrap()).collect();

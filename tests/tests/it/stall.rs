@@ -1,10 +1,14 @@
 //! A stall of the target must be seen by every request that it kept waiting: no coordinated omission.
 
-use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
-use gauntlet_tests::gauntlet::run;
+use gauntlet_tests::setting::Setting;
 
 use crate::plans::{OnePhase, assert_closes, count, phase};
+
+gauntlet_tests::on_both_suites! {
+    a_two_second_stall_stands_in_the_latency_from_intended_time,
+    what_cannot_wait_is_dropped_counted_and_fails_the_threshold,
+}
 
 const KNOBS: &str = r#"{"latency": {"kind": "fixed", "ms": 1}}"#;
 
@@ -33,13 +37,11 @@ fn stall(core: &Core) {
     assert!(answer.unwrap().status().is_success());
 }
 
-#[test]
-fn a_two_second_stall_stands_in_the_latency_from_intended_time() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), KNOBS);
+fn a_two_second_stall_stands_in_the_latency_from_intended_time(setting: &Setting) {
+    let core = Core::start(setting.path(), KNOBS);
     let plan = plan(&core, "");
     stall(&core);
-    let summary = run(dir.path(), &plan.text()).expect(0).summary();
+    let summary = setting.run(&plan.text()).expect(0).summary();
     let phase = phase(&summary);
     assert_closes(phase);
     assert_eq!(count(phase, "scheduled"), 10_000);
@@ -73,14 +75,12 @@ fn a_two_second_stall_stands_in_the_latency_from_intended_time() {
     assert!(queue > 1.5e6, "queue p99 {queue}");
 }
 
-#[test]
-fn what_cannot_wait_is_dropped_counted_and_fails_the_threshold() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), KNOBS);
+fn what_cannot_wait_is_dropped_counted_and_fails_the_threshold(setting: &Setting) {
+    let core = Core::start(setting.path(), KNOBS);
     let mut plan = plan(&core, "max-waiting = 100");
     plan.end = "[thresholds]\nrun = [\"p(99) < 300ms\"]".to_owned();
     stall(&core);
-    let summary = run(dir.path(), &plan.text()).expect(99).summary();
+    let summary = setting.run(&plan.text()).expect(99).summary();
     let phase = phase(&summary);
     assert_closes(phase);
     assert_eq!(count(phase, "scheduled"), 10_000);

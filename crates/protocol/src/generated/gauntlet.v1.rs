@@ -270,6 +270,8 @@ pub mod heartbeat {
         /// It was cut off from the bus for longer than its lease, so others may have its arrivals: it sends nothing until it is
         /// assigned a segment anew.
         CutOff = 5,
+        /// It was told to end, and does when its part of the running phase was given to others: it is given no other.
+        Leaving = 6,
     }
     impl State {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -284,6 +286,7 @@ pub mod heartbeat {
                 Self::Running => "RUNNING",
                 Self::Ending => "ENDING",
                 Self::CutOff => "CUT_OFF",
+                Self::Leaving => "LEAVING",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -295,6 +298,7 @@ pub mod heartbeat {
                 "RUNNING" => Some(Self::Running),
                 "ENDING" => Some(Self::Ending),
                 "CUT_OFF" => Some(Self::CutOff),
+                "LEAVING" => Some(Self::Leaving),
                 _ => None,
             }
         }

@@ -162,6 +162,7 @@ impl Active {
             merged: 1,
             ended: std::collections::BTreeSet::new(),
             assigned: 0,
+            nothing_from_ns: None,
             cut_off: false,
             capacity,
             said: v1::ArrivalCounts::default(),

@@ -49,6 +49,7 @@ impl Active {
         }
         phase.wanted.reassign(*at_offset_ns, &assignment(*epoch, &whole, u32::MAX));
         phase.assigned = *epoch;
+        phase.nothing_from_ns = segment.stripes.is_empty().then_some(*at_offset_ns);
         phase.cut_off = false;
         self.epoch = *epoch;
         self.setting.segment = segment.clone();

@@ -4,9 +4,10 @@ use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bus::Bus;
+use bus::{Bus, BusError};
 use protocol::id::{IncarnationId, WorkerId};
 use protocol::v1;
+use protocol::v1::heartbeat::State;
 use service::Shutdown;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,7 +20,7 @@ use crate::lease::Lease;
 pub(super) struct Beat {
     /// The run, or the default without one.
     pub(super) run: Option<protocol::id::RunId>,
-    pub(super) state: v1::heartbeat::State,
+    pub(super) state: State,
     pub(super) phase: u32,
     pub(super) load_threads: u32,
     pub(super) incarnation: Option<IncarnationId>,
@@ -35,6 +36,8 @@ pub(super) struct Pulse {
     pub(super) worker: WorkerId,
     pub(super) every: Duration,
     pub(super) clock: WorkerClock,
+    /// Where the worker runs, for people.
+    pub(super) host: String,
     /// Renewed when the bus answers; `None` in one process.
     pub(super) lease: Option<Lease>,
 }
@@ -55,9 +58,16 @@ impl Heartbeats {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
             runtime.block_on(async {
+                let mut last = beats.clone();
                 tokio::select! {
                     () = stopped.triggered() => {}
                     () = tell(&pulse, beats) => {}
+                }
+                // A worker that ends says so, lest a run count on it.
+                if last.borrow_and_update().state == State::Leaving && pulse.lease.is_some() {
+                    let word = beat_once(&pulse, &mut last);
+                    // A bus that does not take it is no reason to stay.
+                    let _ = tokio::time::timeout(pulse.every, word).await;
                 }
             });
         })?;
@@ -81,35 +91,16 @@ impl Drop for Heartbeats {
 }
 
 async fn tell(pulse: &Pulse, mut beats: watch::Receiver<Beat>) {
-    let Pulse { bus, worker, every, clock, lease } = pulse;
-    let host = host();
-    let mut ticks = interval(*every);
+    let mut ticks = interval(pulse.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
-        ticks.tick().await;
-        let Beat { run, state, phase, load_threads, incarnation, epoch, term } = *beats.borrow_and_update();
-        let offset = clock.offset();
-        let heartbeat = v1::Heartbeat {
-            worker: worker.to_bytes(),
-            run: run.map(protocol::id::RunId::to_bytes).unwrap_or_default(),
-            state: state.into(),
-            phase,
-            load_threads,
-            sent_unix_ns: u64::try_from(clock.unix_ns()).unwrap_or(0),
-            host: host.clone(),
-            incarnation: incarnation.map(IncarnationId::to_bytes).unwrap_or_default(),
-            epoch,
-            clock_offset_ns: offset.map(|offset| offset.ns),
-            clock_error_ns: offset.map_or(0, |offset| offset.error_ns),
-        };
-        let sent = Instant::now();
-        let result = bus.broadcast(&heartbeat).await;
-        if let Some(lease) = lease
-            && bus.round_trip(*every).await.is_ok()
-        {
-            lease.renew(sent, term, Instant::now());
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // Whoever waits for a change need not wait for the next beat.
+            Ok(()) = beats.changed() => {}
         }
+        let result = beat_once(pulse, &mut beats).await;
         // Once a stretch: a heartbeat that is lost is followed by another.
         if let Err(error) = &result
             && !failing
@@ -120,6 +111,34 @@ async fn tell(pulse: &Pulse, mut beats: watch::Receiver<Beat>) {
     }
 }
 
+/// Says how things stand; where a lease depends on it, waits until that has arrived.
+async fn beat_once(pulse: &Pulse, beats: &mut watch::Receiver<Beat>) -> Result<(), BusError> {
+    let Pulse { bus, worker, every, clock, host, lease } = pulse;
+    let Beat { run, state, phase, load_threads, incarnation, epoch, term } = *beats.borrow_and_update();
+    let offset = clock.offset();
+    let heartbeat = v1::Heartbeat {
+        worker: worker.to_bytes(),
+        run: run.map(protocol::id::RunId::to_bytes).unwrap_or_default(),
+        state: state.into(),
+        phase,
+        load_threads,
+        sent_unix_ns: u64::try_from(clock.unix_ns()).unwrap_or(0),
+        host: host.clone(),
+        incarnation: incarnation.map(IncarnationId::to_bytes).unwrap_or_default(),
+        epoch,
+        clock_offset_ns: offset.map(|offset| offset.ns),
+        clock_error_ns: offset.map_or(0, |offset| offset.error_ns),
+    };
+    let sent = Instant::now();
+    bus.broadcast(&heartbeat).await?;
+    if let Some(lease) = lease
+        && bus.round_trip(*every).await.is_ok()
+    {
+        lease.renew(sent, term, Instant::now());
+    }
+    Ok(())
+}
+
 /// A wall-clock time as messages carry it.
 pub(super) fn unix_ns(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
@@ -128,6 +147,7 @@ pub(super) fn unix_ns(at: SystemTime) -> i64 {
     }
 }
 
-fn host() -> String {
+/// The machine's name.
+pub(super) fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|h| h.trim().to_owned()).unwrap_or_default()
 }

@@ -23,6 +23,8 @@ pub(super) struct Running {
     pub(super) ended: BTreeSet<u32>,
     /// Epoch of the latest segment that was assigned in this phase; 0 = none was.
     pub(super) assigned: u32,
+    /// Offset from which on the latest assignment gives it nothing; none = it has something, or nothing was assigned.
+    pub(super) nothing_from_ns: Option<u64>,
     /// The lease ended, and no segment was assigned since.
     pub(super) cut_off: bool,
     /// What each thread may have at most.
@@ -55,6 +57,11 @@ impl Running {
         for replier in std::mem::take(&mut self.waiting) {
             replier.reply(Ok(self.summary()));
         }
+    }
+
+    /// When others begin with what was this worker's, if it was told that it has nothing from then on.
+    pub(super) fn given_up_at(&self) -> Option<Instant> {
+        Some(self.t0 + Duration::from_nanos(self.nothing_from_ns?))
     }
 
     /// Intervals of the phase that have passed.

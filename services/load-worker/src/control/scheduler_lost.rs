@@ -95,7 +95,7 @@ impl Active {
     }
 
     /// Ends the running phase as the scheduler would; how long that may take.
-    fn end_alone(&mut self) -> Duration {
+    pub(super) fn end_alone(&mut self) -> Duration {
         let grace = self.setting.plan.load.grace;
         let Some(phase) = self.phase.as_mut().filter(|phase| !phase.over && !phase.ending) else {
             return Duration::ZERO;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::active::Active;
 use super::clock::WorkerClock;
-use super::heartbeat::{Beat, Heartbeats, Pulse};
+use super::heartbeat::{Beat, Heartbeats, Pulse, host};
 use super::prepare::{Terms, announced_threads, prepare, problem, spool_dir};
 use super::scheduler_lost::SchedulerWatch;
 use super::{Error, Options, orphanage};
@@ -21,6 +21,10 @@ use crate::spec::EngineEvent;
 
 /// How long a preparation that is under way may take to end when the worker does.
 const WIND_UP: Duration = Duration::from_secs(2);
+/// How long a worker that ends waits for its part of the running phase to be given to others.
+const HAND_OVER: Duration = Duration::from_secs(3);
+/// How long it waits at most, beside the plan's grace, for its last samples to be durable.
+const LAST_SAMPLES: Duration = Duration::from_secs(5);
 /// The lease of a worker without a run: the plan's default.
 const TERM: Duration = Duration::from_secs(2);
 
@@ -37,6 +41,8 @@ struct Worker {
     active: Option<Box<Active>>,
     terms: Terms,
     scheduler: SchedulerWatch,
+    /// It is to end; until when it waits for others to take its part.
+    leaving: Option<Instant>,
 }
 
 /// A run that is being prepared.
@@ -66,6 +72,7 @@ pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> R
         worker: options.worker,
         every: options.heartbeat,
         clock: terms.clock.clone(),
+        host: host(),
         lease: options.apart.map(|_| terms.lease.clone()),
     };
     let beat = Beat { load_threads: announced_threads(&options), ..idle() };
@@ -83,6 +90,7 @@ pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> R
         active: None,
         terms,
         scheduler: SchedulerWatch::new(),
+        leaving: None,
     };
 
     if let Some(ready) = ready {
@@ -90,12 +98,20 @@ pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> R
         let _ = ready.send(());
     }
     let ended = loop {
+        let (leaving, gives_up_at) = (worker.leaving, worker.gives_up_at());
         let active = &mut worker.active;
         let due = active.as_ref().and_then(|a| a.due());
         let apart = worker.options.apart.is_some();
         let deserted = worker.scheduler.due(active.as_deref()).filter(|_| apart);
         let step = tokio::select! {
-            () = shutdown.triggered() => break Ok(()),
+            () = shutdown.triggered(), if leaving.is_none() => {
+                worker.leave();
+                Ok(())
+            }
+            () = sleep_until(gives_up_at) => {
+                worker.give_up();
+                Ok(())
+            }
             Some(request) = prepares.next() => {
                 let (command, replier) = request.into_parts();
                 worker.prepare(command, replier)
@@ -150,6 +166,9 @@ pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> R
             break Err(error);
         }
         worker.announce();
+        if worker.has_left() {
+            break Ok(());
+        }
     };
     drop((prepares, starts, changes, assigns, scheduler_beats, ends, end_runs));
     worker.wind_up(&mut outcomes).await;
@@ -299,11 +318,41 @@ impl Worker {
         }
     }
 
+    /// The worker is to end. One that is apart from its scheduler first waits for others to take its part.
+    fn leave(&mut self) {
+        let patience = if self.options.apart.is_some() { HAND_OVER } else { Duration::ZERO };
+        self.leaving = Some(Instant::now() + patience);
+    }
+
+    /// When a worker that leaves ends its part of the phase: where others begin, or when its patience is at an end.
+    fn gives_up_at(&self) -> Option<Instant> {
+        let patience = self.leaving?;
+        let phase = self.active.as_ref()?.phase.as_ref().filter(|phase| phase.sends())?;
+        Some(phase.given_up_at().map_or(patience, |given_up| given_up.min(patience)))
+    }
+
+    fn give_up(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.end_alone();
+        }
+    }
+
+    /// Whether nothing keeps a worker that leaves.
+    fn has_left(&self) -> bool {
+        let Some(patience) = self.leaving else { return false };
+        let Some(active) = self.active.as_deref().filter(|_| self.options.apart.is_some()) else {
+            return true;
+        };
+        let busy = active.phase.as_ref().is_some_and(|phase| !phase.over && !phase.cut_off);
+        !busy || Instant::now() > patience + active.setting.plan.load.grace + LAST_SAMPLES
+    }
+
     /// Says in heartbeats how things stand.
     fn announce(&self) {
         let beat = match &self.active {
             Some(active) => {
                 let (state, phase) = active.state();
+                let state = if self.leaving.is_some() { v1::heartbeat::State::Leaving } else { state };
                 let load_threads = active.reply().load_threads;
                 Beat {
                     run: Some(active.owner().run),

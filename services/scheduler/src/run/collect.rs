@@ -44,7 +44,7 @@ impl Run {
     pub(super) async fn finish(&mut self, mut live: Live, over: Over) -> Result<(), Trouble> {
         let lasted = live.elapsed();
         let ended = self.end_phase(&live).await?;
-        let broken = self.fleet.lost_in(live.index).next().is_some();
+        let broken = self.fleet.is_broken_in(live.index);
         let series = match self.collect(&mut live, &ended).await? {
             Ok(collected) => Some(collected),
             Err(reason) => {

@@ -38,6 +38,8 @@ impl Member {
 pub(crate) struct LostLife {
     pub(crate) member: Member,
     pub(crate) phase: u32,
+    /// It ended when it was told to, and gave its part to others before: nothing of the load is missing.
+    pub(crate) left: bool,
 }
 
 /// See the module.
@@ -60,8 +62,20 @@ impl Fleet {
     /// Takes a worker out that was lost in `phase`, or between phases.
     pub(crate) fn lose(&mut self, id: WorkerId, phase: Option<u32>) -> Option<Member> {
         let member = self.members.remove(&id)?;
-        self.lost.extend(phase.map(|phase| LostLife { member: member.clone(), phase }));
+        self.lost.extend(phase.map(|phase| LostLife { member: member.clone(), phase, left: false }));
         Some(member)
+    }
+
+    /// Takes a worker out that has given up its part.
+    pub(crate) fn leave(&mut self, id: WorkerId, phase: u32) -> Option<Member> {
+        let member = self.members.remove(&id)?;
+        self.lost.push(LostLife { member: member.clone(), phase, left: true });
+        Some(member)
+    }
+
+    /// Whether a worker was lost in a phase, so that some of its load may be missing.
+    pub(crate) fn is_broken_in(&self, phase: u32) -> bool {
+        self.lost.iter().any(|life| life.phase == phase && !life.left)
     }
 
     /// The ids of all, in order.

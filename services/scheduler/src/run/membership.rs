@@ -179,11 +179,13 @@ impl Run {
     pub(super) async fn look_at_workers(&mut self, live: &mut Live) -> Result<bool, Trouble> {
         let run = self.ctx.load.run().to_vec();
         let mut changed = false;
-        for worker in self.ctx.workers.alive(self.ctx.plan.control.worker_timeout) {
+        for worker in self.ctx.workers.heard(self.ctx.plan.control.worker_timeout) {
             let beat = &worker.beat;
             let present = self.fleet.contains(worker.id);
             let cut_off = beat.state() == State::CutOff && beat.run == run;
-            if present && self.fleet.restarted(&worker, &run, STALE) {
+            if beat.state() == State::Leaving {
+                changed |= present && self.part_with(live, &worker).await?;
+            } else if present && self.fleet.restarted(&worker, &run, STALE) {
                 self.note_lost(live, worker.id, "it was started anew").await?;
                 self.divide(live, live.elapsed() + LEAD, None).await?;
                 changed = true;
@@ -204,6 +206,22 @@ impl Run {
             }
         }
         Ok(changed)
+    }
+
+    /// A worker is about to end: others get its part from where it gives it up. `false` = it did not answer, and is lost
+    /// when it falls silent.
+    async fn part_with(&mut self, live: &mut Live, worker: &Worker) -> Result<bool, Trouble> {
+        let (id, at) = (worker.id, live.elapsed() + JOIN_LEAD);
+        if !self.idles(live, id, at).await || self.fleet.leave(id, live.index).is_none() {
+            return Ok(false);
+        }
+        let left = count(self.fleet.len(), "load-worker");
+        self.note_worker(id, "left", format!("it was told to end; {left} left")).await?;
+        if self.fleet.is_empty() {
+            live.deserted.get_or_insert_with(Instant::now);
+        }
+        self.divide(live, at, None).await?;
+        Ok(true)
     }
 
     /// A lost worker that is heard again when the phase ends is asked for what it counted as everybody else.

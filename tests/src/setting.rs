@@ -1,0 +1,73 @@
+//! Where a test's run is done: the same test is run on the suite in one process and on the deployed one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::Alone;
+use crate::gauntlet::{self, Ended, Running};
+use crate::suite::Suite;
+
+/// How many load-workers the deployed suite has.
+const WORKERS: usize = 3;
+
+/// A test's turn, its directory, and where its runs are done.
+pub struct Setting {
+    /// Ends before the directory goes.
+    suite: Option<Suite>,
+    dir: Alone,
+}
+
+impl Setting {
+    /// Runs are done by `gauntlet run` itself, in one process.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self { suite: None, dir: Alone::new() }
+    }
+
+    /// Runs are done by services over NATS and PostgreSQL, with three load-workers.
+    #[must_use]
+    pub fn deployed() -> Self {
+        let dir = Alone::new();
+        Self { suite: Some(Suite::start(dir.path(), WORKERS)), dir }
+    }
+
+    /// The test's directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts `gauntlet run` on a plan.
+    #[must_use]
+    pub fn start_run(&self, plan: &str) -> Running {
+        match &self.suite {
+            None => gauntlet::start_run(self.path(), plan, &[]),
+            Some(suite) => suite.start_run(self.path(), plan),
+        }
+    }
+
+    /// Runs a plan to its end.
+    #[must_use]
+    pub fn run(&self, plan: &str) -> Ended {
+        self.start_run(plan).wait(Duration::from_secs(180))
+    }
+
+    /// Where the HTTP API is that controls a run.
+    #[must_use]
+    pub fn api(&self, running: &Running) -> String {
+        self.suite.as_ref().map_or_else(|| running.api(), Suite::api)
+    }
+}
+
+/// Makes a test of each function, on the embedded and on the deployed suite. A function takes `&Setting`.
+#[macro_export]
+macro_rules! on_both_suites {
+    ($($test:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[test] fn $test() { super::$test(&$crate::setting::Setting::embedded()); })+
+        }
+        mod deployed {
+            $(#[test] fn $test() { super::$test(&$crate::setting::Setting::deployed()); })+
+        }
+    };
+}
