@@ -15,6 +15,9 @@ use crate::wait;
 /// How long a service may take to be ready.
 const READY: Duration = Duration::from_secs(30);
 
+/// So many workers are started at once: more would wait for each other longer than one may take.
+const AT_ONCE: usize = 10;
+
 /// All of it, running; ends with the value.
 pub struct Suite {
     dir: PathBuf,
@@ -39,7 +42,14 @@ impl Suite {
     #[must_use]
     pub fn start(dir: &Path, workers: usize) -> Self {
         let postgres = Postgres::shared();
-        Self::with(dir, workers, None, postgres.database())
+        Self::with(dir, workers, Nats::start(), None, postgres.database())
+    }
+
+    /// The same with a NATS that can be asked what it does ([`Nats::monitor`]).
+    #[must_use]
+    pub fn monitored(dir: &Path, workers: usize) -> Self {
+        let postgres = Postgres::shared();
+        Self::with(dir, workers, Nats::monitored(), None, postgres.database())
     }
 
     /// The same with a PostgreSQL of its own.
@@ -47,17 +57,19 @@ impl Suite {
     pub fn with_own_postgres(dir: &Path, workers: usize) -> Self {
         let postgres = Postgres::start(test_servers::postgres::Settings::default());
         let database = postgres.database();
-        Self::with(dir, workers, Some(postgres), database)
+        Self::with(dir, workers, Nats::start(), Some(postgres), database)
     }
 
-    fn with(dir: &Path, workers: usize, postgres: Option<Postgres>, database: String) -> Self {
-        let nats = Nats::start();
+    fn with(dir: &Path, workers: usize, nats: Nats, postgres: Option<Postgres>, database: String) -> Self {
         let mut suite = Self { dir: dir.join("suite"), nats, postgres, database, services: Vec::new() };
         suite.spawn_new("metrics", &[]);
         let least = format!("--workers={workers}");
         suite.spawn_new("scheduler", &["--api=127.0.0.1:0", &least]);
         for number in 1..=workers {
             suite.spawn_new(&format!("worker-{number}"), &["--threads=1"]);
+            if number % AT_ONCE == 0 {
+                suite.services.iter().rev().take(AT_ONCE).for_each(|service| suite.until_ready(service));
+            }
         }
         suite.services.iter().for_each(|service| suite.until_ready(service));
         suite

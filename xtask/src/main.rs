@@ -1,6 +1,7 @@
 //! Developer tasks: `cargo xtask <task>`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
+mod bench;
 mod demo;
 mod guests;
 mod paths;
@@ -15,6 +16,7 @@ const USAGE: &str = "usage: cargo xtask <task>
 
   demo     set up what is needed and run the seven phases against the reference target
   test     set up what is needed and run all tests
+  bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers
   guests   compile the guest modules to WebAssembly components (target/guests); NAME... builds only those
   proto    generate crates/protocol/src/generated from the .proto files; --check only compares";
 
@@ -24,6 +26,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments.as_slice() {
         ["demo"] => return demo::demo(),
         ["test"] => test::test()?,
+        ["bench", "control-plane"] => bench::control_plane()?,
         ["guests", names @ ..] => guests::build_named(names).map(|_| ())?,
         ["proto"] => proto::generate()?,
         ["proto", "--check"] => proto::check()?,

@@ -1,15 +1,14 @@
 //! `cargo xtask test`: installs what tests need and runs all of them.
 
+use std::path::PathBuf;
+
 use crate::guests;
 use crate::paths::{cargo, root, run, target};
 use crate::{proto, tools};
 
 /// Dependency rules, generated code, formatting, lints, then unit, integration, end-to-end and documentation tests.
 pub(crate) fn test() -> anyhow::Result<()> {
-    guests::build()?;
-    let nginx = tools::nginx()?;
-    let nats = tools::nats()?;
-    let postgres = tools::postgres()?;
+    let environment = set_up()?;
     proto::check()?;
     // Advisories need a database from outside and are left to the user: `cargo deny check advisories`.
     run(std::process::Command::new(tools::cargo_deny()?).current_dir(root()).args([
@@ -23,11 +22,22 @@ pub(crate) fn test() -> anyhow::Result<()> {
     ]))?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    // One selection of packages for all builds: with others, cargo unifies other features and compiles wasmtime anew.
-    run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))?;
-    run(cargo(&["test", "--workspace", "--no-fail-fast"])
-        .env("GAUNTLET_GUESTS", target()?.join("guests"))
-        .env("GAUNTLET_TEST_NGINX", nginx)
-        .env("GAUNTLET_TEST_NATS", nats)
-        .env("GAUNTLET_TEST_POSTGRES", postgres))
+    build()?;
+    run(cargo(&["test", "--workspace", "--no-fail-fast"]).envs(environment))
+}
+
+/// Guests and servers, and the variables by which tests find them.
+pub(crate) fn set_up() -> anyhow::Result<[(&'static str, PathBuf); 4]> {
+    guests::build()?;
+    Ok([
+        ("GAUNTLET_GUESTS", target()?.join("guests")),
+        ("GAUNTLET_TEST_NGINX", tools::nginx()?),
+        ("GAUNTLET_TEST_NATS", tools::nats()?),
+        ("GAUNTLET_TEST_POSTGRES", tools::postgres()?),
+    ])
+}
+
+/// One selection of packages for all builds: with others, cargo unifies other features and compiles wasmtime anew.
+pub(crate) fn build() -> anyhow::Result<()> {
+    run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))
 }

@@ -34,10 +34,25 @@ wait "$server"
 pub struct Nats {
     home: tempfile::TempDir,
     port: u16,
+    monitor: Option<u16>,
     supervisor: Option<Child>,
 }
 
 impl Nats {
+    /// The same as [`Nats::start`] with HTTP monitoring ([`Nats::monitor`]).
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn monitored() -> Self {
+        let port = free().port();
+        let http = format!("http: \"127.0.0.1:{port}\"\n");
+        let mut server =
+            Self::with(|home| format!("{http}jetstream {{ store_dir: \"{}/jetstream\" }}\n", home.display()));
+        server.monitor = Some(port);
+        server
+    }
+
     /// Starts a server with JetStream and nothing else.
     ///
     /// # Panics
@@ -66,11 +81,10 @@ impl Nats {
     #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn configured(configuration: impl FnOnce(&Path, SocketAddr) -> String) -> Self {
         let home = tempfile::Builder::new().prefix("gauntlet-nats-").tempdir().expect("a directory");
-        let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let listen = listen.expect("a free port");
+        let listen = free();
         let text = configuration(home.path(), listen);
         fs::write(home.path().join("nats.conf"), text).expect("write the configuration");
-        let mut server = Self { home, port: listen.port(), supervisor: None };
+        let mut server = Self { home, port: listen.port(), monitor: None, supervisor: None };
         server.start_again();
         server
     }
@@ -159,6 +173,12 @@ impl Nats {
         self.port
     }
 
+    /// Where it serves its monitoring, on 127.0.0.1, if it does.
+    #[must_use]
+    pub const fn monitor(&self) -> Option<u16> {
+        self.monitor
+    }
+
     /// Its directory.
     #[must_use]
     pub fn home(&self) -> &Path {
@@ -178,6 +198,13 @@ impl Drop for Nats {
             finish(&mut supervisor, "keep\n");
         }
     }
+}
+
+/// An address on which nobody listens.
+#[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+fn free() -> SocketAddr {
+    let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listen.expect("a free port")
 }
 
 /// Tells the shell to end the server, and waits for both.

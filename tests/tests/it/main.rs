@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod control;
+mod cost;
 mod counting;
 mod deployed;
 mod guests;

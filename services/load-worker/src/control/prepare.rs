@@ -270,21 +270,28 @@ fn thread_spec(
 
 /// Makes room for the connections of the largest phase (requirement R12: refused with the sum).
 fn open_files(shape: &Shape<'_>, phases: &[Phase]) -> Result<(), v1::Problem> {
-    let largest = phases.iter().map(|phase| (shape.connections(phase), phase.name.name())).max();
+    let largest = phases.iter().map(|phase| (shape.connections(phase), phase)).max_by_key(|(own, _)| *own);
     let Some((connections, phase)) = largest else { return Ok(()) };
     let open = std::fs::read_dir("/proc/self/fd").map_or(OTHER_FILES, |fds| fds.count() as u64);
     let others = open + OTHER_FILES;
     let needed = connections + others;
     platform::limits::raise_open_files(needed).map(|_| ()).map_err(|e| {
+        let whole = u64::from(phase.connections);
+        let part = if connections < whole {
+            format!("{connections} of its {whole} connections here")
+        } else {
+            format!("{connections} connections")
+        };
         let message = format!(
-            "too few open files: phase {phase} holds {connections} connections, and {others} are kept for everything \
-             else: {needed} are needed, the hard limit is {}",
+            "too few open files: phase {} holds {part}, and {others} are kept for everything else: {needed} are \
+             needed, the hard limit is {}",
+            phase.name.name(),
             e.hard
         );
         let most = e.hard.saturating_sub(others);
         let mend = format!(
             "raise the hard limit (`ulimit -Hn`, LimitNOFILE, --ulimit nofile), add workers, or use at most {most} \
-             connections (`connections` of the phase, `load-scale`)"
+             connections a worker (`connections` of the phase, `load-scale`)"
         );
         problem(Kind::Environment, message, mend)
     })

@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn who_left_has_broken_nothing_and_is_still_asked_for_his_samples() {
+        let mut fleet = Fleet::default();
+        let (one, other) = (member(1), member(1));
+        [&one, &other].into_iter().for_each(|member| fleet.admit(member.clone()));
+        let (division, _) = fleet.divide();
+        assert_eq!(fleet.next_epoch(), division + 1);
+        assert_eq!(fleet.division(), division, "what one worker is told beside is no division");
+        fleet.leave(one.id, 2);
+        assert_eq!((fleet.is_broken_in(2), fleet.lost_in(2).count(), fleet.len()), (false, 1, 1));
+        fleet.lose(other.id, Some(2));
+        assert!(fleet.is_broken_in(2) && !fleet.is_broken_in(1));
+    }
+
+    #[test]
     fn a_lost_life_that_comes_back_is_lost_no_more_and_another_one_is_no_substitute() {
         let mut fleet = Fleet::default();
         let first = member(1);
