@@ -5,6 +5,8 @@
 pub mod core;
 pub mod gauntlet;
 pub mod link;
+pub mod listeners;
+pub mod network;
 pub mod nginx;
 pub mod setting;
 pub mod suite;

@@ -1,26 +1,38 @@
-//! A network link between two processes, which a test can cut: what is sent into it then arrives when it is mended.
+//! A network link between two processes, which a test can cut: what is sent into it then arrives when it is mended. It can be
+//! slow, too.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a cut link looks whether it is mended, and an idle one whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A running link; ends with the value.
 pub struct Link {
-    /// Its port on 127.0.0.1.
+    /// Its port.
     pub port: u16,
+    address: SocketAddr,
     state: Arc<State>,
     accepting: Option<JoinHandle<()>>,
+}
+
+/// What holds up a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Slow {
+    /// What is sent with these bytes in it …
+    pub what: &'static [u8],
+    /// … waits for so long, and all that follows it.
+    pub by: Duration,
 }
 
 #[derive(Default)]
 struct State {
     cut: AtomicBool,
+    slow: Option<Slow>,
     over: AtomicBool,
     pumps: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -31,11 +43,29 @@ impl Link {
     /// # Panics
     /// When there is no port for it.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn to(target: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port for a link");
-        let port = listener.local_addr().expect("its address").port();
-        let state = Arc::new(State::default());
+        Self::between(Ipv4Addr::LOCALHOST, target, None)
+    }
+
+    /// A link to a port on this machine that is slow where it says.
+    ///
+    /// # Panics
+    /// When there is no port for it.
+    #[must_use]
+    pub fn slow_to(target: u16, slow: Slow) -> Self {
+        Self::between(Ipv4Addr::LOCALHOST, target, Some(slow))
+    }
+
+    /// A link from an address of this machine to a port on its loopback.
+    ///
+    /// # Panics
+    /// When there is no port for it at that address.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+    pub fn between(from: Ipv4Addr, target: u16, slow: Option<Slow>) -> Self {
+        let listener = TcpListener::bind((from, 0)).expect("a port for a link");
+        let address = listener.local_addr().expect("its address");
+        let state = Arc::new(State { slow, ..State::default() });
         let shared = Arc::clone(&state);
         let accepting = std::thread::spawn(move || {
             for here in listener.incoming() {
@@ -48,7 +78,7 @@ impl Link {
                 shared.join(&here, &there);
             }
         });
-        Self { port, state, accepting: Some(accepting) }
+        Self { port: address.port(), address, state, accepting: Some(accepting) }
     }
 
     /// Lets nothing through, in neither direction, and closes nothing, as a broken cable would.
@@ -75,6 +105,7 @@ impl State {
 
     fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = [0; 16 << 10];
+        let _ = to.set_nodelay(true);
         let _ = from.set_read_timeout(Some(LOOK));
         while !self.over.load(Ordering::SeqCst) {
             if self.cut.load(Ordering::SeqCst) {
@@ -84,6 +115,9 @@ impl State {
             match from.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => {
+                    if let Some(slow) = self.slow.filter(|slow| holds(&buffer[..read], slow.what)) {
+                        self.wait(slow.by);
+                    }
                     // What was read just before the cut was not through yet.
                     while self.cut.load(Ordering::SeqCst) && !self.over.load(Ordering::SeqCst) {
                         std::thread::park_timeout(LOOK);
@@ -106,11 +140,27 @@ impl State {
     }
 }
 
+impl State {
+    fn wait(&self, time: Duration) {
+        let start = Instant::now();
+        while let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+            if self.over.load(Ordering::SeqCst) {
+                return;
+            }
+            std::thread::park_timeout(left.min(LOOK));
+        }
+    }
+}
+
+fn holds(bytes: &[u8], what: &[u8]) -> bool {
+    bytes.windows(what.len()).any(|window| window == what)
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         self.state.over.store(true, Ordering::SeqCst);
         // Wakes the listener.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }

@@ -26,7 +26,29 @@ pub struct Suite {
     /// A server of its own, where the test kills it; else the one that all tests share.
     pub postgres: Option<Postgres>,
     database: String,
+    parts: Parts,
     services: Vec<Service>,
+}
+
+/// What a suite is made of where that is not the usual.
+#[derive(Default)]
+pub struct Parts {
+    /// Its NATS; `None` = one with JetStream and, if so said, users.
+    pub nats: Option<Nats>,
+    /// A PostgreSQL of its own; `None` = a database in the one that all tests share.
+    pub postgres: Option<Postgres>,
+    /// Flags of every service beside the usual ones.
+    pub all: Vec<String>,
+    /// Flags of the metrics service.
+    pub metrics: Vec<String>,
+    /// Each service, and who starts a run, has the user of its role on NATS, with the password of [`password`].
+    pub users: bool,
+}
+
+/// The password of a role on a NATS with users.
+#[must_use]
+pub fn password(role: &str) -> String {
+    format!("{role}'s \"$secret\" #")
 }
 
 /// A service as a process.
@@ -37,32 +59,53 @@ struct Service {
     starts: u32,
 }
 
+/// A NATS as it is deployed: each role is a user with its own permissions.
+#[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+fn nats_with_users() -> Nats {
+    Nats::configured(|home, listen| {
+        let config = bus::ServerConfig {
+            listen,
+            store_dir: home.join("jetstream"),
+            max_store: None,
+            passwords: protocol::access::ROLES.map(|role| (role.to_owned(), password(role))).into(),
+            tls: None,
+            private_network: false,
+        };
+        bus::server_config(&config).expect("a configuration for nats-server")
+    })
+}
+
 impl Suite {
     /// Starts everything in `dir`, with so many load-workers, `worker-1` and so on.
     #[must_use]
     pub fn start(dir: &Path, workers: usize) -> Self {
-        let postgres = Postgres::shared();
-        Self::with(dir, workers, Nats::start(), None, postgres.database())
+        Self::of(dir, workers, Parts::default())
     }
 
     /// The same with a NATS that can be asked what it does ([`Nats::monitor`]).
     #[must_use]
     pub fn monitored(dir: &Path, workers: usize) -> Self {
-        let postgres = Postgres::shared();
-        Self::with(dir, workers, Nats::monitored(), None, postgres.database())
+        Self::of(dir, workers, Parts { nats: Some(Nats::monitored()), ..Parts::default() })
     }
 
     /// The same with a PostgreSQL of its own.
     #[must_use]
     pub fn with_own_postgres(dir: &Path, workers: usize) -> Self {
         let postgres = Postgres::start(test_servers::postgres::Settings::default());
-        let database = postgres.database();
-        Self::with(dir, workers, Nats::start(), Some(postgres), database)
+        Self::of(dir, workers, Parts { postgres: Some(postgres), ..Parts::default() })
     }
 
-    fn with(dir: &Path, workers: usize, nats: Nats, postgres: Option<Postgres>, database: String) -> Self {
-        let mut suite = Self { dir: dir.join("suite"), nats, postgres, database, services: Vec::new() };
-        suite.spawn_new("metrics", &[]);
+    /// Starts what these parts say.
+    #[must_use]
+    pub fn of(dir: &Path, workers: usize, mut parts: Parts) -> Self {
+        let usual = if parts.users { nats_with_users } else { Nats::start };
+        let nats = parts.nats.take().unwrap_or_else(usual);
+        let postgres = parts.postgres.take();
+        let database = postgres.as_ref().unwrap_or_else(|| Postgres::shared()).database();
+        let services = Vec::new();
+        let mut suite = Self { dir: dir.join("suite"), nats, postgres, database, parts, services };
+        let of_metrics = suite.parts.metrics.clone();
+        suite.spawn_new("metrics", &of_metrics.iter().map(String::as_str).collect::<Vec<_>>());
         let least = format!("--workers={workers}");
         suite.spawn_new("scheduler", &["--api=127.0.0.1:0", &least]);
         for number in 1..=workers {
@@ -96,22 +139,52 @@ impl Suite {
         std::fs::create_dir_all(&state).expect("a directory for the service");
         service.starts += 1;
         let log = std::fs::File::create(log(&state, service.starts)).expect("a file for its log");
-        let (program, stores) = match service.name.as_str() {
-            "metrics" => ("gauntlet-metrics", true),
-            "scheduler" => ("gauntlet-scheduler", true),
-            _ => ("gauntlet-load-worker", false),
+        let (program, stores, role) = match service.name.as_str() {
+            "metrics" => ("gauntlet-metrics", true, "metrics"),
+            "scheduler" => ("gauntlet-scheduler", true, "scheduler"),
+            _ => ("gauntlet-load-worker", false, "load"),
         };
+        let given = |flag: &str| service.more.iter().any(|more| more.starts_with(flag));
         let mut command = Command::new(crate::program(program));
         command.arg("--state-dir").arg(&state);
         // Several would be servers of one cluster.
-        if !service.more.iter().any(|flag| flag.starts_with("--nats-url")) {
+        if !given("--nats-url") {
             command.arg(format!("--nats-url={}", self.nats.url()));
         }
-        if stores {
+        if self.parts.users {
+            command.arg("--nats-password-file").arg(self.password_file(role));
+        }
+        if stores && !given("--postgres-url") {
             command.arg(format!("--postgres-url={}", self.database));
         }
-        let child = command.args(&service.more).stdin(Stdio::null()).stderr(log).spawn();
+        let child = command.args(&self.parts.all).args(&service.more).stdin(Stdio::null()).stderr(log).spawn();
         service.child = Some(child.expect("start a service"));
+    }
+
+    /// The file with a role's password.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+    pub fn password_file(&self, role: &str) -> PathBuf {
+        let file = self.dir.join(format!("password-of-{role}"));
+        std::fs::create_dir_all(&self.dir).expect("the suite's directory");
+        std::fs::write(&file, password(role)).expect("a file for the password");
+        file
+    }
+
+    /// The services that run, by name, with their process ids.
+    #[must_use]
+    pub fn pids(&self) -> Vec<(String, u32)> {
+        let running = self.services.iter().filter_map(|of| Some((of.name.clone(), of.child.as_ref()?.id())));
+        running.collect()
+    }
+
+    /// The database of its services.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     fn until_ready(&self, service: &Service) {
@@ -156,7 +229,12 @@ impl Suite {
     /// Starts `gauntlet run` on a plan, done by this suite.
     #[must_use]
     pub fn start_run(&self, dir: &Path, plan: &str) -> Running {
-        gauntlet::start_run(dir, plan, &["--nats", &self.nats.url()])
+        let url = self.nats.url();
+        if !self.parts.users {
+            return gauntlet::start_run(dir, plan, &["--nats", &url]);
+        }
+        let file = self.password_file("cli").display().to_string();
+        gauntlet::start_run(dir, plan, &["--nats", &url, "--nats-password-file", &file])
     }
 
     /// Where the scheduler serves its HTTP API.

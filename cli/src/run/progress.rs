@@ -204,7 +204,7 @@ fn worded(event: &Event, phases: usize) -> Option<String> {
         Event::TargetHealth { target, healthy, seen } => {
             format!("  target {target} is {}: {seen}", if *healthy { "healthy" } else { "not healthy" })
         }
-        Event::WorkerChanged { worker, change, detail } if change == "lost" => {
+        Event::WorkerChanged { worker, change, detail, .. } if change == "lost" => {
             format!("  worker {worker} {change}: {detail}")
         }
         Event::PhaseEnded { name, objectives, decision, reason, .. } => {

@@ -69,6 +69,7 @@ pub fn nats_options(common: &Common, role: &str) -> Result<NatsOptions, Error> {
         urls: common.nats_url.clone(),
         credentials,
         root_ca: common.nats_ca.clone(),
+        max_log_bytes: common.nats_log_bytes,
         client_certificate: common.nats_certificate.clone().zip(common.nats_key.clone()),
         ..NatsOptions::new("", role, common.state_dir.join("objects"))
     })

@@ -44,6 +44,9 @@ pub struct Common {
     /// Key of that certificate, PEM
     #[arg(long, env = "GAUNTLET_NATS_KEY", value_name = "FILE", requires = "nats_certificate")]
     pub nats_key: Option<PathBuf>,
+    /// Bytes that each log on NATS may take on its disk before it refuses; said by whichever service comes first, it stays
+    #[arg(long, env = "GAUNTLET_NATS_LOG_BYTES", value_name = "BYTES", default_value_t = 1 << 30, value_parser = clap::value_parser!(u64).range(4_096..=1 << 50))]
+    pub nats_log_bytes: u64,
     /// Directory for what must survive a restart of this process
     #[arg(long, env = "GAUNTLET_STATE_DIR", value_name = "DIR", default_value = "state")]
     pub state_dir: PathBuf,

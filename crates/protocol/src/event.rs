@@ -142,10 +142,13 @@ pub enum Event {
     WorkerChanged {
         /// Its id.
         worker: String,
-        /// `joined`, `lost`, `left`.
+        /// `joined`, `lost`, `cut off`, `back`, `left`.
         change: String,
         /// The last that was heard.
         detail: String,
+        /// Its clock as it was measured when it joined.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clock: Option<ClockReading>,
     },
     /// A phase ended; its results and what was decided.
     PhaseEnded {
@@ -194,6 +197,15 @@ pub enum Event {
     /// An entry written by a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// A worker's clock against the scheduler's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReading {
+    /// By how much it is ahead, nanoseconds; negative = behind.
+    pub ahead_ns: i64,
+    /// By how much that may be wrong, either way, nanoseconds.
+    pub error_ns: u64,
 }
 
 /// Names of a scenario's parts, by index.

@@ -14,6 +14,7 @@ mod run_dir;
 pub mod summary;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 pub use run_dir::{WriteError, write_all};
 pub use summary::Summary;

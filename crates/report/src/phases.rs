@@ -114,6 +114,7 @@ fn measured(
     summary.generator = generator(series, summary.requests);
     summary.targets = target_means(data, series);
     summary.gaps.clone_from(&series.gaps);
+    summary.merged_intervals = series.merged_intervals;
     summary
 }
 

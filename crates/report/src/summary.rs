@@ -4,7 +4,7 @@ use protocol::event::{Event, Outcome, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{RunData, phases};
+use crate::{RunData, phases, workers};
 
 /// The whole run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -43,6 +43,8 @@ pub struct Summary {
     pub targets: Vec<TargetSummary>,
     /// The phases that ran, in order.
     pub phases: Vec<PhaseSummary>,
+    /// The load-workers, where they are processes of their own, in the order in which they came.
+    pub workers: Vec<WorkerSummary>,
 }
 
 /// Counts of objectives by result.
@@ -99,6 +101,31 @@ pub struct TargetSummary {
     pub urls: Vec<String>,
     /// Why CPU or memory are absent.
     pub absent: Vec<String>,
+}
+
+/// A load-worker.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct WorkerSummary {
+    /// Its id.
+    pub worker: String,
+    /// By how much its clock was ahead of the scheduler's when it joined last, milliseconds; negative = behind, null = not
+    /// measured. Load is sent by the scheduler's clock all the same.
+    pub clock_ahead_ms: Option<f64>,
+    /// By how much that may be wrong, either way, milliseconds.
+    pub clock_error_ms: Option<f64>,
+    /// When it came and went.
+    pub changes: Vec<WorkerChange>,
+}
+
+/// A load-worker came or went.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct WorkerChange {
+    /// Offset from the run's start, milliseconds.
+    pub at_ms: u64,
+    /// `joined`, `lost`, `cut off`, `back`, `left`.
+    pub change: String,
+    /// What is known of it.
+    pub detail: String,
 }
 
 /// One phase.
@@ -170,6 +197,9 @@ pub struct PhaseSummary {
     pub reason: String,
     /// What is missing from the samples.
     pub gaps: Vec<String>,
+    /// Intervals of load-workers that were recorded together with a later one, because the record log was full or away:
+    /// counts and percentiles are exact, single seconds are coarser.
+    pub merged_intervals: u64,
 }
 
 /// Requirement R9.3: scheduled = dropped + waiting + started; started = answered + failed + cancelled +
@@ -314,6 +344,7 @@ impl Summary {
             thresholds: Vec::new(),
             targets: phases::targets(data),
             phases: phases::summaries(data, first),
+            workers: workers::summaries(&data.history),
         };
         for entry in &data.history {
             match &entry.event {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus::{Bus, BusError};
+use protocol::event::{ClockReading, Event};
 use protocol::id::WorkerId;
 use protocol::v1;
 use protocol::v1::heartbeat::State;
@@ -23,8 +24,18 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// What the history says of a worker that has prepared a run.
+    pub(crate) fn joined(&self, reply: &v1::PrepareRunReply) -> Event {
+        let clock = reply.clock_offset_ns.map(|behind_ns| ClockReading {
+            ahead_ns: behind_ns.saturating_neg(),
+            error_ns: reply.clock_error_ns,
+        });
+        let (worker, change) = (self.id.to_string(), "joined".to_owned());
+        Event::WorkerChanged { worker, change, detail: self.described(reply), clock }
+    }
+
     /// Host, size and clock, for people.
-    pub(crate) fn described(&self, reply: &v1::PrepareRunReply) -> String {
+    fn described(&self, reply: &v1::PrepareRunReply) -> String {
         let clock = match reply.clock_offset_ns {
             None => "its clock was not measured".to_owned(),
             Some(ns) => {

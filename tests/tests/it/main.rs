@@ -1,17 +1,23 @@
 //! End-to-end tests: the real command against real servers. One at a time (`gauntlet_tests::Alone`): they measure.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod backpressure;
 mod bad_input;
 mod control;
 mod cost;
 mod counting;
 mod deployed;
 mod guests;
+mod listeners;
+mod lost_worker;
+mod partition;
 mod plans;
 mod pre_phase;
+mod refusals;
 mod reproducible;
 mod seven_phases;
 mod signals;
 mod stall;
 mod start_up;
+mod users;
 mod validity;

@@ -1,6 +1,6 @@
 //! The history's JSON: what was written stays readable, by older and by newer programs.
 
-use protocol::event::{Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
+use protocol::event::{ClockReading, Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
 
 fn outcome(result: OutcomeResult) -> Outcome {
     Outcome { name: "p(99) < 300ms".into(), expected: "below".into(), seen: "120 ms".into(), result }
@@ -83,7 +83,12 @@ fn all() -> Vec<(&'static str, Event)> {
         ("target-health", Event::TargetHealth { target: text("shop"), healthy: true, seen: text("200") }),
         (
             "worker-changed",
-            Event::WorkerChanged { worker: text("0190"), change: text("lost"), detail: text("3 s") },
+            Event::WorkerChanged {
+                worker: text("0190"),
+                change: text("lost"),
+                detail: text("3 s"),
+                clock: Some(ClockReading { ahead_ns: -1, error_ns: u64::MAX }),
+            },
         ),
         (
             "phase-ended",
@@ -137,6 +142,14 @@ fn a_kind_of_a_newer_version_is_unknown_and_no_error() {
     let json = r#"{"sequence":3,"at_unix_ns":4,"producer":"chaos","event":{"kind":"fault-injected","target":"shop"}}"#;
     let entry: Entry = serde_json::from_str(json).unwrap();
     assert_eq!((entry.sequence, entry.event), (3, Event::Unknown));
+}
+
+#[test]
+fn a_worker_changed_without_a_clock_is_written_as_before_there_was_one() {
+    let json = r#"{"kind":"worker-changed","worker":"0190","change":"lost","detail":"3 s"}"#;
+    let event: Event = serde_json::from_str(json).unwrap();
+    assert!(matches!(event, Event::WorkerChanged { clock: None, .. }), "{event:?}");
+    assert_eq!(serde_json::to_string(&event).unwrap(), json);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn sentence(event: &Event) -> Option<(String, &'static str)> {
             let state = if *healthy { "healthy" } else { "unhealthy" };
             (format!("target {target} is {state}: {seen}"), if *healthy { "good" } else { "bad" })
         }
-        Event::WorkerChanged { worker, change, detail } => {
+        Event::WorkerChanged { worker, change, detail, .. } => {
             (format!("worker {worker} {change}: {detail}"), if change == "lost" { "bad" } else { "plain" })
         }
         Event::PhaseEnded { name, lasted_ms, decision, reason, .. } => {

@@ -21,6 +21,7 @@ const GREY: &str = "#8a93a0";
 #[derive(Serialize)]
 pub(super) struct Timeline {
     bands: Vec<Band>,
+    marks: Vec<Mark>,
     charts: Vec<Drawn>,
     /// For the crosshair: seconds, and the figures of each chart's lines as text.
     data: String,
@@ -34,6 +35,15 @@ struct Band {
     width: f64,
     /// Every other one is shaded more, so that edges show.
     odd: bool,
+}
+
+/// A load-worker came or went while a phase ran.
+#[derive(Serialize)]
+struct Mark {
+    /// In per cent of the plot.
+    left: f64,
+    bad: bool,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -107,7 +117,7 @@ pub(super) fn build(data: &RunData, summary: &Summary) -> Result<Timeline, Write
     let phases = points.iter().map(|point| point.phase.name.clone()).collect();
     let data = serde_json::to_string(&Crosshair { end, x, phases, charts: readouts })
         .map_err(|error| WriteError::Render(error.to_string()))?;
-    Ok(Timeline { bands: bands(summary, end), charts: drawn, data: data.replace("</", "<\\/") })
+    Ok(Timeline { bands: bands(summary, end), marks: marks(summary, end), charts: drawn, data: data.replace("</", "<\\/") })
 }
 
 fn written(chart: &Chart, value: f64) -> String {
@@ -127,6 +137,19 @@ fn bands(summary: &Summary, end: f64) -> Vec<Band> {
             left: real(phase.start_ms) / 10.0 / end,
             width: real(phase.lasted_ms.max(1)) / 10.0 / end,
             odd: phase.index % 2 == 1,
+        })
+        .collect()
+}
+
+fn marks(summary: &Summary, end: f64) -> Vec<Mark> {
+    let begin = summary.phases.first().map_or(u64::MAX, |phase| phase.start_ms);
+    let changes = summary.workers.iter().flat_map(|worker| worker.changes.iter().map(move |c| (worker, c)));
+    changes
+        .filter(|(_, change)| change.at_ms >= begin)
+        .map(|(worker, change)| Mark {
+            left: real(change.at_ms) / 10.0 / end,
+            bad: change.change == "lost",
+            text: format!("load-worker {} {}: {}", worker.worker, change.change, change.detail),
         })
         .collect()
 }

@@ -36,6 +36,8 @@ pub(crate) struct Phase {
     sums: BTreeMap<SeriesKey, Sum>,
     rows: BTreeMap<u64, Row>,
     threads: BTreeMap<([u8; 16], u32), Thread>,
+    /// Intervals that were recorded together with a later one.
+    merged_intervals: u64,
     pub(crate) progress: Progress,
     /// Seconds whose parts are kept for windows.
     keep_rows: usize,
@@ -53,6 +55,7 @@ impl Phase {
             sums: BTreeMap::new(),
             rows: BTreeMap::new(),
             threads: BTreeMap::new(),
+            merged_intervals: 0,
             progress: Progress::default(),
             keep_rows: keep_rows.max(OPEN_ROWS),
             stale: BTreeSet::new(),
@@ -67,6 +70,7 @@ impl Phase {
             self.sums.entry(SeriesKey::of(series)).or_default().add(sum);
         }
         if part.is_head() {
+            self.merged_intervals += u64::from(part.batch.merged_intervals.saturating_sub(1));
             for (stats, lag) in part.batch.threads.iter().zip(&part.lags) {
                 let key = (part.key.producer, stats.thread);
                 self.threads.entry(key).or_insert_with(|| Thread::new(stats.thread)).add(part, stats, lag);
@@ -212,6 +216,7 @@ impl Phase {
             targets: Vec::new(),
             gaps: self.progress.gaps(),
             workers: self.progress.workers(),
+            merged_intervals: self.merged_intervals,
         }
     }
 }

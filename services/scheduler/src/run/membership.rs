@@ -114,7 +114,8 @@ impl Run {
     }
 
     async fn note_worker(&self, id: WorkerId, change: &str, detail: String) -> Result<(), Trouble> {
-        let event = Event::WorkerChanged { worker: id.to_string(), change: change.to_owned(), detail };
+        let (worker, change) = (id.to_string(), change.to_owned());
+        let event = Event::WorkerChanged { worker, change, detail, clock: None };
         Ok(self.ctx.history.append(event).await?)
     }
 
@@ -284,7 +285,7 @@ impl Run {
                 return Ok(());
             }
         };
-        self.note_worker(id, "joined", worker.described(&reply)).await?;
+        self.ctx.history.append(worker.joined(&reply)).await?;
         self.fleet.admit(Member::new(&worker, &reply));
         if live.is_loaded() {
             let (_, division) = self.fleet.divide();

@@ -202,8 +202,10 @@ impl Context {
 
     /// Notes that a worker is lost; the reason for the verdict.
     async fn worker_lost(&self, id: WorkerId, detail: &str) -> Result<Reason, StoreError> {
-        let (worker, change) = (id.to_string(), "lost".to_owned());
-        self.history.append(Event::WorkerChanged { worker, change, detail: detail.to_owned() }).await?;
+        let (worker, change, detail) = (id.to_string(), "lost".to_owned(), detail.to_owned());
+        self.history
+            .append(Event::WorkerChanged { worker, change, detail: detail.clone(), clock: None })
+            .await?;
         let by = format!("lost service load-worker {id}");
         let exit_code = crate::verdict::code::ABORTED;
         self.history.append(Event::StopRequested { by: by.clone(), exit_code }).await?;

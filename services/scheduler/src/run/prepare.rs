@@ -96,9 +96,7 @@ impl Run {
                         reasons.push(Reason::new(code::BUG, text));
                     }
                     if ctx.apart {
-                        let detail = worker.described(&reply);
-                        let (worker, change) = (worker.id.to_string(), "joined".to_owned());
-                        ctx.history.append(Event::WorkerChanged { worker, change, detail }).await?;
+                        ctx.history.append(worker.joined(&reply)).await?;
                     }
                     self.fleet.admit(Member::new(worker, &reply));
                 }

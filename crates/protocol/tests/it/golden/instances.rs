@@ -355,6 +355,7 @@ fn samples(check: &mut Checked) {
     check.check("TargetSamples", &target());
     check.check("WorkerProgress", &progress());
     check.check("PhaseSeries", &phase_series());
+    check.check("PhaseSeries.2", &PhaseSeries { merged_intervals: 5, ..Default::default() });
     check.check("RunSeries", &RunSeries { phases: vec![phase_series()], ..Default::default() });
 }
 
