@@ -71,7 +71,6 @@ fn a_metrics_service_that_takes_100_ms_a_record_is_waited_for() {
     let database = postgres.database();
     let slow = database.replace(&format!(":{}/", postgres.port()), &format!(":{}/", link.port));
     assert_ne!(slow, database, "the link stands in the server's place");
-    // Of several the last one counts, and the services' own database is not named twice.
     let parts = Parts {
         postgres: Some(postgres),
         metrics: vec![format!("--postgres-url={slow}")],

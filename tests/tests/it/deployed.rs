@@ -312,6 +312,7 @@ fn a_worker_whose_clock_is_wrong_sends_at_the_right_time() {
     let ahead =
         clocks.filter_map(|clock| clock.split_once(" ms ahead")?.0.parse::<f64>().ok()).fold(0.0, f64::max);
     assert!((ahead - 500.0).abs() < 20.0, "{ahead} ms ahead: {events}");
+    assert_clocks_are_reported(&ended, &summary);
     // Arrival k is due at k / 200 s: by how much each came off that, against the first worker's.
     let mut log = core.stop();
     log.sort_by_key(|line| line.arrival);
@@ -322,6 +323,25 @@ fn a_worker_whose_clock_is_wrong_sends_at_the_right_time() {
     offs.sort_by(f64::total_cmp);
     let (early, late) = (offs[offs.len() / 20], offs[offs.len() * 19 / 20]);
     assert!(late - early < 0.1, "the two workers are {} ms apart", (late - early) * 1e3);
+}
+
+/// Summary and report have the clocks of both workers: one is right, the other 500 ms ahead, and each is known to what.
+fn assert_clocks_are_reported(ended: &Ended, summary: &serde_json::Value) {
+    let report = std::fs::read_to_string(ended.run_dir.as_ref().unwrap().join("report.html")).unwrap();
+    let workers = summary["workers"].as_array().unwrap();
+    let mut offsets = Vec::new();
+    for worker in workers {
+        let (ahead, error) = (&worker["clock_ahead_ms"], &worker["clock_error_ms"]);
+        let (ahead, error) = (ahead.as_f64().unwrap(), error.as_f64().unwrap());
+        assert!(error < 20.0, "{worker}");
+        assert!(report.contains(&format!("{ahead:.3} ± {error:.3} ms")), "{worker} is not in the report");
+        offsets.push(ahead);
+    }
+    offsets.sort_by(f64::total_cmp);
+    assert!(
+        matches!(offsets[..], [right, wrong] if right.abs() < 20.0 && (wrong - 500.0).abs() < 20.0),
+        "{offsets:?}"
+    );
 }
 
 #[test]

@@ -25,9 +25,12 @@ fn pulled(network: &Network) {
     let core = Core::start(dir.path(), "{}");
     // The target stays in reach of all workers: what stops the one that is cut off is its lease alone.
     let target = Link::between(network::KEPT, core.port, None);
-    let nats = Nats::with(|home| {
-        // On all addresses, of which none is known outside the two namespaces.
-        format!("host: \"0.0.0.0\"\njetstream {{ store_dir: \"{}/jetstream\" }}\n", home.display())
+    let nats = Nats::configured(|home, listen| {
+        // On all addresses, of which none is known outside the two namespaces; who was cut off is told of no other way.
+        let (port, cut, home) = (listen.port(), network::CUT, home.display());
+        format!(
+            "listen: \"0.0.0.0:{port}\"\nclient_advertise: \"{cut}:{port}\"\njetstream {{ store_dir: \"{home}/jetstream\" }}\n"
+        )
     });
     let postgres = Some(Postgres::start(Settings::default()));
     let mut suite = Suite::of(dir.path(), 2, Parts { nats: Some(nats), postgres, ..Parts::default() });

@@ -463,7 +463,7 @@ pub struct SampleBatch {
     /// The batch was read from the spool of a worker that had died.
     #[prost(bool, tag = "12")]
     pub from_spool: bool,
-    /// More than one interval merged, because the log was full.
+    /// Intervals that this one is made of: more than one, when the log was full or away.
     #[prost(uint32, tag = "13")]
     pub merged_intervals: u32,
     /// The last batch of the phase from this worker.
@@ -583,6 +583,9 @@ pub struct PhaseSeries {
     /// How far the samples of each worker have come.
     #[prost(message, repeated, tag = "8")]
     pub workers: ::prost::alloc::vec::Vec<WorkerProgress>,
+    /// Intervals that were recorded together with a later one, because the log was full or away.
+    #[prost(uint64, tag = "9")]
+    pub merged_intervals: u64,
 }
 /// What `metrics` holds of one life of a worker in a phase: compare with `PhaseEnded.last_sequence`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
