@@ -20,10 +20,10 @@ pub struct Link {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What holds up a connection.
+/// What holds up what is sent to the far end.
 #[derive(Clone, Copy, Debug)]
 pub struct Slow {
-    /// What is sent with these bytes in it …
+    /// What has these bytes in it …
     pub what: &'static [u8],
     /// … waits for so long, and all that follows it.
     pub by: Duration,
@@ -94,16 +94,16 @@ impl Link {
 
 impl State {
     fn join(self: &Arc<Self>, here: &TcpStream, there: &TcpStream) {
-        for (from, to) in [(here, there), (there, here)] {
+        for (from, to, slow) in [(here, there, self.slow), (there, here, None)] {
             if let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) {
                 let state = Arc::clone(self);
-                let pump = std::thread::spawn(move || state.pump(from, to));
+                let pump = std::thread::spawn(move || state.pump(from, to, slow));
                 self.pumps.lock().unwrap_or_else(PoisonError::into_inner).push(pump);
             }
         }
     }
 
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, slow: Option<Slow>) {
         let mut buffer = [0; 16 << 10];
         let _ = to.set_nodelay(true);
         let _ = from.set_read_timeout(Some(LOOK));
@@ -115,7 +115,7 @@ impl State {
             match from.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => {
-                    if let Some(slow) = self.slow.filter(|slow| holds(&buffer[..read], slow.what)) {
+                    if let Some(slow) = slow.filter(|slow| holds(&buffer[..read], slow.what)) {
                         self.wait(slow.by);
                     }
                     // What was read just before the cut was not through yet.

@@ -33,7 +33,9 @@ fn a_running_suite_listens_on_loopback_alone() {
     assert_eq!(listeners::of(running.child().id()), [], "who follows a run listens on nothing");
     let _ = finished(&suite, &running.wait(Duration::from_secs(40)), 0);
 
-    let running = start_run(dir.path(), &plan, &["--prometheus", "127.0.0.1:0"]);
+    let own = dir.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let running = start_run(&own, &plan, &["--prometheus", "127.0.0.1:0"]);
     running.until_history_has("phase-started");
     assert_loopback("gauntlet run", running.child().id(), 2);
     let _ = running.wait(Duration::from_secs(40)).expect(0);

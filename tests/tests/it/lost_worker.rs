@@ -56,7 +56,7 @@ fn a_killed_worker_is_counted_to_its_last_request_and_the_report_shows_the_gap()
     let report = std::fs::read_to_string(ended.run_dir.as_ref().unwrap().join("report.html")).unwrap();
     let lost = workers.iter().find(|worker| changes(worker).len() > 1).unwrap();
     let id = lost["worker"].as_str().unwrap();
-    for shown in [format!("title=\"load-worker {id} lost: "), format!("worker {id} lost: no heartbeat")] {
+    for shown in [format!("title=\"load-worker {id} lost: "), format!("<span class=\"text\">worker {id} lost: ")] {
         assert!(report.contains(&shown), "{shown:?} is not in the report");
     }
     assert!(report.contains("class=\"mark bad\""), "the timeline marks the loss");

@@ -20,7 +20,8 @@ use crate::figures::{Finding, failed};
 use crate::objectives::evidence::Measured;
 use crate::verdict::{Reason, code};
 
-/// How long the samples of a phase may take to reach `metrics`.
+/// How long `metrics` may take in none of the samples that are still missing. As long as some come, however slowly, they are
+/// waited for: there is an end of them.
 const COLLECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the workers said when they ended a phase.
@@ -131,15 +132,19 @@ impl Run {
         if self.metrics_lost {
             return Ok(Err(Reason::new(code::ABORTED, "lost metrics: the phase has no figures")));
         }
-        let deadline = Instant::now() + COLLECT_DEADLINE;
         let metrics = self.ctx.metrics.clone();
         let (phase, mut pause) = (live.index, Duration::from_millis(2));
         let lost: Vec<Member> =
             if live.is_loaded() { self.fleet.lost_in(phase).cloned().collect() } else { Vec::new() };
         let complete = async {
+            let (mut merged, mut deadline) = (0, Instant::now() + COLLECT_DEADLINE);
             loop {
                 let series = metrics.phase(phase).await?;
                 let missing = missing(&series, &ended.told, &lost);
+                let so_far: u64 = series.workers.iter().map(|life| life.batches).sum();
+                if so_far > merged {
+                    (merged, deadline) = (so_far, Instant::now() + COLLECT_DEADLINE);
+                }
                 if missing.is_empty() || Instant::now() >= deadline {
                     let probes = metrics.probes().await?;
                     return Ok((series, missing, probes));
@@ -163,7 +168,7 @@ impl Run {
                 }
                 if !missing.is_empty() {
                     let message = format!(
-                        "phase {}: samples are missing after {} s: {}",
+                        "phase {}: samples are missing, and none came for {} s: {}",
                         live.phase.name.name(),
                         COLLECT_DEADLINE.as_secs(),
                         missing.join("; ")
