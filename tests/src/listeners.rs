@@ -27,7 +27,9 @@ pub fn of(pid: u32) -> Vec<SocketAddr> {
 fn sockets(pid: u32) -> BTreeSet<u64> {
     let files = std::fs::read_dir(PathBuf::from(format!("/proc/{pid}/fd"))).expect("the files of a process");
     let links = files.flatten().filter_map(|file| std::fs::read_link(file.path()).ok());
-    links.filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()).collect()
+    links
+        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+        .collect()
 }
 
 /// The address of a line if it is of a listening socket among these.

@@ -157,7 +157,8 @@ impl Suite {
         if stores && !given("--postgres-url") {
             command.arg(format!("--postgres-url={}", self.database));
         }
-        let child = command.args(&self.parts.all).args(&service.more).stdin(Stdio::null()).stderr(log).spawn();
+        let child =
+            command.args(&self.parts.all).args(&service.more).stdin(Stdio::null()).stderr(log).spawn();
         service.child = Some(child.expect("start a service"));
     }
 

@@ -117,7 +117,12 @@ pub(super) fn build(data: &RunData, summary: &Summary) -> Result<Timeline, Write
     let phases = points.iter().map(|point| point.phase.name.clone()).collect();
     let data = serde_json::to_string(&Crosshair { end, x, phases, charts: readouts })
         .map_err(|error| WriteError::Render(error.to_string()))?;
-    Ok(Timeline { bands: bands(summary, end), marks: marks(summary, end), charts: drawn, data: data.replace("</", "<\\/") })
+    Ok(Timeline {
+        bands: bands(summary, end),
+        marks: marks(summary, end),
+        charts: drawn,
+        data: data.replace("</", "<\\/"),
+    })
 }
 
 fn written(chart: &Chart, value: f64) -> String {

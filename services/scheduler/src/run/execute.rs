@@ -20,6 +20,9 @@ use crate::control::Signal;
 use crate::links::LinkError;
 use crate::verdict::{Reason, code};
 
+/// How often workers are looked at that were started anew: their heartbeats end the silence by which they would be found lost,
+/// and nobody else sends their part meanwhile.
+const GLANCE: Duration = Duration::from_millis(100);
 /// Thresholds are looked at once a second, more often only where samples come more often.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
@@ -126,6 +129,8 @@ impl Run {
         let period = ctx.plan.load.interval.clamp(SHORTEST_LOOK, LONGEST_LOOK);
         let mut ticks = tokio::time::interval_at(live.t0 + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut glances = tokio::time::interval(GLANCE);
+        glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lost = self.watch_workers();
         let mut joining: Option<Joining> = None;
         let mut looking: Option<Looking> = None;
@@ -172,6 +177,11 @@ impl Run {
                 }
                 () = tokio::time::sleep_until(live.end()), if !paused && !deciding => {
                     return Ok(complete(live));
+                }
+                _ = glances.tick(), if ctx.apart => {
+                    if self.is_restarted() && self.look_at_workers(live).await? {
+                        lost = self.watch_workers();
+                    }
                 }
                 _ = ticks.tick() => {
                     live.exits.extend(self.processes.look(&ctx.history).await?);

@@ -176,6 +176,15 @@ impl Run {
         join_all(told).await.into_iter().filter_map(|(id, told)| Some((id, told.err()?))).collect()
     }
 
+    /// Whether some worker of the fleet is another life than the one that was prepared.
+    pub(super) fn is_restarted(&self) -> bool {
+        let heard = self.ctx.workers.heard(self.ctx.plan.control.worker_timeout);
+        let run = self.ctx.load.run();
+        heard
+            .iter()
+            .any(|worker| worker.beat.state() != State::Leaving && self.fleet.restarted(worker, run, STALE))
+    }
+
     /// Looks at what heartbeats say of workers that were cut off or restarted; `true` = the fleet is another.
     pub(super) async fn look_at_workers(&mut self, live: &mut Live) -> Result<bool, Trouble> {
         let run = self.ctx.load.run().to_vec();

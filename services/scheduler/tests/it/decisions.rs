@@ -166,7 +166,7 @@ async fn missing_samples_are_told_and_make_the_run_invalid() {
     assert!(reasons[0].contains("samples complete"), "{reasons:?}");
     let events = bench.history(run).await;
     assert!(events.iter().any(|event| {
-        matches!(event, Event::Notice { message } if message.contains("samples are missing after 10 s"))
+        matches!(event, Event::Notice { message } if message.contains("samples are missing, and none came for 10 s"))
     }));
 }
 
