@@ -1,9 +1,9 @@
 //! A network link between two processes, which a test can cut: what is sent into it then arrives when it is mended. It can be
-//! slow, too.
+//! slow, too, and lose what it holds.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,6 +33,10 @@ pub struct Slow {
 struct State {
     cut: AtomicBool,
     slow: Option<Slow>,
+    /// So many pieces are held up just now.
+    held: AtomicU32,
+    /// How often all connections were broken.
+    broken: AtomicU32,
     over: AtomicBool,
     pumps: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -86,6 +90,17 @@ impl Link {
         self.state.cut.store(true, Ordering::SeqCst);
     }
 
+    /// Whether something is held up just now.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.state.held.load(Ordering::SeqCst) > 0
+    }
+
+    /// Breaks all connections: what was sent and is not through is lost. New ones can be made.
+    pub fn sever(&self) {
+        self.state.broken.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Lets everything through again.
     pub fn mend(&self) {
         self.state.cut.store(false, Ordering::SeqCst);
@@ -107,7 +122,8 @@ impl State {
         let mut buffer = [0; 16 << 10];
         let _ = to.set_nodelay(true);
         let _ = from.set_read_timeout(Some(LOOK));
-        while !self.over.load(Ordering::SeqCst) {
+        let broken = self.broken.load(Ordering::SeqCst);
+        while !self.is_over(broken) {
             if self.cut.load(Ordering::SeqCst) {
                 std::thread::park_timeout(LOOK);
                 continue;
@@ -116,11 +132,16 @@ impl State {
                 Ok(0) => break,
                 Ok(read) => {
                     if let Some(slow) = slow.filter(|slow| holds(&buffer[..read], slow.what)) {
-                        self.wait(slow.by);
+                        self.held.fetch_add(1, Ordering::SeqCst);
+                        self.wait(slow.by, broken);
+                        self.held.fetch_sub(1, Ordering::SeqCst);
                     }
                     // What was read just before the cut was not through yet.
-                    while self.cut.load(Ordering::SeqCst) && !self.over.load(Ordering::SeqCst) {
+                    while self.cut.load(Ordering::SeqCst) && !self.is_over(broken) {
                         std::thread::park_timeout(LOOK);
+                    }
+                    if self.is_over(broken) {
+                        break;
                     }
                     if to.write_all(&buffer[..read]).is_err() {
                         break;
@@ -141,10 +162,15 @@ impl State {
 }
 
 impl State {
-    fn wait(&self, time: Duration) {
+    /// Whether a connection is over that was made when they had been broken so often.
+    fn is_over(&self, broken: u32) -> bool {
+        self.over.load(Ordering::SeqCst) || self.broken.load(Ordering::SeqCst) != broken
+    }
+
+    fn wait(&self, time: Duration, broken: u32) {
         let start = Instant::now();
         while let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
-            if self.over.load(Ordering::SeqCst) {
+            if self.is_over(broken) {
                 return;
             }
             std::thread::park_timeout(left.min(LOOK));

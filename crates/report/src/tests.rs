@@ -1,6 +1,6 @@
 //! A made-up run, from which each view is checked.
 
-use protocol::event::{Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
+use protocol::event::{ClockReading, Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
 use protocol::v1;
 use series::{Hist, Merged};
 
@@ -242,4 +242,47 @@ fn a_directory_that_cannot_be_written_is_named() {
     std::fs::remove_dir_all(&dir).unwrap();
     let error = write_all(&dir, &run()).unwrap_err().to_string();
     assert!(error.contains("plan.toml") && error.contains("--report-dir"), "{error}");
+}
+
+#[test]
+fn workers_are_shown_with_their_clocks_and_their_losses_on_the_timeline() {
+    let mut data = run();
+    let start = data.history[0].at_unix_ns;
+    let mut push = |at_ms: i64, change: &str, clock: Option<ClockReading>| {
+        data.history.push(Entry {
+            sequence: data.history.len() as u64 + 1,
+            at_unix_ns: start + at_ms * 1_000_000,
+            producer: "scheduler".into(),
+            event: Event::WorkerChanged {
+                worker: "0190".into(),
+                change: change.into(),
+                detail: "as <heard>".into(),
+                clock,
+            },
+        });
+    };
+    push(10, "joined", Some(ClockReading { ahead_ns: -1_500_000, error_ns: 250_000 }));
+    push(6_000, "lost", None);
+    let summary = Summary::new(&data);
+    let worker = &summary.workers[0];
+    assert_eq!((worker.clock_ahead_ms, worker.clock_error_ms), (Some(-1.5), Some(0.25)));
+    assert_eq!(worker.changes.iter().map(|change| change.at_ms).collect::<Vec<_>>(), [10, 6_000]);
+    let page = html::render(&data, &summary).unwrap();
+    assert!(page.contains("-1.500 ± 0.250 ms"), "the clock is not shown");
+    // One on each chart, and none for who joined before the first phase.
+    let charts = page.matches("class=\"chart\"").count();
+    assert_eq!(page.matches("class=\"mark bad\"").count(), charts);
+    assert_eq!(page.matches("class=\"mark").count(), charts);
+    assert!(page.contains("title=\"load-worker 0190 lost: as &lt;heard&gt;\""), "what the mark says");
+    assert!(!html::render(&run(), &Summary::new(&run())).unwrap().contains("<th>Load-worker</th>"));
+}
+
+#[test]
+fn merged_intervals_are_said_where_there_were_some() {
+    let mut data = run();
+    let page = |data: &RunData| html::render(data, &Summary::new(data)).unwrap();
+    assert!(!page(&data).contains("recorded together"));
+    data.series.phases[4].merged_intervals = 12;
+    assert_eq!(Summary::new(&data).phases[4].merged_intervals, 12);
+    assert!(page(&data).contains("12 interval(s) were recorded together with a later one"));
 }

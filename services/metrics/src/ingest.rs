@@ -58,6 +58,7 @@ impl Service {
         let in_step = self.in_step.lock().await;
         self.load(run).await?;
         if !self.store.apply_sample(run, phase, &key, batch.encode_to_vec()).await? {
+            tracing::debug!(%run, phase, ?key, "a batch came again: it counts already");
             return Ok(());
         }
         if let Some(known) = self.runs().get_mut(run) {

@@ -1,13 +1,15 @@
-//! A metrics service that is too slow for its records: nobody waits for it, and nothing is lost.
+//! A metrics service that is too slow for its records, or dies with one in hand: nobody waits for it, and nothing is lost or
+//! counted twice.
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::Ended;
 use gauntlet_tests::link::{Link, Slow};
 use gauntlet_tests::suite::{Parts, Suite};
+use gauntlet_tests::{Alone, wait};
 use rustix::process::Signal;
+use test_servers::nats::Nats;
 use test_servers::postgres::Postgres;
 
 use crate::deployed::{arrivals, assert_true, finished, numbered, pass, until_in_phase};
@@ -81,8 +83,35 @@ fn a_metrics_service_that_takes_100_ms_a_record_is_waited_for() {
     let ended = suite.start_run(dir.path(), &plan(&core.url(), "125ms")).wait(Duration::from_secs(60));
     let summary = finished(&suite, &ended, 0);
     let phase = phase(&summary);
+    let lasted = summary["lasted_ms"].as_u64().unwrap();
+    assert!(lasted > 18_000, "it was to be waited for longer than 10 s after the phase: {lasted} ms in all");
     assert!(complete(phase), "{}", phase["validity"]);
     let seen = arrivals(core);
     assert_true(&summary, &seen, "metrics was slow");
     assert_eq!((seen.len(), count(phase, "answered")), (2_400, 2_400));
+}
+
+#[test]
+fn a_record_whose_acknowledgement_died_with_metrics_counts_once() {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let nats = Nats::start();
+    let link = Link::slow_to(nats.port(), Slow { what: b"+ACK", by: Duration::from_millis(200) });
+    let url = format!("--nats-url=nats://127.0.0.1:{}", link.port);
+    let metrics = vec![url, "--log=info,metrics=debug".to_owned()];
+    let mut suite = Suite::of(dir.path(), 3, Parts { nats: Some(nats), metrics, ..Parts::default() });
+    let running = suite.start_run(dir.path(), &plan(&core.url(), "1s"));
+    until_in_phase(&running, Duration::from_secs(2));
+    // It acknowledges after the commit: who dies now has applied a record of which the server does not know that.
+    let holds = || link.is_holding().then_some(());
+    wait::until("an acknowledgement on its way", Duration::from_secs(10), holds, String::new);
+    suite.signal("metrics", Signal::KILL);
+    link.sever();
+    suite.restart("metrics");
+    let summary = finished(&suite, &running.wait(Duration::from_secs(60)), 0);
+    let log = suite.log("metrics");
+    assert!(log.contains("a batch came again: it counts already"), "{log}");
+    let seen = arrivals(core);
+    assert_true(&summary, &seen, "metrics was killed between apply and acknowledgement");
+    assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400));
 }

@@ -276,6 +276,20 @@ fn gaps_name_the_worker_and_what_is_missing() {
 }
 
 #[test]
+fn merged_intervals_are_counted_once_a_batch() {
+    let mut worker = Worker::new(RunId::new(), 13);
+    let mut run = Run::new();
+    for (second, merged) in [(0, 1), (1, 4), (5, 1)] {
+        let (key, mut batch) = worker.second(0, second, 3);
+        batch.merged_intervals = merged;
+        split((key, batch)).into_iter().for_each(|part| add(&mut run, part));
+    }
+    // An older worker does not say.
+    add(&mut run, worker.second(0, 6, 3));
+    assert_eq!(run.series(0, b"run").unwrap().merged_intervals, 3);
+}
+
+#[test]
 fn a_damaged_batch_is_a_gap() {
     let mut worker = Worker::new(RunId::new(), 12);
     let (key, mut batch) = worker.second(0, 0, 3);
