@@ -130,6 +130,11 @@ impl Worker {
         (self.key(0), batch)
     }
 
+    /// The same worker, started anew.
+    pub(crate) fn next_life(&mut self) {
+        (self.incarnation, self.sequence) = (bytes(&IncarnationId::new().to_bytes()), 0);
+    }
+
     fn key(&self, part: u32) -> RecordKey {
         RecordKey { producer: self.producer, incarnation: self.incarnation, sequence: self.sequence, part }
     }

@@ -9,6 +9,7 @@ use series::{CheckCounts, Counts, Hist, Merged};
 
 use super::hdr;
 use super::layout::{CLASSES, HalfAt, HistAt, Layout, STATUSES, SeriesAt, SeriesKey, count, last, word};
+use super::recorder::state;
 use crate::io::spool::Spool;
 
 /// A batch is cut so that no part's series are over this many bytes: a message stays under 256 KiB with its head.
@@ -81,16 +82,18 @@ impl Interval {
         a.scheduled += get(word::SCHEDULED);
         a.dropped += get(word::DROPPED);
         a.dropped_by_generator += get(word::DROPPED_BY_GENERATOR);
-        a.waiting += get(word::WAITING);
-        a.in_flight += get(word::IN_FLIGHT);
-        self.users_active += narrow(get(word::USERS_ACTIVE));
+        let mut counted = Counts::default();
         for (merged, at) in self.series.iter_mut().zip(&half.at.series) {
-            let counts = half.read_series(at, merged);
-            a.started += counts.started;
-            a.answered += counts.answered;
-            a.failed += counts.failed;
-            a.cancelled += counts.cancelled;
+            counted.add(&half.read_series(at, merged));
         }
+        a.started += counted.started;
+        a.answered += counted.answered;
+        a.failed += counted.failed;
+        a.cancelled += counted.cancelled;
+        let left = if get(word::STATE) == state::OPEN { half.left_behind(&counted) } else { half.gauges() };
+        a.waiting += left.waiting;
+        a.in_flight += left.in_flight;
+        self.users_active += left.users;
         let mut lag = Hist::nanos();
         half.read_hist(half.at.send_lag, &mut lag);
         let total = get(word::TOTAL_NS);
@@ -98,7 +101,7 @@ impl Interval {
             thread,
             busy: if total == 0 { 0.0 } else { (get(word::BUSY_NS) as f64 / total as f64).min(1.0) },
             send_lag: Some(lag.encode()),
-            connections_open: narrow(get(word::CONNECTIONS)),
+            connections_open: left.connections,
             connects: get(word::CONNECTS),
             connect_failures: get(word::CONNECT_FAILURES),
             guest_calls: get(word::GUEST_CALLS),
@@ -173,7 +176,38 @@ pub(super) struct Half<'a> {
     pub(super) begin: usize,
 }
 
+/// What is in progress on a thread at an interval's end.
+struct Gauges {
+    waiting: u64,
+    in_flight: u64,
+    users: u32,
+    connections: u32,
+}
+
 impl Half<'_> {
+    /// As the thread noted it last.
+    fn gauges(&self) -> Gauges {
+        Gauges {
+            waiting: self.get(word::WAITING),
+            in_flight: self.get(word::IN_FLIGHT),
+            users: narrow(self.get(word::USERS_ACTIVE)),
+            connections: narrow(self.get(word::CONNECTIONS)),
+        }
+    }
+
+    /// What the thread of a killed worker was at, by what it counted: it may have died between a count and the gauge that
+    /// follows it. Its users and connections are gone.
+    fn left_behind(&self, counted: &Counts) -> Gauges {
+        let due = self.get(word::WAITING_BEFORE) + self.get(word::SCHEDULED);
+        let begun = self.get(word::IN_FLIGHT_BEFORE) + counted.started;
+        Gauges {
+            waiting: due.saturating_sub(self.get(word::DROPPED) + counted.started),
+            in_flight: begun.saturating_sub(counted.answered + counted.failed + counted.cancelled),
+            users: 0,
+            connections: 0,
+        }
+    }
+
     pub(super) fn get(&self, offset: usize) -> u64 {
         self.spool.words().get(self.begin + offset).map_or(0, |w| w.load(Ordering::Acquire))
     }
@@ -282,6 +316,6 @@ impl Half<'_> {
             (hist.at..hist.at + HistAt::HEAD).for_each(|w| self.set(w, 0));
         }
         (word::SEQUENCE..word::HEAD).for_each(|w| self.set(w, 0));
-        self.set(word::STATE, super::recorder::state::FREE);
+        self.set(word::STATE, state::FREE);
     }
 }

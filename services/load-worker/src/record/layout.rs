@@ -124,6 +124,10 @@ pub(super) mod word {
     pub(in crate::record) const TRAPS: usize = 19;
     pub(in crate::record) const BUSY_NS: usize = 20;
     pub(in crate::record) const TOTAL_NS: usize = 21;
+    /// `WAITING` and `IN_FLIGHT` as they were when the interval began: what a killed worker left in progress follows from
+    /// these and the interval's counts, while its gauges may lag behind them.
+    pub(in crate::record) const WAITING_BEFORE: usize = 22;
+    pub(in crate::record) const IN_FLIGHT_BEFORE: usize = 23;
     /// Where the send-lag histogram begins.
     pub(in crate::record) const HEAD: usize = 24;
 }

@@ -79,6 +79,8 @@ impl Recorder {
         self.running = true;
         self.waiting(0);
         self.in_flight(0);
+        self.set(word::WAITING_BEFORE, 0);
+        self.set(word::IN_FLIGHT_BEFORE, 0);
         self.users_active(0);
         self.set(word::PHASE, u64::from(phase));
         self.set(word::START, now_offset_ns);
@@ -129,6 +131,9 @@ impl Recorder {
         [word::PHASE, word::CONNECTIONS].into_iter().for_each(copy);
         if self.running {
             [word::WAITING, word::IN_FLIGHT, word::USERS_ACTIVE].into_iter().for_each(copy);
+            let (waiting, in_flight) = (self.get(word::WAITING), self.get(word::IN_FLIGHT));
+            self.store(new + word::WAITING_BEFORE, waiting, Ordering::Relaxed);
+            self.store(new + word::IN_FLIGHT_BEFORE, in_flight, Ordering::Relaxed);
         }
         let sequence = self.get(word::SEQUENCE) + 1;
         let over = if self.get(word::LAST) == last::RUNNING { last::RUNNING } else { last::BETWEEN };

@@ -15,7 +15,7 @@ use crate::io::spool::{Spool, SpoolError};
 /// The first word of a spool that is complete; little endian on every machine we build for, read on the same.
 const MAGIC: u64 = u64::from_be_bytes(*b"gntspool");
 /// Version of the file's shape; a spool of another version is not read.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 mod head {
     pub(super) const MAGIC: usize = 0;

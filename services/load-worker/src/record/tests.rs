@@ -273,6 +273,32 @@ fn a_living_spool_is_no_orphan_and_a_torn_one_is_reported() {
     assert_eq!(orphans(dir.path()).0.len(), 1, "without its worker it is an orphan");
 }
 
+#[test]
+fn what_a_killed_worker_was_at_follows_from_its_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut recorders) = spool(dir.path(), 1);
+    recorders[0].begin_phase(0, 0);
+    recorders[0].scheduled(3);
+    recorders[0].started(0);
+    recorders[0].started(0);
+    recorders[0].waiting(1);
+    recorders[0].in_flight(2);
+    recorders[0].connections(5);
+    recorders[0].users_active(2);
+    flip(&spool, &mut recorders, 1);
+    // Killed before its gauges say what it has counted.
+    recorders[0].scheduled(2);
+    recorders[0].started(0);
+    recorders[0].cancelled(0);
+    drop((spool, recorders));
+    let (mut found, _) = orphans(dir.path());
+    let batches = found.remove(0).batches();
+    let [(_, parts)] = &batches[..] else { panic!("{batches:?}") };
+    let counts = parts[0].arrivals.unwrap();
+    assert_eq!((counts.scheduled, counts.waiting, counts.in_flight), (2, 2, 2));
+    assert_eq!((parts[0].threads[0].connections_open, parts[0].users_active), (0, 0), "they died with it");
+}
+
 /// Not a test of its own: creates a spool on a file system without room for it.
 #[test]
 #[ignore = "run by the test that prepares the file system"]

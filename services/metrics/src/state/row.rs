@@ -13,7 +13,7 @@ pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 /// What is shown of each second.
 const PERCENTILES: [f64; 6] = [50.0, 90.0, 95.0, 99.0, 99.9, 100.0];
 
-/// State at the end of a stretch, of one worker.
+/// State at the end of a stretch, of one life of a worker.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Gauges {
     pub(crate) at_ns: u64,
@@ -37,6 +37,9 @@ impl Gauges {
     }
 }
 
+/// A worker's life: its id and incarnation. What one has left in progress stays so when another has begun.
+pub(crate) type Life = ([u8; 16], [u8; 16]);
+
 /// Plain figures of a stretch: each batch adds to them once, with its first part.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
@@ -47,7 +50,7 @@ pub(crate) struct Figures {
     /// Sums; `waiting` and `in_flight` stay 0 here and come from `gauges`.
     pub(crate) arrivals: v1::ArrivalCounts,
     pub(crate) busy_max: f64,
-    pub(crate) gauges: BTreeMap<[u8; 16], Gauges>,
+    pub(crate) gauges: BTreeMap<Life, Gauges>,
 }
 
 impl Figures {
@@ -61,7 +64,7 @@ impl Figures {
         self.wanted += batch.wanted_rate * batch.interval_ns as f64 / SECOND_NS as f64;
         add_arrivals(&mut self.arrivals, &batch.arrivals.unwrap_or_default());
         self.busy_max = batch.threads.iter().map(|thread| thread.busy).fold(self.busy_max, f64::max);
-        let gauges = self.gauges.entry(part.key.producer).or_default();
+        let gauges = self.gauges.entry((part.key.producer, part.key.incarnation)).or_default();
         if part.end_ns() >= gauges.at_ns {
             *gauges = Gauges::of(part);
         }
@@ -75,8 +78,8 @@ impl Figures {
         self.wanted += later.wanted;
         add_arrivals(&mut self.arrivals, &later.arrivals);
         self.busy_max = self.busy_max.max(later.busy_max);
-        for (worker, gauges) in &later.gauges {
-            self.gauges.insert(*worker, *gauges);
+        for (life, gauges) in &later.gauges {
+            self.gauges.insert(*life, *gauges);
         }
     }
 

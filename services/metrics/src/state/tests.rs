@@ -76,6 +76,17 @@ fn sums_of_workers_parts_and_orders_are_those_of_all_values() {
 }
 
 #[test]
+fn what_a_dead_life_of_a_worker_was_at_is_not_forgotten_for_the_next() {
+    let mut worker = Worker::new(RunId::new(), 1);
+    let mut run = Run::new();
+    add(&mut run, worker.second(0, 0, 10));
+    worker.next_life();
+    add(&mut run, worker.second(0, 1, 10));
+    let counts = ask(&run, Some(0), 0, all()).arrivals.unwrap();
+    assert_eq!((counts.waiting, counts.in_flight), (4, 8));
+}
+
+#[test]
 fn seconds_show_what_was_recorded_in_them() {
     let mut worker = Worker::new(RunId::new(), 3);
     let mut run = Run::new();
