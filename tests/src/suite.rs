@@ -141,7 +141,7 @@ impl Suite {
         let log = std::fs::File::create(log(&state, service.starts)).expect("a file for its log");
         let (program, stores, role) = match service.name.as_str() {
             "metrics" => ("gauntlet-metrics", true, "metrics"),
-            "scheduler" => ("gauntlet-scheduler", true, "scheduler"),
+            name if name.starts_with("scheduler") => ("gauntlet-scheduler", true, "scheduler"),
             _ => ("gauntlet-load-worker", false, "load"),
         };
         let given = |flag: &str| service.more.iter().any(|more| more.starts_with(flag));

@@ -212,6 +212,7 @@ fn worded(event: &Event, phases: usize) -> Option<String> {
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
             format!("  {name} ended: objectives {marks} → {decision}{why}")
         }
+        Event::RunResumed { .. } => "  the scheduler was started anew and goes on with the run".to_owned(),
         Event::StopRequested { by, .. } => format!("stop requested by {by}"),
         Event::Notice { message } => format!("  {message}"),
         _ => return None,

@@ -22,6 +22,7 @@
 //! | `control.probe-interval`, `probe-timeout` | 5 s, 5 s | R7.1 |
 //! | `control.api` | 127.0.0.1:0 | R12 |
 //! | `control.worker-timeout`, `controller-lease` | 2 s, 15 s | R4.6 |
+//! | `control.scheduler-restart` | resume | R2.5 |
 //! | `report.dir`, `report.slowest` | runs, 10 | |
 //! | `scenarios[].timeout`, `weight` | 30 s, 1 | R4.5 |
 //! | `processes.*.ready-timeout`, `stop-timeout` | 30 s, 10 s | |
@@ -29,7 +30,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{Control, GuestLimits, Load, Report, Validity};
+use crate::model::{Control, GuestLimits, Load, Report, SchedulerRestart, Validity};
 
 impl Default for Load {
     fn default() -> Self {
@@ -85,6 +86,7 @@ impl Default for Control {
             api: "127.0.0.1:0".to_owned(),
             worker_timeout: Duration::from_secs(2),
             controller_lease: Duration::from_secs(15),
+            scheduler_restart: SchedulerRestart::Resume,
         }
     }
 }

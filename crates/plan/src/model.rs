@@ -407,6 +407,18 @@ pub struct Control {
     pub worker_timeout: Duration,
     /// How long deployed workers go on without hearing of the scheduler; then they ramp down.
     pub controller_lease: Duration,
+    /// What a scheduler that was started anew does with a run that its former life left open.
+    pub scheduler_restart: SchedulerRestart,
+}
+
+/// What becomes of a run whose scheduler died and was started anew. Only runs on deployed workers can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchedulerRestart {
+    /// It goes on: the load was sent all the while.
+    Resume,
+    /// It is ended on the workers, what they counted is collected, and it is closed as aborted.
+    Close,
 }
 
 /// The report.

@@ -8,7 +8,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Val
 
 use crate::model::{
     Arrivals, Control, GuestRef, Load, LoadModel, LogLevel, OnFailure, Phase, Plan, PlatformRef, Process,
-    Range, Resources, Scenario, Target, Tier, Validity,
+    Range, Resources, Scenario, SchedulerRestart, Target, Tier, Validity,
 };
 use crate::threshold::Threshold;
 use crate::units::{print_duration, print_share, print_size};
@@ -334,6 +334,10 @@ fn control(control: &Control) -> Table {
     table["api"] = text(&control.api);
     table["worker-timeout"] = duration(control.worker_timeout);
     table["controller-lease"] = duration(control.controller_lease);
+    table["scheduler-restart"] = text(match control.scheduler_restart {
+        SchedulerRestart::Resume => "resume",
+        SchedulerRestart::Close => "close",
+    });
     table
 }
 

@@ -63,6 +63,7 @@ pub(crate) const TIERS: &[&str] = &["base", "stress", "chaos", "ultimate"];
 pub(crate) const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 pub(crate) const ARRIVALS: &[&str] =
     &["even", "sequential", "sustained", "poisson", "parallel-burst", "chaotic"];
+pub(crate) const SCHEDULER_RESTARTS: &[&str] = &["resume", "close"];
 pub(crate) const METRICS: &[&str] =
     &["requests", "cache-hits", "cache-misses", "breaker-opened", "breaker-closed"];
 
@@ -317,6 +318,11 @@ pub(crate) const CONTROL: &[Key] = &[
         "controller-lease",
         Duration,
         "How long deployed workers go on without hearing of the scheduler; then they ramp down. Default 15s.",
+    ),
+    key(
+        "scheduler-restart",
+        Words(SCHEDULER_RESTARTS),
+        "What a scheduler that was started anew does with its run on deployed workers: \"resume\" = go on, \"close\" = end it as aborted. Default \"resume\".",
     ),
 ];
 

@@ -38,6 +38,14 @@ pub enum Event {
         load_scale: f64,
         /// Version of Gauntlet.
         version: String,
+        /// The other files of its bundle.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<NamedDigest>,
+    },
+    /// A scheduler that was started anew goes on with the run.
+    RunResumed {
+        /// The name under which it holds the run.
+        scheduler: String,
     },
     /// A process of the plan was started.
     ProcessStarted {
@@ -92,6 +100,24 @@ pub enum Event {
         /// Virtual users of a closed model.
         users: Option<u32>,
     },
+    /// The instant at which workers that are apart begin a phase, noted before any of them is told.
+    PhaseTimed {
+        /// Index in the run.
+        phase: u32,
+        /// Its start by the scheduler's clock, Unix nanoseconds.
+        t0_unix_ns: i64,
+    },
+    /// A change of the running phase, noted before any worker that is apart is told: what happened, whoever dies.
+    ChangeTold {
+        /// The phase.
+        phase: u32,
+        /// Its number among the phase's changes, from 1; workers take each once, in this order.
+        number: u32,
+        /// Offset from the phase's start at which it takes effect, nanoseconds.
+        at_ns: u64,
+        /// What it is.
+        change: PhaseChange,
+    },
     /// The wanted load was changed by hand or by a service.
     LoadChanged {
         /// The phase.
@@ -128,6 +154,12 @@ pub enum Event {
         message: String,
         /// Operations that ended as cancelled by it.
         operations_cancelled: u64,
+        /// Index of its scenario.
+        #[serde(default)]
+        scenario: u32,
+        /// Offset from the phase's start, nanoseconds.
+        #[serde(default)]
+        offset_ns: u64,
     },
     /// A target's health changed.
     TargetHealth {
@@ -149,6 +181,9 @@ pub enum Event {
         /// Its clock as it was measured when it joined.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         clock: Option<ClockReading>,
+        /// Which life of it that was, when it has part in the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        life: Option<Life>,
     },
     /// A phase ended; its results and what was decided.
     PhaseEnded {
@@ -197,6 +232,42 @@ pub enum Event {
     /// An entry written by a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// A file of a run's bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedDigest {
+    /// `guest:0`, `items.csv`.
+    pub name: String,
+    /// Digest of its bytes.
+    pub digest: String,
+}
+
+/// A change of a running phase, as `ChangePhase` carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", content = "to", rename_all = "kebab-case")]
+pub enum PhaseChange {
+    /// Requests per second of all workers together; in closed models virtual users.
+    Rate(f64),
+    /// Nothing is sent from here on.
+    Pause,
+    /// The load goes on.
+    Resume,
+    /// The phase's length from its start, nanoseconds.
+    ExtendTo(u64),
+    /// The load falls to nothing over so many nanoseconds; then the phase ends.
+    RampDown(u64),
+    /// The wanted rate is multiplied by this.
+    Factor(f64),
+}
+
+/// A life of a load-worker, from a preparation to its end: its samples are recorded under it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Its incarnation's id.
+    pub incarnation: String,
+    /// Load threads.
+    pub load_threads: u32,
 }
 
 /// A worker's clock against the scheduler's.

@@ -79,6 +79,7 @@ pub(crate) fn run() -> RunData {
             time_scale: 0.01,
             load_scale: 0.1,
             version: "0.1.0".into(),
+            files: Vec::new(),
         },
     );
     push(
@@ -258,6 +259,7 @@ fn workers_are_shown_with_their_clocks_and_their_losses_on_the_timeline() {
                 change: change.into(),
                 detail: "as <heard>".into(),
                 clock,
+                life: None,
             },
         });
     };

@@ -9,7 +9,7 @@ pub(crate) fn summaries(history: &[Entry]) -> Vec<WorkerSummary> {
     let start = history.first().map_or(0, |entry| entry.at_unix_ns);
     let mut workers: Vec<WorkerSummary> = Vec::new();
     for entry in history {
-        let Event::WorkerChanged { worker, change, detail, clock } = &entry.event else { continue };
+        let Event::WorkerChanged { worker, change, detail, clock, .. } = &entry.event else { continue };
         let at = workers.iter().position(|known| known.worker == *worker).unwrap_or_else(|| {
             workers.push(WorkerSummary { worker: worker.clone(), ..WorkerSummary::default() });
             workers.len() - 1

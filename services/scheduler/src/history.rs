@@ -80,6 +80,21 @@ impl History {
         self.write("scheduler", self.inner.clock.unix_ns(), event, Some(state)).await
     }
 
+    /// Makes sure that nobody else has gone on with the run, before something is done that its new owner could not mend.
+    ///
+    /// # Errors
+    /// [`StoreError::HistoryGap`] when somebody has.
+    pub(crate) async fn fence(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let last = inner.last.lock().await;
+        match inner.store.history(inner.run, *last).await?.last() {
+            None => Ok(()),
+            Some(entry) => {
+                Err(StoreError::HistoryGap { run: inner.run, expected: entry.sequence + 1, found: *last + 1 })
+            }
+        }
+    }
+
     async fn write(
         &self,
         producer: &str,

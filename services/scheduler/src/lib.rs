@@ -19,6 +19,8 @@ mod orphans;
 mod processes;
 mod run;
 mod service_loop;
+mod table;
+mod takeover;
 mod validation;
 pub mod verdict;
 mod workers;
@@ -53,8 +55,8 @@ pub struct Options {
     pub least_workers: usize,
     /// How long before an instant its command is sent: start of a phase, change of load. Must cover delivery.
     pub lead: Duration,
-    /// Name of this scheduler as the holder of leases on its runs. A scheduler that restarts under the same name closes
-    /// its former runs at once; under another, when their leases have ended.
+    /// Name of this scheduler as the holder of leases on its runs. A scheduler that restarts under the same name takes
+    /// up its former run at once; under another, when their leases have ended.
     pub instance: String,
     /// The wall clock.
     pub clock: Clock,

@@ -183,10 +183,11 @@ impl Load {
         &self,
         to: WorkerId,
         phase: u32,
-        at_offset_ns: u64,
-        change: v1::change_phase::Change,
+        number: u32,
+        (at, change): (Duration, v1::change_phase::Change),
     ) -> Result<(), LinkError> {
-        let command = v1::ChangePhase { run: self.run.clone(), phase, at_offset_ns, change: Some(change) };
+        let (run, at_offset_ns) = (self.run.clone(), crate::clock::ns(at));
+        let command = v1::ChangePhase { run, phase, at_offset_ns, change: Some(change), number };
         self.send(to, &command, WORKER_DEADLINE).await.map(|_| ())
     }
 

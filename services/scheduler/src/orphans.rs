@@ -1,4 +1,4 @@
-//! Runs that an earlier scheduler left open (requirement R2.5): each is closed, none is orphaned.
+//! Leases on runs, and the end of those that cannot go on (requirement R2.5): each is closed, none is orphaned.
 //!
 //! A scheduler holds a lease on its run and renews it. A run that is open in the store and whose lease can be had belongs to
 //! nobody any more.
@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bus::Bus;
-use protocol::event::{Event, Verdict};
+use protocol::event::{Entry, Event, Verdict};
 use protocol::id::RunId;
 use protocol::v1::heartbeat::State;
 use store::{RunRow, RunState, Store, StoreError};
@@ -60,23 +60,6 @@ impl Keeper {
     /// When the store fails.
     pub(crate) async fn let_go(&self, run: RunId) -> Result<(), StoreError> {
         self.store.release_lease(&lease(run), &self.instance).await
-    }
-
-    /// Closes the runs that are open in the store and belong to nobody; `own` is this scheduler's present run.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub(crate) async fn close_orphans(&self, own: Option<RunId>) -> Result<(), StoreError> {
-        for row in self.store.runs().await? {
-            if !matches!(row.state, RunState::Ended { .. })
-                && Some(row.id) != own
-                && self.hold(row.id).await?
-            {
-                self.close(&row).await?;
-                self.let_go(row.id).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Ends a run on the workers that are still at it, and waits until `metrics` has what they counted.
@@ -149,8 +132,11 @@ impl Keeper {
         Ok(())
     }
 
-    async fn close(&self, row: &RunRow) -> Result<(), StoreError> {
-        let entries = self.store.history(row.id, 0).await?;
+    /// Closes a run that belongs to nobody and cannot go on, because `why`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn close(&self, row: &RunRow, entries: &[Entry], why: &str) -> Result<(), StoreError> {
         // Its scheduler died between the last entry and the state that goes with it.
         if let Some(Event::RunEnded { exit_code, .. }) = entries.last().map(|entry| &entry.event) {
             return self.store.set_run_state(row.id, RunState::Ended { exit_code: *exit_code }).await;
@@ -161,9 +147,10 @@ impl Keeper {
         let last = entries.last().map_or(0, |entry| entry.sequence);
         let history = History::new(row.id, self.store.clone(), self.bus.clone(), self.clock, last);
         let exit_code = code::ABORTED;
-        let reason =
-            "lost service scheduler: it ended in the middle of the run and was started anew".to_owned();
-        tracing::warn!(run = %row.id, "a run of an earlier scheduler is closed as aborted");
+        let reason = format!(
+            "lost service scheduler: it ended in the middle of the run and was started anew; the run does not go on: {why}"
+        );
+        tracing::warn!(run = %row.id, why, "a run of an earlier scheduler is closed as aborted");
         history.append(Event::StopRequested { by: "lost service scheduler".to_owned(), exit_code }).await?;
         let ended = Event::RunEnded {
             verdict: Verdict::Aborted,

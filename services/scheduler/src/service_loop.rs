@@ -6,24 +6,25 @@ use std::time::Duration;
 
 use bus::{Address, Bus, BusError};
 use plan::Plan;
-use protocol::event::Event;
+use protocol::event::{Event, NamedDigest};
 use protocol::id::RunId;
 use protocol::v1;
 use service::{OnError, Shutdown, Tasks};
 use store::{RunRow, RunState, Store, StoreError};
 
 use crate::clock::Clock;
-use crate::control::{self, Action, Outbox};
+use crate::control::Action;
 use crate::decision::validity::Trap;
 use crate::history::{History, entry_message};
-use crate::links::{Load, Metrics};
 use crate::orphans::{Keeper, SWEEP};
-use crate::run::{Context, Run, Traps};
+use crate::table::{Active, Bundle};
 use crate::workers::Workers;
 use crate::{Error, Options, api};
 
 /// Faults of guests that a run's history takes; what is beyond is counted.
 const MOST_FAULTS: usize = 200;
+/// The version that a run's history names: another may not understand how far a run has come.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often workers hear that their run's scheduler is there.
 const BEAT: Duration = Duration::from_millis(500);
 /// How long tasks may take to end once runs are over.
@@ -34,25 +35,17 @@ pub(crate) struct Service {
     pub(crate) bus: Bus,
     pub(crate) store: Store,
     pub(crate) shutdown: Shutdown,
-    keeper: Keeper,
-    clock: Clock,
-    tasks: Tasks,
-    workers: Workers,
-    run_dir: PathBuf,
-    lead: Duration,
-    apart: bool,
-    least_workers: usize,
+    pub(crate) keeper: Keeper,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
+    pub(crate) workers: Workers,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) lead: Duration,
+    pub(crate) apart: bool,
+    pub(crate) least_workers: usize,
     /// The run under way. One at a time: workers and their host are not shared between runs.
-    active: tokio::sync::Mutex<Option<Active>>,
-    fatal: Mutex<Option<StoreError>>,
-}
-
-struct Active {
-    id: RunId,
-    outbox: Outbox,
-    history: History,
-    traps: Traps,
-    longest_end: Duration,
+    pub(crate) active: tokio::sync::Mutex<Option<Active>>,
+    pub(crate) fatal: Mutex<Option<StoreError>>,
 }
 
 /// The entries of a run's history after a sequence, as messages.
@@ -97,9 +90,9 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
     // Runs end after the shutdown; what serves them ends after they have.
     let after_runs = Shutdown::new();
     service.spawn_heartbeats(heartbeats, &after_runs);
-    // Before anything is accepted: what an earlier scheduler left is closed.
+    // Before anything is accepted: what an earlier scheduler left is taken up, or closed.
     tokio::select! {
-        closed = service.keeper.close_orphans(None) => closed?,
+        taken = service.take_over() => taken?,
         () = shutdown.triggered() => {}
     }
     service.spawn_listeners(&after_runs).await?;
@@ -180,7 +173,7 @@ impl Service {
         self.tasks.spawn("beats", OnError::Log, async move {
             let mut ticks = tokio::time::interval(BEAT);
             while next_until(&end, async { Some(ticks.tick().await) }).await.is_some() {
-                let own = service.active.lock().await.as_ref().map(|active| active.id);
+                let own = service.own().await;
                 if let Some(run) = own {
                     service.bus.broadcast(&v1::SchedulerBeat { run: run.to_bytes() }).await?;
                 }
@@ -202,13 +195,14 @@ impl Service {
         self.tasks.spawn("leases", OnError::ShutDown, async move {
             let mut sweeps = tokio::time::interval_at(tokio::time::Instant::now() + SWEEP, SWEEP);
             while next_until(&end, async { Some(sweeps.tick().await) }).await.is_some() {
-                let own = service.active.lock().await.as_ref().map(|active| active.id);
+                let own = service.own().await;
                 if let Some(own) = own
                     && !service.keeper.hold(own).await?
                 {
                     tracing::error!(run = %own, "another scheduler has taken the lease on this run");
                 }
-                service.keeper.close_orphans(own).await?;
+                service.take_over().await?;
+                let own = service.own().await;
                 service.keeper.end_strays(own).await?;
             }
             Ok::<(), StoreError>(())
@@ -232,65 +226,18 @@ impl Service {
         let plan = self.read_bundle(&command).await?;
         let stored = self.store_new(id, &plan, &command).await;
         let history = stored.map_err(|error| vec![error.to_string()])?;
-        let (outbox, inbox) = control::channel(self.shutdown.clone());
-        let traps = Traps::default();
-        let longest_end = Run::longest_end(&plan);
-        let context = Context {
-            id,
-            phases: plan.scaled(),
+        let bundle = Bundle {
             plan,
             plan_digest: command.plan_digest,
             files: command.files,
             base_dir: PathBuf::from(command.base_dir),
-            run_dir: self.run_dir.clone(),
-            lead: self.lead,
-            apart: self.apart,
-            least_workers: self.least_workers,
-            clock: self.clock,
-            store: self.store.clone(),
-            history: history.clone(),
-            metrics: Metrics::new(self.bus.clone(), id),
-            load: Load::new(self.bus.clone(), id),
-            workers: self.workers.clone(),
-            traps: Arc::clone(&traps),
         };
-        *active = Some(Active { id, outbox, history, traps, longest_end });
-        drop(active);
-        let (service, run) = (Arc::clone(self), Run::new(context, inbox));
-        self.tasks.spawn("run", OnError::ShutDown, async move { service.drive(id, run).await });
+        self.seat(&mut active, id, bundle, history, None);
         Ok(id)
     }
 
-    /// Waits for a run whose end is announced to leave the table; one that goes on does not.
-    async fn table_free(&self) -> Result<tokio::sync::MutexGuard<'_, Option<Active>>, Vec<String>> {
-        loop {
-            let active = self.active.lock().await;
-            let Some(other) = active.as_ref().map(|active| active.id) else { return Ok(active) };
-            drop(active);
-            let row = self.store.run(other).await.map_err(|error| vec![error.to_string()])?;
-            if !row.is_some_and(|row| matches!(row.state, RunState::Ended { .. })) {
-                return Err(vec![format!("run {other} is under way: stop it or wait for its end")]);
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    /// Drives a run to its end and takes it off the table, also when it panics.
-    async fn drive(self: Arc<Self>, id: RunId, run: Run) -> Result<(), String> {
-        let cleared = Cleared(Arc::clone(&self));
-        let ended = run.drive().await;
-        let released = self.keeper.let_go(id).await;
-        drop(cleared);
-        if let Err(error) = ended.and(released) {
-            let text = error.to_string();
-            self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            return Err(text);
-        }
-        Ok(())
-    }
-
     /// Reads and checks the plan and makes sure that all files of the bundle are there.
-    async fn read_bundle(&self, command: &v1::CreateRun) -> Result<Plan, Vec<String>> {
+    pub(crate) async fn read_bundle(&self, command: &v1::CreateRun) -> Result<Plan, Vec<String>> {
         let one = |problem: String| vec![problem];
         let path = self
             .bus
@@ -355,7 +302,12 @@ impl Service {
             plan_digest: command.plan_digest.clone(),
             time_scale: plan.time_scale,
             load_scale: plan.load_scale,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
+            files: command
+                .files
+                .iter()
+                .map(|file| NamedDigest { name: file.name.clone(), digest: file.digest.clone() })
+                .collect(),
         };
         history.append(created).await?;
         Ok(history)
@@ -406,6 +358,8 @@ impl Service {
                 fault: fault.kind.clone(),
                 message: fault.message.clone(),
                 operations_cancelled: fault.operations_cancelled,
+                scenario: fault.scenario,
+                offset_ns: fault.offset_ns,
             },
             _ if known == MOST_FAULTS + 1 => {
                 let message = format!("more than {MOST_FAULTS} guest faults: further ones are counted only");
@@ -416,24 +370,6 @@ impl Service {
         let now = self.clock.unix_ns();
         history.append_from("load-worker", now, event).await.map_err(|error| error.to_string())
     }
-
-    /// Waits for the run under way to end by itself, as it does after the shutdown.
-    async fn wait_for_run(&self) {
-        let Some(longest) = self.active.lock().await.as_ref().map(|active| active.longest_end) else {
-            return;
-        };
-        let ended = async {
-            while self.active.lock().await.is_some() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(longest, ended).await.is_err() {
-            tracing::error!(
-                ?longest,
-                "the run did not end in time and is left to be closed by the next scheduler"
-            );
-        }
-    }
 }
 
 /// Why a run cannot be steered.
@@ -443,25 +379,6 @@ pub(crate) struct Refusal {
     pub(crate) unknown: bool,
     /// For the user.
     pub(crate) text: String,
-}
-
-/// Takes the run off the table when dropped.
-struct Cleared(Arc<Service>);
-
-impl Drop for Cleared {
-    fn drop(&mut self) {
-        let service = Arc::clone(&self.0);
-        // Usually free; a request that holds it is at most storing a row.
-        if let Ok(mut active) = service.active.try_lock() {
-            *active = None;
-        } else {
-            let service = Arc::clone(&self.0);
-            self.0.tasks.spawn("clear run", OnError::Log, async move {
-                *service.active.lock().await = None;
-                Ok::<(), String>(())
-            });
-        }
-    }
 }
 
 /// The next item, or nothing once the shutdown was triggered.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus::{Bus, BusError};
-use protocol::event::{ClockReading, Event};
-use protocol::id::WorkerId;
+use protocol::event::{ClockReading, Event, Life};
+use protocol::id::{IncarnationId, WorkerId};
 use protocol::v1;
 use protocol::v1::heartbeat::State;
 use service::Shutdown;
@@ -31,7 +31,12 @@ impl Worker {
             error_ns: reply.clock_error_ns,
         });
         let (worker, change) = (self.id.to_string(), "joined".to_owned());
-        Event::WorkerChanged { worker, change, detail: self.described(reply), clock }
+        let life = Life {
+            incarnation: IncarnationId::from_bytes(&reply.incarnation)
+                .map_or_else(|_| String::new(), |id| id.to_string()),
+            load_threads: reply.load_threads,
+        };
+        Event::WorkerChanged { worker, change, detail: self.described(reply), clock, life: Some(life) }
     }
 
     /// Host, size and clock, for people.

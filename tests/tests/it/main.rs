@@ -15,6 +15,7 @@ mod plans;
 mod pre_phase;
 mod refusals;
 mod reproducible;
+mod restarts;
 mod seven_phases;
 mod signals;
 mod stall;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::model::{Control, GuestLimits, Load, Report, Validity};
+use crate::model::{Control, GuestLimits, Load, Report, SchedulerRestart, Validity};
 use crate::reader::{Field, Section};
 use crate::spec;
 
@@ -87,6 +87,13 @@ pub(super) fn control(root: &Section<'_>) -> Control {
             section.get("controller-lease").map(|f| f.some_duration()),
             default.controller_lease,
         ),
+        scheduler_restart: section
+            .get("scheduler-restart")
+            .and_then(|f| f.word(spec::SCHEDULER_RESTARTS))
+            .map_or(default.scheduler_restart, |word| match word {
+                0 => SchedulerRestart::Resume,
+                _ => SchedulerRestart::Close,
+            }),
     };
     section.finish();
     control

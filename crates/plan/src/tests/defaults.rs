@@ -213,7 +213,12 @@ fn settings() {
         format!("traps {} judge {}", v.traps_per_minute, v.judge),
         format!("validate {} in {} ramp-down {}", c.validate, d(c.validate_timeout), d(c.ramp_down)),
         format!("probes {} {}", d(c.probe_interval), d(c.probe_timeout)),
-        format!("worker {} controller {}", d(c.worker_timeout), d(c.controller_lease)),
+        format!(
+            "worker {} controller {} restart {:?}",
+            d(c.worker_timeout),
+            d(c.controller_lease),
+            c.scheduler_restart
+        ),
         format!("api {} report {} slowest {}", c.api, plan.report.dir.display(), plan.report.slowest),
         format!(
             "scenario {} {} weight {}",
@@ -234,7 +239,7 @@ fn settings() {
             "traps 5 judge true",
             "validate true in 10s ramp-down 5s",
             "probes 5s 5s",
-            "worker 2s controller 15s",
+            "worker 2s controller 15s restart Resume",
             "api 127.0.0.1:0 report runs slowest 10",
             "scenario http 30s weight 1",
         ]

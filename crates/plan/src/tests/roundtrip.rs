@@ -314,8 +314,8 @@ fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
             judge,
         },
     );
-    let control =
-        (any::<bool>(), vec(duration(), 6), any::<u16>()).prop_map(|(validate, durations, port)| Control {
+    let control = (any::<[bool; 2]>(), vec(duration(), 6), any::<u16>()).prop_map(
+        |([validate, close], durations, port)| Control {
             validate,
             validate_timeout: durations[0],
             ramp_down: durations[1],
@@ -324,7 +324,9 @@ fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
             api: format!("127.0.0.1:{port}"),
             worker_timeout: durations[4],
             controller_lease: durations[5],
-        });
+            scheduler_restart: if close { SchedulerRestart::Close } else { SchedulerRestart::Resume },
+        },
+    );
     let report =
         (text().prop_map(PathBuf::from), 0..1000_u32).prop_map(|(dir, slowest)| Report { dir, slowest });
     (load, validity, control, report)

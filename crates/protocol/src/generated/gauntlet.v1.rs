@@ -127,6 +127,10 @@ pub struct ChangePhase {
     pub phase: u32,
     #[prost(uint64, tag = "3")]
     pub at_offset_ns: u64,
+    /// Number among the phase's changes, from 1: a worker takes each once and in order, and refuses one that comes before
+    /// those ahead of it. 0 = not numbered.
+    #[prost(uint32, tag = "10")]
+    pub number: u32,
     #[prost(oneof = "change_phase::Change", tags = "4, 5, 6, 7, 8, 9")]
     pub change: ::core::option::Option<change_phase::Change>,
 }

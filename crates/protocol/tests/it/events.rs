@@ -1,9 +1,16 @@
 //! The history's JSON: what was written stays readable, by older and by newer programs.
 
-use protocol::event::{ClockReading, Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
+use protocol::event::{
+    ClockReading, Entry, Event, Life, NamedDigest, Outcome, OutcomeResult, PhaseChange, ScenarioNames,
+    Verdict,
+};
 
 fn outcome(result: OutcomeResult) -> Outcome {
     Outcome { name: "p(99) < 300ms".into(), expected: "below".into(), seen: "120 ms".into(), result }
+}
+
+fn told(number: u32, change: PhaseChange) -> Event {
+    Event::ChangeTold { phase: 1, number, at_ns: 2, change }
 }
 
 /// One of each, with the kind that it is known by.
@@ -20,6 +27,7 @@ fn all() -> Vec<(&'static str, Event)> {
                 time_scale: 0.01,
                 load_scale: 1.0,
                 version: text("0.1.0"),
+                files: vec![NamedDigest { name: text("guest:0"), digest: text("sha256:cd") }],
             },
         ),
         ("process-started", Event::ProcessStarted { process: text("shop"), pid: 1, ready_after_ms: 2 }),
@@ -59,6 +67,14 @@ fn all() -> Vec<(&'static str, Event)> {
                 users: Some(3),
             },
         ),
+        ("run-resumed", Event::RunResumed { scheduler: text("scheduler-1") }),
+        ("phase-timed", Event::PhaseTimed { phase: 1, t0_unix_ns: i64::MAX }),
+        ("change-told", told(1, PhaseChange::Rate(0.1))),
+        ("change-told", told(2, PhaseChange::Pause)),
+        ("change-told", told(3, PhaseChange::Resume)),
+        ("change-told", told(4, PhaseChange::ExtendTo(u64::MAX))),
+        ("change-told", told(5, PhaseChange::RampDown(7))),
+        ("change-told", told(6, PhaseChange::Factor(0.5))),
         ("load-changed", Event::LoadChanged { phase: 1, at_ms: 2, change: text("pause"), by: text("cli") }),
         (
             "threshold-changed",
@@ -78,6 +94,8 @@ fn all() -> Vec<(&'static str, Event)> {
                 fault: text("trap"),
                 message: text("unreachable"),
                 operations_cancelled: 2,
+                scenario: 3,
+                offset_ns: u64::MAX,
             },
         ),
         ("target-health", Event::TargetHealth { target: text("shop"), healthy: true, seen: text("200") }),
@@ -88,6 +106,7 @@ fn all() -> Vec<(&'static str, Event)> {
                 change: text("lost"),
                 detail: text("3 s"),
                 clock: Some(ClockReading { ahead_ns: -1, error_ns: u64::MAX }),
+                life: Some(Life { incarnation: text("0191"), load_threads: 2 }),
             },
         ),
         (
@@ -148,7 +167,7 @@ fn a_kind_of_a_newer_version_is_unknown_and_no_error() {
 fn a_worker_changed_without_a_clock_is_written_as_before_there_was_one() {
     let json = r#"{"kind":"worker-changed","worker":"0190","change":"lost","detail":"3 s"}"#;
     let event: Event = serde_json::from_str(json).unwrap();
-    assert!(matches!(event, Event::WorkerChanged { clock: None, .. }), "{event:?}");
+    assert!(matches!(event, Event::WorkerChanged { clock: None, life: None, .. }), "{event:?}");
     assert_eq!(serde_json::to_string(&event).unwrap(), json);
 }
 

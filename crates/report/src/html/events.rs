@@ -49,7 +49,14 @@ fn sentence(event: &Event) -> Option<(String, &'static str)> {
         Event::PrePhaseCheck { check, passed: false, seen, mend, .. } => {
             (format!("pre-phase check failed: {check}: {seen}; {mend}"), "bad")
         }
-        Event::PrePhaseCheck { .. } | Event::Unknown => return None,
+        // What they announce is shown by the entries around them.
+        Event::PrePhaseCheck { .. }
+        | Event::PhaseTimed { .. }
+        | Event::ChangeTold { .. }
+        | Event::Unknown => return None,
+        Event::RunResumed { scheduler } => {
+            (format!("the scheduler was started anew ({scheduler}) and goes on with the run"), "bad")
+        }
         Event::PhaseStarted { name, duration_ms, rate, connections, users, .. } => {
             let load = match (rate, users) {
                 (Some(rate), _) => format!("to {} requests a second", figures::rate(*rate)),

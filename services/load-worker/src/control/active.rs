@@ -168,15 +168,25 @@ impl Active {
             said: v1::ArrivalCounts::default(),
             totals: v1::ArrivalCounts::default(),
             last_sequence: 0,
+            changes: 0,
             waiting: Vec::new(),
         });
         Ok(())
     }
 
-    /// Changes the running phase.
+    /// Changes the running phase. A numbered change is taken once, and after those before it.
     pub(super) fn change(&mut self, command: &v1::ChangePhase) -> Result<(), String> {
         use v1::change_phase::Change as Asked;
         let phase = running(&mut self.phase, command.phase)?;
+        let v1::ChangePhase { number, .. } = *command;
+        if (1..=phase.changes).contains(&number) {
+            return Ok(());
+        }
+        if number > phase.changes + 1 {
+            let next = phase.changes + 1;
+            return Err(format!("change {number} of phase {} came before change {next}", phase.index));
+        }
+        phase.changes = phase.changes.max(number);
         let change = match command.change {
             Some(Asked::Rate(rate)) => Change::Rate(rate),
             Some(Asked::Pause(_)) => Change::Pause,

@@ -33,6 +33,8 @@ pub(super) struct Running {
     pub(super) said: v1::ArrivalCounts,
     pub(super) totals: v1::ArrivalCounts,
     pub(super) last_sequence: u64,
+    /// Number of the latest change that was taken.
+    pub(super) changes: u32,
     pub(super) waiting: Vec<Replier<v1::EndPhase>>,
 }
 

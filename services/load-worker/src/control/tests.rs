@@ -251,7 +251,14 @@ async fn changes_act_and_a_run_that_is_cut_off_keeps_its_counts() {
     let guest = http();
     rig.prepare(&plan(port, PHASES, STEP), &[("guest:0", &guest)]).await;
     let run = || rig.run.to_bytes();
-    let change = |change| v1::ChangePhase { run: run(), phase: 0, at_offset_ns: 0, change: Some(change) };
+    let numbered = |number, change| v1::ChangePhase {
+        run: run(),
+        phase: 0,
+        at_offset_ns: 0,
+        change: Some(change),
+        number,
+    };
+    let change = |change| numbered(0, change);
     use v1::change_phase::Change;
     let refused = rig.ask(&change(Change::Pause(true))).await.unwrap_err();
     assert_eq!(refused.to_string(), "phase 0 is not running");
@@ -263,6 +270,12 @@ async fn changes_act_and_a_run_that_is_cut_off_keeps_its_counts() {
     rig.start(0, Duration::from_secs(600)).await;
     rig.ask(&change(Change::Rate(2_000.0))).await.unwrap();
     rig.until_scheduled(0, 1_000).await;
+    let early = rig.ask(&numbered(2, Change::Pause(true))).await.unwrap_err();
+    assert_eq!(early.to_string(), "change 2 of phase 0 came before change 1");
+    rig.ask(&numbered(1, Change::Rate(1_000.0))).await.unwrap();
+    // Taken before: told again, whatever it says, it changes nothing.
+    rig.ask(&numbered(1, Change::Pause(true))).await.unwrap();
+    rig.until_scheduled(0, 1_500).await;
     let mut pause = change(Change::RampDownNs(50_000_000));
     // In the past for the threads: it acts at once.
     pause.at_offset_ns = 1;

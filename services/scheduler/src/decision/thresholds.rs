@@ -43,6 +43,8 @@ pub(crate) struct Watched {
     value: Option<f64>,
     /// A sliding window that was broken once stays broken.
     broken: bool,
+    /// What was seen when it broke, as an earlier scheduler told it.
+    told: Option<String>,
 }
 
 /// A threshold whose state changed.
@@ -92,7 +94,15 @@ impl Watched {
             holds: None,
             value: None,
             broken: false,
+            told: None,
         })
+    }
+
+    /// How it stood when an earlier scheduler died: whether it held, and what was seen when it broke first, if it ever did.
+    pub(crate) fn recall(&mut self, holds: bool, broken_by: Option<String>) {
+        self.holds = Some(holds);
+        self.broken = broken_by.is_some() && self.threshold.over.is_some();
+        self.told = broken_by.filter(|_| self.broken);
     }
 
     /// What to ask `metrics` for.
@@ -137,6 +147,9 @@ impl Watched {
     /// How it came out.
     pub(crate) fn outcome(&self) -> Outcome {
         let finding = match (self.holds, self.value) {
+            (Some(_), None) if self.told.is_some() => {
+                Finding::judged(false, self.told.clone().unwrap_or_default())
+            }
             (Some(holds), Some(value)) => {
                 Finding::judged(holds && !self.broken, shown(self.threshold.measure, value))
             }

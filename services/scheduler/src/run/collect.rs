@@ -70,23 +70,7 @@ impl Run {
             thresholds = live.thresholds.iter().map(Watched::outcome).collect();
         }
         let (decision, reason, next) = self.decide(&live, over, &objectives);
-        for outcome in thresholds.iter().filter(|outcome| failed(outcome)) {
-            let text =
-                format!("threshold `{}` in phase {}: seen {}", outcome.name, name.name(), outcome.seen);
-            self.reasons.push(Reason::new(code::FAILED, text));
-        }
-        if self.ctx.plan.validity.judge {
-            for outcome in validity.iter().filter(|outcome| failed(outcome)) {
-                let text = format!(
-                    "phase {}: {}: {}, expected {}",
-                    name.name(),
-                    outcome.name,
-                    outcome.seen,
-                    outcome.expected
-                );
-                self.reasons.push(Reason::new(code::INVALID, text));
-            }
-        }
+        self.reasons.extend(phase_reasons(&self.ctx.plan, name.name(), &thresholds, &validity));
         let event = Event::PhaseEnded {
             phase: live.index,
             name: name.name().to_owned(),
@@ -108,6 +92,8 @@ impl Run {
             return Ok(ended);
         }
         self.call_back(live.index);
+        // A scheduler that was away for too long must not end what another goes on with.
+        self.ctx.history.fence().await?;
         for (id, answer) in self.end_load(live.index).await {
             match answer {
                 Ok(told) => ended.told.push((id, told)),
@@ -286,11 +272,34 @@ impl Run {
     }
 }
 
+/// What a phase that ended says against the verdict `passed`.
+pub(super) fn phase_reasons(
+    plan: &plan::Plan,
+    phase: &str,
+    thresholds: &[Outcome],
+    validity: &[Outcome],
+) -> Vec<Reason> {
+    let broken = thresholds.iter().filter(|outcome| failed(outcome)).map(|outcome| {
+        let text = format!("threshold `{}` in phase {phase}: seen {}", outcome.name, outcome.seen);
+        Reason::new(code::FAILED, text)
+    });
+    let judged = validity.iter().filter(|outcome| plan.validity.judge && failed(outcome));
+    let invalid = judged.map(|outcome| {
+        let Outcome { name, seen, expected, .. } = outcome;
+        Reason::new(code::INVALID, format!("phase {phase}: {name}: {seen}, expected {expected}"))
+    });
+    broken.chain(invalid).collect()
+}
+
 /// Whether `metrics` has all that a life of a worker had counted, the last of it from its spool.
 fn is_whole(series: &v1::PhaseSeries, member: &Member) -> bool {
-    let id = member.id.to_bytes();
-    let mut lives = series.workers.iter();
-    lives.any(|life| life.worker == id && life.incarnation == member.incarnation && life.last)
+    is_over(series, member.id, &member.incarnation)
+}
+
+/// Whether `metrics` has the last that a life of a worker counted in a phase.
+pub(super) fn is_over(series: &v1::PhaseSeries, id: WorkerId, incarnation: &[u8]) -> bool {
+    let id = id.to_bytes();
+    series.workers.iter().any(|life| life.worker == id && life.incarnation == incarnation && life.last)
 }
 
 /// What `metrics` has not yet of what the workers have recorded.

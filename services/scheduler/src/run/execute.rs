@@ -28,9 +28,14 @@ const LONGEST_LOOK: Duration = Duration::from_secs(1);
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
 impl Run {
-    /// Runs one phase from its start to its decision.
-    pub(super) async fn execute(&mut self, index: usize) -> Result<(), Trouble> {
-        let mut live = self.begin(index).await?;
+    /// Runs one phase from its start to its decision. `announced`: the history has its start already.
+    pub(super) async fn execute(&mut self, index: usize, announced: bool) -> Result<(), Trouble> {
+        let live = self.begin(index, announced).await?;
+        self.go_on(live).await
+    }
+
+    /// Runs a phase that has begun to its decision.
+    pub(super) async fn go_on(&mut self, mut live: Live) -> Result<(), Trouble> {
         let over = match self.watch(&mut live).await {
             Ok(over) => over,
             Err(Trouble::Reason(reason)) => Over::Stop(reason),
@@ -43,7 +48,7 @@ impl Run {
         self.finish(live, over).await
     }
 
-    async fn begin(&mut self, index: usize) -> Result<Live, Trouble> {
+    async fn begin(&mut self, index: usize, announced: bool) -> Result<Live, Trouble> {
         let ctx = Arc::clone(&self.ctx);
         let phase = ctx.phases[index].clone();
         let number = u32::try_from(index).unwrap_or(u32::MAX);
@@ -56,9 +61,14 @@ impl Run {
             connections: phase.connections,
             users,
         };
-        ctx.history.append(started).await?;
+        if !announced {
+            ctx.history.append(started).await?;
+        }
         let t0 = Instant::now() + ctx.lead;
         let t0_unix_ns = ctx.clock.unix_ns().saturating_add(signed_ns(ctx.lead));
+        if ctx.apart {
+            ctx.history.append(Event::PhaseTimed { phase: number, t0_unix_ns }).await?;
+        }
         let loaded = !matches!(phase.model, LoadModel::None);
         let (epoch, parts) = if loaded { self.fleet.divide() } else { (0, Vec::new()) };
         let orders = async {
@@ -100,22 +110,7 @@ impl Run {
         };
         self.began.get_or_insert(t0);
         let thresholds = self.phase_thresholds.get_mut(index).map(std::mem::take).unwrap_or_default();
-        let mut live = Live {
-            index: number,
-            duration: phase.duration,
-            told: phase.duration,
-            phase,
-            t0,
-            t0_unix_ns,
-            paused: None,
-            held: None,
-            thresholds,
-            exits: Vec::new(),
-            probes: None,
-            changes: Vec::new(),
-            deserted: None,
-            shunned: Vec::new(),
-        };
+        let mut live = Live::new(number, phase, t0, t0_unix_ns, thresholds);
         for (id, error) in lost {
             tracing::warn!(worker = %id, %error, "a worker did not begin the phase");
             self.lose(&mut live, id, ctx.plan.control.worker_timeout).await?;
@@ -196,7 +191,7 @@ impl Run {
                             return Ok(over);
                         }
                     }
-                    if let Err(error) = self.prolong_pause(live).await {
+                    if let Err(error) = self.prolong_pause(live).await? {
                         let reason = Reason::new(code::ABORTED, error);
                         return Ok(Over::Stop(reason));
                     }
@@ -236,7 +231,7 @@ impl Run {
             }
             (None, OnFailure::Hold { max }) if deciding && !failing.is_empty() => {
                 let at = live.change_offset(&self.ctx);
-                if let Err(error) = self.hold(live, max).await {
+                if let Err(error) = self.hold(live, max).await? {
                     return Ok(Some(Over::Stop(Reason::new(code::ABORTED, error))));
                 }
                 self.note_change(live, at, format!("hold: {}", failing.join(", ")), "decision").await?;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::id::WorkerId;
+use protocol::event::Life;
+use protocol::id::{IncarnationId, WorkerId};
 use protocol::v1;
 use tokio::time::Instant;
 
@@ -30,6 +31,14 @@ impl Member {
             incarnation: reply.incarnation.clone(),
             admitted: Instant::now(),
         }
+    }
+}
+
+impl Member {
+    /// As the history names it.
+    pub(crate) fn life(&self) -> Option<Life> {
+        let incarnation = IncarnationId::from_bytes(&self.incarnation).ok()?.to_string();
+        Some(Life { incarnation, load_threads: self.load_threads })
     }
 }
 
@@ -76,6 +85,31 @@ impl Fleet {
     /// Whether a worker was lost in a phase, so that some of its load may be missing.
     pub(crate) fn is_broken_in(&self, phase: u32) -> bool {
         self.lost.iter().any(|life| life.phase == phase && !life.left)
+    }
+
+    /// Whether this very life of a worker has part in the run.
+    pub(crate) fn is_life(&self, id: WorkerId, incarnation: &[u8]) -> bool {
+        self.members.get(&id).is_some_and(|member| member.incarnation == incarnation)
+    }
+
+    /// Whether there are members, and something holds for the life of each.
+    pub(crate) fn all_lives(&self, holds: impl Fn(WorkerId, &[u8]) -> bool) -> bool {
+        !self.is_empty() && self.members.values().all(|member| holds(member.id, &member.incarnation))
+    }
+
+    /// The life of a worker that has part in the run, as the history names it.
+    pub(crate) fn life(&self, id: WorkerId) -> Option<Life> {
+        self.members.get(&id)?.life()
+    }
+
+    /// Takes all out; the numbers go on.
+    pub(crate) fn dismiss(&mut self) {
+        self.members.clear();
+    }
+
+    /// Numbers from here on are higher than this one.
+    pub(crate) fn begin_epochs(&mut self, after: u32) {
+        self.epoch = self.epoch.max(after);
     }
 
     /// The ids of all, in order.

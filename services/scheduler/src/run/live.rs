@@ -12,7 +12,6 @@ use protocol::v1;
 use tokio::time::Instant;
 
 use super::{Context, Run, Trouble};
-use crate::clock::ns;
 use crate::decision::thresholds::Watched;
 use crate::links::{LinkError, Metrics};
 use crate::objectives::evidence::{Evidence, Incident, Judged, Measured};
@@ -37,7 +36,7 @@ pub(super) struct Live {
     pub(super) exits: Vec<String>,
     /// The newest states of the probes.
     pub(super) probes: Option<Vec<v1::ProbeState>>,
-    /// Changes so far, for workers that come later.
+    /// Changes so far, in the order of their numbers, for workers that come later.
     pub(super) changes: Vec<(Duration, v1::change_phase::Change)>,
     /// Since when there has been no worker.
     pub(super) deserted: Option<Instant>,
@@ -57,6 +56,32 @@ pub(super) struct Seen {
 pub(super) type Looking = Pin<Box<dyn Future<Output = Result<Seen, LinkError>> + Send>>;
 
 impl Live {
+    /// A phase that begins at an instant of both clocks, as planned.
+    pub(super) fn new(
+        index: u32,
+        phase: Phase,
+        t0: Instant,
+        t0_unix_ns: i64,
+        thresholds: Vec<Watched>,
+    ) -> Self {
+        Self {
+            index,
+            duration: phase.duration,
+            told: phase.duration,
+            phase,
+            t0,
+            t0_unix_ns,
+            paused: None,
+            held: None,
+            thresholds,
+            exits: Vec::new(),
+            probes: None,
+            changes: Vec::new(),
+            deserted: None,
+            shunned: Vec::new(),
+        }
+    }
+
     /// Time since its start; zero before it.
     pub(super) fn elapsed(&self) -> Duration {
         Instant::now().saturating_duration_since(self.t0)
@@ -226,9 +251,4 @@ impl Run {
     pub(super) fn judged_thresholds(&self, live: &Live) -> Vec<Judged> {
         live.thresholds.iter().chain(&self.thresholds).map(Watched::judged).collect()
     }
-}
-
-/// A length as a change tells it.
-pub(super) fn extend_to(length: Duration) -> v1::change_phase::Change {
-    v1::change_phase::Change::ExtendToNs(ns(length))
 }

@@ -27,9 +27,9 @@ use crate::workers::Worker;
 /// By how much a new division lies ahead: it has to reach every worker before.
 const LEAD: Duration = Duration::from_millis(250);
 /// The same where somebody gives up what another gets: should he hear too late, both would send it.
-const JOIN_LEAD: Duration = Duration::from_secs(1);
+pub(super) const JOIN_LEAD: Duration = Duration::from_secs(1);
 /// How long after the last heartbeat that was heard a lease may have been renewed: one more heartbeat, and its way.
-const BEYOND: Duration = Duration::from_millis(750);
+pub(super) const BEYOND: Duration = Duration::from_millis(750);
 /// How long a run waits for a worker when none is left.
 const RETURN: Duration = Duration::from_secs(10);
 /// How often a division is tried before the next look.
@@ -99,7 +99,12 @@ impl Run {
         }
     }
 
-    async fn note_lost(&mut self, live: &mut Live, id: WorkerId, why: &str) -> Result<(), Trouble> {
+    pub(super) async fn note_lost(
+        &mut self,
+        live: &mut Live,
+        id: WorkerId,
+        why: &str,
+    ) -> Result<(), Trouble> {
         let Some(member) = self.fleet.lose(id, Some(live.index)) else { return Ok(()) };
         let left = match self.fleet.len() {
             0 => "none is left; the phase waits for one to come back".to_owned(),
@@ -115,7 +120,8 @@ impl Run {
 
     async fn note_worker(&self, id: WorkerId, change: &str, detail: String) -> Result<(), Trouble> {
         let (worker, change) = (id.to_string(), change.to_owned());
-        let event = Event::WorkerChanged { worker, change, detail, clock: None };
+        let life = self.fleet.life(id);
+        let event = Event::WorkerChanged { worker, change, detail, clock: None, life };
         Ok(self.ctx.history.append(event).await?)
     }
 
@@ -148,14 +154,17 @@ impl Run {
                 self.ctx.history.append(Event::Notice { message }).await?;
                 return Ok(());
             }
+            let mut ahead = 2 * LEAD;
             for (id, error) in failed {
                 if matches!(error, LinkError::Lost { .. }) {
                     self.note_lost(live, id, &error.to_string()).await?;
+                    // Who did not answer may send what it has until its lease ends.
+                    ahead = self.ctx.plan.control.worker_timeout + BEYOND;
                 } else {
                     tracing::warn!(worker = %id, %error, "a division came too late and is made anew");
                 }
             }
-            at = live.elapsed() + 2 * LEAD;
+            at = live.elapsed() + ahead;
         }
         let message =
             "the load could not be divided anew among the load-workers; it is tried again".to_owned();
@@ -246,12 +255,10 @@ impl Run {
         }
     }
 
-    /// Tells a worker all changes of the phase that it may have missed; repeated ones change nothing.
-    async fn replay(&self, live: &Live, id: WorkerId) {
-        for (at, change) in &live.changes {
-            if let Err(error) = self.ctx.load.change(id, live.index, ns(*at), *change).await {
-                tracing::warn!(worker = %id, %error, "a worker did not take an earlier change of the phase");
-            }
+    /// Tells a worker all changes of the phase; those that it has taken change nothing.
+    pub(super) async fn replay(&self, live: &Live, id: WorkerId) {
+        if let Err(error) = self.catch_up(live, id).await {
+            tracing::warn!(worker = %id, %error, "a worker did not take an earlier change of the phase");
         }
     }
 

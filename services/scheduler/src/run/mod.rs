@@ -9,7 +9,9 @@ mod execute;
 mod fleet;
 mod live;
 mod membership;
+mod past;
 mod prepare;
+mod resume;
 mod steer;
 
 use std::path::PathBuf;
@@ -34,6 +36,7 @@ use crate::processes::Processes;
 use crate::verdict::{Reason, stop_code};
 use crate::workers::Workers;
 use fleet::Fleet;
+pub(crate) use past::Past;
 
 /// What ends a run before its time.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,8 @@ pub(crate) struct Run {
     done: Vec<Measured>,
     /// Every stretch in which a target was not healthy.
     incidents: Vec<Incident>,
+    /// Since when this scheduler has had the run.
+    since: Instant,
     /// Start of the first phase.
     began: Option<Instant>,
     watching: bool,
@@ -115,6 +120,7 @@ impl Run {
             phase_thresholds: Vec::new(),
             done: Vec::new(),
             incidents: Vec::new(),
+            since: Instant::now(),
             began: None,
             watching: false,
             metrics_lost: false,
@@ -122,12 +128,14 @@ impl Run {
         }
     }
 
-    /// Drives the run to its verdict. Nothing of it is left running on return, whatever came of it.
+    /// Drives the run to its verdict, from its begin or from where its past ends. Nothing of it is left running on return,
+    /// whatever came of it.
     ///
     /// # Errors
-    /// When the store fails: then the run has no verdict.
-    pub(crate) async fn drive(mut self) -> Result<(), StoreError> {
-        match self.phases().await {
+    /// When the store fails: then the run has no verdict. [`StoreError::HistoryGap`]: another scheduler goes on with it, and
+    /// everything was left as it is.
+    pub(crate) async fn drive(mut self, past: Option<Past>) -> Result<(), StoreError> {
+        match self.phases(past).await {
             Ok(()) => {}
             Err(Trouble::Reason(reason)) => self.reasons.push(reason),
             Err(Trouble::Reasons(reasons)) => self.reasons.extend(reasons),
@@ -135,6 +143,7 @@ impl Run {
                 let reason = self.metrics_gone(&error).await?;
                 self.reasons.push(reason);
             }
+            Err(Trouble::Store(error @ StoreError::HistoryGap { .. })) => return Err(error),
             Err(Trouble::Store(error)) => {
                 tracing::error!(run = %self.ctx.id, %error, "the run cannot be recorded any more and is ended");
                 self.release().await;
@@ -144,13 +153,19 @@ impl Run {
         self.close().await
     }
 
-    async fn phases(&mut self) -> Result<(), Trouble> {
+    async fn phases(&mut self, past: Option<Past>) -> Result<(), Trouble> {
         self.ctx.store.set_run_state(self.ctx.id, RunState::Running).await?;
-        self.prepare().await?;
-        for index in 0..self.ctx.phases.len() {
+        let first = match past {
+            None => {
+                self.prepare().await?;
+                0
+            }
+            Some(past) => self.take_up(past).await?,
+        };
+        for index in first..self.ctx.phases.len() {
             self.muster().await?;
             self.check(index).await?;
-            self.execute(index).await?;
+            self.execute(index, false).await?;
         }
         Ok(())
     }
@@ -204,7 +219,7 @@ impl Context {
     async fn worker_lost(&self, id: WorkerId, detail: &str) -> Result<Reason, StoreError> {
         let (worker, change, detail) = (id.to_string(), "lost".to_owned(), detail.to_owned());
         self.history
-            .append(Event::WorkerChanged { worker, change, detail: detail.clone(), clock: None })
+            .append(Event::WorkerChanged { worker, change, detail: detail.clone(), clock: None, life: None })
             .await?;
         let by = format!("lost service load-worker {id}");
         let exit_code = crate::verdict::code::ABORTED;

@@ -109,7 +109,7 @@ impl Run {
     }
 
     /// Resolves what thresholds are limited to; the steps' names are known only now.
-    fn resolve_thresholds(&mut self) -> Result<(), Trouble> {
+    pub(super) fn resolve_thresholds(&mut self) -> Result<(), Trouble> {
         let ctx = Arc::clone(&self.ctx);
         let mut problems = Vec::new();
         let mut resolve = |threshold, scope| match Watched::new(threshold, scope, &ctx.plan, &self.names) {

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use plan::model::LoadModel;
-use protocol::event::Event;
+use protocol::event::{Event, PhaseChange};
+use protocol::id::WorkerId;
 use protocol::v1::change_phase::Change;
 use store::StoreError;
 use tokio::time::Instant;
 
 use super::Run;
-use super::live::{Live, extend_to};
+use super::live::Live;
 use crate::clock::{ms, ns};
 use crate::control::{Action, Request};
 use crate::figures::plain;
@@ -19,6 +20,21 @@ use crate::verdict::Reason;
 
 /// While a phase is paused its workers must not run into its end: they are told a later one before this much is left.
 const PAUSE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Whether the workers took a change, or what they said against it.
+pub(super) type Taken = Result<(), String>;
+
+/// A change as the command carries it.
+pub(super) const fn to_proto(change: PhaseChange) -> Change {
+    match change {
+        PhaseChange::Rate(rate) => Change::Rate(rate),
+        PhaseChange::Pause => Change::Pause(true),
+        PhaseChange::Resume => Change::Resume(true),
+        PhaseChange::ExtendTo(ns) => Change::ExtendToNs(ns),
+        PhaseChange::RampDown(ns) => Change::RampDownNs(ns),
+        PhaseChange::Factor(factor) => Change::Factor(factor),
+    }
+}
 
 /// How a phase came to its end.
 pub(super) enum Over {
@@ -56,9 +72,9 @@ impl Run {
         }
         let at = live.change_offset(&self.ctx);
         let done = match request.action {
-            Action::Pause => self.tell(live, at, Change::Pause(true)).await,
-            Action::Resume => self.resume(live, at).await,
-            Action::Rate(rate) => self.tell(live, at, Change::Rate(rate)).await,
+            Action::Pause => self.tell(live, at, PhaseChange::Pause).await?,
+            Action::Resume => self.resume(live, at).await?,
+            Action::Rate(rate) => self.tell(live, at, PhaseChange::Rate(rate)).await?,
             Action::Skip | Action::Stop => Ok(()),
         };
         if let Err(why) = done {
@@ -81,70 +97,101 @@ impl Run {
     }
 
     /// The time of the pause is added to the phase.
-    async fn resume(&mut self, live: &mut Live, at: Duration) -> Result<(), String> {
-        let Some(since) = live.paused else { return Ok(()) };
+    async fn resume(&mut self, live: &mut Live, at: Duration) -> Result<Taken, StoreError> {
+        let Some(since) = live.paused else { return Ok(Ok(())) };
         let duration = live.duration + (live.t0 + at).saturating_duration_since(since);
-        self.tell(live, at, extend_to(duration)).await?;
-        self.tell(live, at, Change::Resume(true)).await?;
+        let told = self.tell(live, at, PhaseChange::ExtendTo(ns(duration))).await?;
+        if told.is_err() {
+            return Ok(told);
+        }
+        let told = self.tell(live, at, PhaseChange::Resume).await?;
+        if told.is_err() {
+            return Ok(told);
+        }
         live.duration = duration;
         live.told = duration;
         live.paused = None;
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Keeps the workers from ending a paused phase by themselves.
     ///
     /// # Errors
-    /// When a worker did not take it.
-    pub(super) async fn prolong_pause(&mut self, live: &mut Live) -> Result<(), String> {
+    /// When the store fails.
+    pub(super) async fn prolong_pause(&mut self, live: &mut Live) -> Result<Taken, StoreError> {
         if live.paused.is_some() && live.elapsed() + PAUSE_MARGIN > live.told {
             let at = live.change_offset(&self.ctx);
             let length = at + 2 * PAUSE_MARGIN;
-            self.tell(live, at, extend_to(length)).await?;
+            let told = self.tell(live, at, PhaseChange::ExtendTo(ns(length))).await?;
+            if told.is_err() {
+                return Ok(told);
+            }
             live.told = length;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Keeps the phase going beyond its time.
     ///
     /// # Errors
-    /// When a worker did not take it.
-    pub(super) async fn hold(&mut self, live: &mut Live, longest: Duration) -> Result<(), String> {
+    /// When the store fails.
+    pub(super) async fn hold(&mut self, live: &mut Live, longest: Duration) -> Result<Taken, StoreError> {
         let duration = live.duration + longest;
         let at = live.change_offset(&self.ctx);
-        self.tell(live, at, extend_to(duration)).await?;
-        live.duration = duration;
-        live.told = duration;
-        live.held = Some(Instant::now());
-        Ok(())
+        let told = self.tell(live, at, PhaseChange::ExtendTo(ns(duration))).await?;
+        if told.is_ok() {
+            live.duration = duration;
+            live.told = duration;
+            live.held = Some(Instant::now());
+        }
+        Ok(told)
     }
 
-    /// Ramps the load to zero; refuses requests meanwhile.
+    /// Ramps the load to zero; refuses requests meanwhile. A ramp that an earlier scheduler began goes on.
     pub(super) async fn ramp_down(&mut self, live: &mut Live) {
         let length = self.ctx.plan.control.ramp_down;
         if !live.is_loaded() || live.paused.is_some() || length.is_zero() || self.fleet.is_empty() {
             return;
         }
-        let at = live.change_offset(&self.ctx);
-        if let Err(error) = self.tell(live, at, Change::RampDownNs(ns(length))).await {
-            tracing::warn!(run = %self.ctx.id, error, "the load cannot be ramped down and is ended at once");
-            return;
-        }
+        let begun = live.changes.iter().find(|(_, change)| matches!(change, Change::RampDownNs(_)));
+        let at = match begun {
+            Some((at, _)) => *at,
+            None => {
+                let at = live.change_offset(&self.ctx);
+                let told = self.tell(live, at, PhaseChange::RampDown(ns(length))).await;
+                let why = told.map_err(|error| error.to_string()).and_then(|taken| taken);
+                if let Err(error) = why {
+                    tracing::warn!(run = %self.ctx.id, error, "the load cannot be ramped down and is ended at once");
+                    return;
+                }
+                at
+            }
+        };
         let over = tokio::time::sleep_until(live.t0 + at + length);
         self.inbox.refusing("the run is being stopped", over).await;
     }
 
-    /// Tells a change to all workers. Over a network one that does not answer is no failure: it is about to be found lost,
-    /// and whoever comes in its place is told all changes.
-    async fn tell(&self, live: &mut Live, at: Duration, change: Change) -> Result<(), String> {
+    /// Tells a change to all workers. Over a network it is in the history before, so that a scheduler that is started anew
+    /// knows of it, and one that does not answer is no failure: it is about to be found lost, and whoever comes in its place
+    /// is told all changes.
+    async fn tell(&self, live: &mut Live, at: Duration, change: PhaseChange) -> Result<Taken, StoreError> {
         if !live.is_loaded() {
-            return Ok(());
+            return Ok(Ok(()));
         }
-        live.changes.push((at, change));
-        let index = live.index;
-        let told =
-            self.fleet.ids().into_iter().map(|worker| self.ctx.load.change(worker, index, ns(at), change));
+        live.changes.push((at, to_proto(change)));
+        let number = u32::try_from(live.changes.len()).unwrap_or(u32::MAX);
+        let phase = live.index;
+        if self.ctx.apart {
+            self.ctx.history.append(Event::ChangeTold { phase, number, at_ns: ns(at), change }).await?;
+        }
+        let live = &*live;
+        let told = self.fleet.ids().into_iter().map(|id| async move {
+            match self.ctx.load.change(id, phase, number, (at, to_proto(change))).await {
+                // It may have missed one before.
+                Err(LinkError::Refused { .. }) if number > 1 => self.catch_up(live, id).await,
+                other => other,
+            }
+        });
         let failed: Vec<String> = join_all(told)
             .await
             .into_iter()
@@ -152,7 +199,15 @@ impl Run {
             .filter(|error| !(self.ctx.apart && matches!(error, LinkError::Lost { .. })))
             .map(|error| error.to_string())
             .collect();
-        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+        Ok(if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) })
+    }
+
+    /// Tells a worker all changes of the phase in their order; those that it has taken change nothing.
+    pub(super) async fn catch_up(&self, live: &Live, id: WorkerId) -> Result<(), LinkError> {
+        for (number, change) in (1..).zip(&live.changes) {
+            self.ctx.load.change(id, live.index, number, *change).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn note_change(

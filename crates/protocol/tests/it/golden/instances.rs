@@ -276,6 +276,9 @@ fn phases(check: &mut Checked) {
             ChangePhase { run: run(), phase: 1, at_offset_ns: 2, change: Some(change), ..Default::default() };
         check.check(&format!("ChangePhase.{name}"), &change);
     }
+    let change = Some(change_phase::Change::Pause(true));
+    let numbered = ChangePhase { run: run(), phase: 1, at_offset_ns: 2, change, number: 7 };
+    check.check("ChangePhase.numbered", &numbered);
     check.check("EndPhase", &EndPhase { run: run(), phase: 1, grace_ns: 2, ..Default::default() });
     let ended = PhaseEnded { arrivals: Some(arrivals()), last_sequence: 60, ..Default::default() };
     check.check("PhaseEnded", &ended);
