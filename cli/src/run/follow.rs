@@ -177,13 +177,17 @@ impl Following {
             }
             // A scheduler that is being started anew does not answer; it is asked again.
             Err(_) if services.are_deployed() && self.answered.elapsed() < GONE => Ok(()),
-            Err(_) if services.are_deployed() => Err(Failure::with_code(
-                scheduler::verdict::code::ABORTED,
-                format!(
-                    "lost service scheduler: it has not answered for {} s",
-                    self.answered.elapsed().as_secs()
-                ),
-            )),
+            Err(failure) if services.are_deployed() => {
+                let seconds = self.answered.elapsed().as_secs();
+                let text = if services.bus.is_connected() {
+                    format!("lost service scheduler: it has not answered for {seconds} s ({failure})")
+                } else {
+                    format!(
+                        "lost NATS: the scheduler has not been heard for {seconds} s, and NATS cannot be reached"
+                    )
+                };
+                Err(Failure::with_code(scheduler::verdict::code::ABORTED, text))
+            }
             Err(failure) => Err(failure),
         }
     }

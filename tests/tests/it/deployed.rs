@@ -225,15 +225,19 @@ fn a_scheduler_that_is_told_to_end_closes_its_run_first() {
     assert_true(&summary, &seen, "the scheduler was told to end");
 }
 
-/// A run in which a service is killed for good: why it ended.
-fn killed_for_good(name: &'static str) -> String {
+/// A run in which a service, or NATS, is killed for good: why it ended.
+fn killed_for_good(victim: Victim) -> String {
     let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 2);
     let plan = numbered(&core.url(), "rate = 100\nduration = \"5s\"\nconnections = 10").text();
     let running = suite.start_run(dir.path(), &plan);
     until_in_phase(&running, Duration::from_secs(1));
-    suite.signal(name, Signal::KILL);
+    match victim {
+        Victim::Service(name) => suite.signal(name, Signal::KILL),
+        Victim::Nats => suite.nats.kill(),
+        Victim::Postgres => unreachable!("the services that need it say so and end"),
+    }
     let ended = running.wait(Duration::from_secs(90));
     assert_eq!(ended.code, Some(96), "{ended:#?}\n{}", suite.logs());
     format!("{}{}", ended.stdout, ended.stderr)
@@ -241,13 +245,14 @@ fn killed_for_good(name: &'static str) -> String {
 
 #[test]
 fn a_service_that_stays_away_ends_the_run_as_aborted_and_is_named() {
-    for (name, named) in [
-        ("worker-1", "lost service load-worker"),
-        ("metrics", "lost metrics"),
-        ("scheduler", "lost service scheduler"),
+    for (victim, named) in [
+        (Victim::Service("worker-1"), "lost service load-worker"),
+        (Victim::Service("metrics"), "lost metrics"),
+        (Victim::Service("scheduler"), "lost service scheduler"),
+        (Victim::Nats, "lost NATS"),
     ] {
-        let said = killed_for_good(name);
-        assert!(said.contains(named), "{name}: {said}");
+        let said = killed_for_good(victim);
+        assert!(said.contains(named), "{victim:?}: {said}");
     }
 }
 
