@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use plan::model::PhaseName;
+use service::traces::export::{CollectorUrl, Ratio};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -136,6 +137,8 @@ pub(crate) struct RunArgs {
     pub(crate) guests: GuestArgs,
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
     /// No progress, only the verdict
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -159,6 +162,17 @@ pub(crate) struct NatsArgs {
     /// Certificates that the server's is checked against, PEM
     #[arg(long, env = "GAUNTLET_NATS_CA", value_name = "FILE", requires = "nats")]
     pub(crate) nats_ca: Option<PathBuf>,
+}
+
+/// Where traces go: settings as those of the services.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct TraceArgs {
+    /// Collector that the run's trace is sent to, OTLP over HTTP: http://host:4318 [default: none is made]
+    #[arg(long, env = "GAUNTLET_OTLP_URL", value_name = "URL")]
+    pub(crate) otlp_url: Option<CollectorUrl>,
+    /// Share of runs whose trace is kept, 0 to 1
+    #[arg(long, env = "GAUNTLET_TRACE_RATIO", value_name = "SHARE", default_value_t = Ratio::default())]
+    pub(crate) trace_ratio: Ratio,
 }
 
 /// Where guests are.

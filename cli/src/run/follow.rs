@@ -7,6 +7,7 @@ use protocol::event::{Entry, Event};
 use protocol::id::RunId;
 use protocol::v1::{self, control_run::Action};
 use service::telemetry::Telemetry;
+use service::traces::untraced;
 use tokio::time::MissedTickBehavior;
 
 use super::progress::Progress;
@@ -169,7 +170,8 @@ impl Following {
 
     async fn catch_up(&mut self, services: &Services) -> Result<(), Failure> {
         let last = self.history.last().map_or(0, |entry| entry.sequence);
-        match services.history(self.run, last).await {
+        // Asked now and then: no part of the trace.
+        match untraced(services.history(self.run, last)).await {
             Ok(entries) => {
                 self.history.extend(entries);
                 self.answered = Instant::now();

@@ -19,7 +19,10 @@ use std::time::Duration;
 use plan::Plan;
 use protocol::id::RunId;
 use scheduler::verdict::{Reason, code, settle};
+use service::telemetry::Telemetry;
+use service::traces;
 use tokio::runtime::Runtime;
+use tracing::Instrument as _;
 
 use crate::args::RunArgs;
 use crate::failure::Failure;
@@ -53,9 +56,14 @@ struct Prepared {
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let prepared = prepare(args)?;
     let runtime = runtime()?;
-    let code = runtime.block_on(run_prepared(args, prepared));
+    let mut telemetry = None;
+    let code = runtime.block_on(run_prepared(args, prepared, &mut telemetry));
     // Whatever still runs is dropped here: load threads see their commands close, processes of the plan are killed.
     runtime.shutdown_timeout(Duration::from_secs(2));
+    // Nobody makes spans any more.
+    if let Some(traces) = telemetry.as_ref().and_then(Telemetry::traces) {
+        traces.end();
+    }
     code
 }
 
@@ -110,10 +118,14 @@ pub(crate) fn base_dir(plan: &Path) -> Result<PathBuf, Failure> {
     Ok(absolute.parent().unwrap_or(&absolute).to_path_buf())
 }
 
-async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure> {
+async fn run_prepared(
+    args: &RunArgs,
+    prepared: Prepared,
+    telemetry: &mut Option<Telemetry>,
+) -> Result<u8, Failure> {
     let mut signals = Signals::listen()?;
     let mut dir = RunDir::create(&prepared.report_dir, &prepared.plan)?;
-    let telemetry = services::log_to(&dir.path().join("gauntlet.log"));
+    *telemetry = services::log_to(&dir.path().join("gauntlet.log"), &args.traces);
     let started = match &args.nats.nats {
         Some(url) => Services::reach(&prepared, &args.nats, url).await,
         None => Services::start(&prepared, dir.path()).await,
@@ -127,6 +139,8 @@ async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure>
     };
     let mut progress = Progress::new(&prepared.plan, args.quiet || args.json);
     let id = RunId::new();
+    let root =
+        service::span!("gauntlet run", gauntlet.run.id = %id, gauntlet.plan.name = %prepared.plan.name);
     let followed = async {
         let following = follow::Following::subscribe(&services, id).await?;
         let control = match services.api(id) {
@@ -140,21 +154,29 @@ async fn run_prepared(args: &RunArgs, prepared: Prepared) -> Result<u8, Failure>
         services.create(id, &prepared).await?;
         following.until_the_end(&services, &mut dir, &mut signals, &mut progress, telemetry.as_ref()).await
     }
+    .instrument(root.clone())
     .await;
     progress.clear();
     match followed {
         Ok(Followed::AtOnce(code)) => {
+            // Not even for spans is anybody waited for.
+            *telemetry = None;
             dir.withdraw();
             output::note("ended at once: nothing was collected, and the run has no verdict");
             Ok(code)
         }
         Ok(Followed::Ended { code, history }) => {
-            let reported = closing::report(args, &prepared, id, history, &services, &dir).await;
+            if code != code::PASSED {
+                traces::failed(&root, &format_args!("exit code {code}"));
+            }
+            let report = closing::report(args, &prepared, id, history, &services, &dir);
+            let reported = traces::within(root, report).await;
             dir.withdraw();
             let left = services.stop("the run is over", CLOSING).await;
             finish(code, reported.err(), left)
         }
         Err(failure) => {
+            traces::failed(&root, &failure);
             let left = services.stop("the run failed", CLOSING).await;
             dir.withdraw();
             if dir.began() {

@@ -13,12 +13,13 @@ use protocol::message::Command;
 use protocol::v1;
 use scheduler::verdict::code;
 use service::telemetry::{self, Telemetry};
+use service::traces::export;
 use service::{OnError, Shutdown, Tasks};
 use store::Store;
 use tokio::sync::oneshot;
 
 use super::Prepared;
-use crate::args::NatsArgs;
+use crate::args::{NatsArgs, TraceArgs};
 use crate::failure::Failure;
 use crate::run_dir::Api;
 use crate::{guests, output};
@@ -299,10 +300,16 @@ fn lock(report_dir: &Path) -> Result<File, Failure> {
     }
 }
 
-/// Logs of the run go into its directory, for the terminal is taken.
-pub(crate) fn log_to(path: &Path) -> Option<Telemetry> {
+/// Logs of the run go into its directory, for the terminal is taken; its trace to a collector, if there is one.
+pub(crate) fn log_to(path: &Path, traces: &TraceArgs) -> Option<Telemetry> {
+    let collector = traces.otlp_url.clone();
     let options = telemetry::Options {
         output: telemetry::Output::File(path.to_owned()),
+        traces: collector.map(|collector| export::Options {
+            collector,
+            ratio: traces.trace_ratio,
+            service: "gauntlet".to_owned(),
+        }),
         ..telemetry::Options::default()
     };
     // A run without a log is better than none; its directory has been written to a moment ago.

@@ -3,36 +3,68 @@
 use std::marker::PhantomData;
 
 use prost::Message as _;
+use protocol::id::RunId;
 use protocol::message::Command;
+use service::traces;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
+use tracing::Span;
 
+use crate::Address;
 use crate::in_process::servers::RawRequest;
 
 /// A stream of requests. Dropping it withdraws the server; requests that it holds get no answer.
 #[derive(Debug)]
 pub struct Requests<C> {
     requests: Receiver<RawRequest>,
+    /// Of a server that is addressed by itself.
+    instance: Option<String>,
     kind: PhantomData<fn() -> C>,
 }
 
 impl<C: Command> Requests<C> {
-    pub(crate) fn new(requests: Receiver<RawRequest>) -> Self {
-        Self { requests, kind: PhantomData }
+    pub(crate) fn new(requests: Receiver<RawRequest>, address: Address) -> Self {
+        let instance = match address {
+            Address::Service => None,
+            Address::Instance(id) => Some(id),
+        };
+        Self { requests, instance, kind: PhantomData }
     }
 
     /// The next request; `None` when the bus has ended. Safe to drop and call anew, as in `select!`.
     pub async fn next(&mut self) -> Option<Request<C>> {
         loop {
-            let RawRequest { body, reply } = self.requests.recv().await?;
+            let RawRequest { body, reply, trace } = self.requests.recv().await?;
             match C::decode(body) {
-                Ok(body) => return Some(Request { body, replier: Replier { reply, kind: PhantomData } }),
+                Ok(body) => {
+                    let span = traces::under(trace.as_ref(), || self.span_of(&body));
+                    return Some(Request { body, replier: Replier { reply, span, kind: PhantomData } });
+                }
                 Err(error) => {
                     tracing::warn!(subject = ?C::SUBJECT, %error, "a command cannot be read and is refused");
                     let _ = reply.send(Err(format!("the command cannot be read: {error}")));
                 }
             }
         }
+    }
+}
+
+impl<C: Command> Requests<C> {
+    /// What a server does for a command.
+    fn span_of(&self, command: &C) -> Span {
+        let (area, what) = C::SUBJECT;
+        let span = service::span!("command", otel.name = format!("{area} {what}"), otel.kind = "server");
+        if let Ok(run) = RunId::from_bytes(command.run()) {
+            traces::note(&span, "gauntlet.run.id", run.to_string());
+        }
+        if let Some(phase) = command.phase() {
+            traces::note(&span, "gauntlet.phase.index", i64::from(phase));
+        }
+        if let Some(worker) = &self.instance {
+            // Only load-workers are addressed one by one.
+            traces::note(&span, "gauntlet.worker.id", worker.clone());
+        }
+        span
     }
 }
 
@@ -50,6 +82,13 @@ impl<C: Command> Request<C> {
         self.replier.reply(answer);
     }
 
+    /// What is done for the command, from its arrival to its answer, in the trace of whoever sent it; disabled where that is
+    /// none.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.replier.span.clone()
+    }
+
     /// The command by itself, and what answers it later.
     #[must_use]
     pub fn into_parts(self) -> (C, Replier<C>) {
@@ -61,15 +100,25 @@ impl<C: Command> Request<C> {
 #[derive(Debug)]
 pub struct Replier<C> {
     reply: oneshot::Sender<Result<bytes::Bytes, String>>,
+    span: Span,
     kind: PhantomData<fn() -> C>,
 }
 
 impl<C: Command> Replier<C> {
     /// Answers: with the reply, or with why not, worded for the user.
     pub fn reply(self, answer: Result<C::Reply, String>) {
+        if let Err(why) = &answer {
+            traces::failed(&self.span, why);
+        }
         let encoded = answer.map(|reply| reply.encode_to_vec().into());
         // A caller whose deadline has passed does not hear it.
         let _ = self.reply.send(encoded);
+    }
+
+    /// [`Request::span`].
+    #[must_use]
+    pub const fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Whether somebody still waits for the answer.

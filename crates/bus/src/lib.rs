@@ -24,6 +24,7 @@ use protocol::message::{
     Broadcast, Command, Record, broadcast_filter, broadcast_subject, command_subject, log_name,
     record_subject,
 };
+use service::traces::TraceParent;
 use store::{RecordKey, Store};
 
 pub use broadcast::Subscription;
@@ -143,7 +144,8 @@ impl Bus {
 
     /// Asks for something and waits for the answer, at most `deadline`; a server that is not there yet is waited for.
     ///
-    /// The server may have done it although no answer came: commands must bear being done twice.
+    /// The server may have done it although no answer came: commands must bear being done twice. What it does is part of the
+    /// trace that this is called in ([`Request::span`]).
     ///
     /// # Errors
     /// When nobody answers in time, or the server refuses.
@@ -155,9 +157,12 @@ impl Bus {
     ) -> Result<C::Reply, CommandError> {
         let subject = to.subject::<C>();
         let bytes = encode(&subject, command)?;
+        let trace = TraceParent::here();
         let answer = match &self.inner.transport {
-            Transport::InProcess(process) => process.servers.request(&subject, bytes, deadline).await?,
-            Transport::Nats(nats) => nats.request(&subject, bytes, deadline).await?,
+            Transport::InProcess(process) => {
+                process.servers.request(&subject, bytes, trace, deadline).await?
+            }
+            Transport::Nats(nats) => nats.request(&subject, bytes, trace, deadline).await?,
         };
         let bytes = answer.map_err(CommandError::Refused)?;
         prost::Message::decode(bytes).map_err(|source| CommandError::Malformed { subject, source })
@@ -169,10 +174,11 @@ impl Bus {
     /// When the transport refuses.
     pub async fn serve<C: Command>(&self, address: Address) -> Result<Requests<C>, BusError> {
         let subject = address.subject::<C>();
-        Ok(Requests::new(match &self.inner.transport {
+        let requests = match &self.inner.transport {
             Transport::InProcess(process) => process.servers.serve(&subject),
             Transport::Nats(nats) => nats.serve(&subject, address == Address::Service).await?,
-        }))
+        };
+        Ok(Requests::new(requests, address))
     }
 
     /// Appends a record to its log; durable on return. A record whose key is in the log already is not appended again, which

@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use service::traces::TraceParent;
 use service::{OnError, Tasks};
 use tokio::sync::{OnceCell, broadcast, mpsc};
 
@@ -99,9 +100,10 @@ impl Nats {
         &self,
         subject: &str,
         body: Bytes,
+        trace: Option<TraceParent>,
         deadline: Duration,
     ) -> Result<Result<Bytes, String>, CommandError> {
-        self.callers.request(&self.client, subject, body, deadline).await
+        self.callers.request(&self.client, subject, body, trace, deadline).await
     }
 
     /// Serves a subject, as one of a queue group where there may be several.

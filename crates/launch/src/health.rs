@@ -18,6 +18,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use service::traces::export::{Counts, Exporter};
 use service::{OnError, Shutdown, Tasks};
 use tokio::net::TcpListener;
 
@@ -38,16 +39,17 @@ pub struct Health {
 
 struct Inner {
     role: &'static str,
+    traces: Option<Exporter>,
     checks: Mutex<Vec<(&'static str, Check)>>,
     /// The service takes requests.
     ready: Mutex<bool>,
 }
 
 impl Health {
-    /// Of a service that is not ready yet.
+    /// Of a service that is not ready yet; with what sends its spans, if anything does.
     #[must_use]
-    pub fn new(role: &'static str) -> Self {
-        let inner = Inner { role, checks: Mutex::default(), ready: Mutex::new(false) };
+    pub fn new(role: &'static str, traces: Option<Exporter>) -> Self {
+        let inner = Inner { role, traces, checks: Mutex::default(), ready: Mutex::new(false) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -126,7 +128,8 @@ async fn readiness(State(health): State<Health>) -> Response {
 async fn metrics(State(health): State<Health>) -> Response {
     let mut registry = Registry::default();
     let ready = health.missing().is_empty();
-    registry.register_collector(Box::new(Process { ready, usage: process::usage() }));
+    let traces = health.inner.traces.as_ref().map(Exporter::counts);
+    registry.register_collector(Box::new(Process { ready, traces, usage: process::usage() }));
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
         Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], body).into_response(),
@@ -138,6 +141,7 @@ async fn metrics(State(health): State<Health>) -> Response {
 #[derive(Debug)]
 struct Process {
     ready: bool,
+    traces: Option<Counts>,
     usage: Option<Usage>,
 }
 
@@ -151,6 +155,16 @@ impl Collector for Process {
             ready.metric_type(),
         )?;
         ready.encode(described)?;
+        if let Some(Counts { ended, delivered, lost }) = self.traces {
+            for (name, help, value) in [
+                ("gauntlet_spans", "Spans that ended", ended),
+                ("gauntlet_spans_delivered", "Spans that the collector has", delivered),
+                ("gauntlet_spans_lost", "Spans that did not fit into the queue or were not taken", lost),
+            ] {
+                let count = ConstCounter::new(value);
+                count.encode(encoder.encode_descriptor(name, help, None, count.metric_type())?)?;
+            }
+        }
         let Some(usage) = &self.usage else { return Ok(()) };
         let cpu = ConstCounter::new(usage.cpu_seconds);
         let seconds = Some(&Unit::Seconds);
@@ -178,7 +192,7 @@ mod tests {
 
     #[test]
     fn readiness_names_what_is_missing() {
-        let health = Health::new("test");
+        let health = Health::new("test", None);
         let here = Arc::new(Mutex::new(false));
         let seen = Arc::clone(&here);
         health.depends_on("nats", move || {
@@ -193,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_of_this_process() {
-        let health = Health::new("test");
+        let health = Health::new("test", None);
         let response = metrics(State(health)).await;
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -206,7 +220,7 @@ mod tests {
     async fn nothing_listens_where_others_reach_it() {
         let shutdown = Shutdown::new();
         let tasks = Tasks::new(shutdown.clone());
-        let refused = Health::new("test").serve("0.0.0.0:0", &tasks, &shutdown).await;
+        let refused = Health::new("test", None).serve("0.0.0.0:0", &tasks, &shutdown).await;
         assert!(matches!(refused, Err(Error::Input(text)) if text.contains("loopback")));
     }
 }

@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bus::Bus;
-use service::{OnError, Shutdown, Tasks, telemetry};
+use service::telemetry::{self, Telemetry, TelemetryError};
+use service::{OnError, Shutdown, Tasks};
 use tokio::signal::unix::{SignalKind, signal};
 
 use health::Health;
@@ -85,8 +86,19 @@ where
             return ExitCode::from(3);
         }
     };
-    let ended = runtime.block_on(run_service(role, settings, run));
+    let telemetry = match logging(settings.common(), S::command().get_name()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::from(error.code());
+        }
+    };
+    let ended = runtime.block_on(run_service(role, settings, &telemetry, run));
     runtime.shutdown_timeout(Duration::from_secs(2));
+    // Nobody makes spans any more.
+    if let Some(traces) = telemetry.traces() {
+        traces.end();
+    }
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -99,6 +111,7 @@ where
 async fn run_service<S, F>(
     role: &'static str,
     settings: S,
+    telemetry: &Telemetry,
     run: impl FnOnce(S, Parts) -> F,
 ) -> Result<(), Error>
 where
@@ -106,11 +119,10 @@ where
     F: Future<Output = Result<(), Error>>,
 {
     let common = settings.common().clone();
-    let _telemetry = logging(&common)?;
     let shutdown = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
     listen_to_signals(role, &tasks, &shutdown)?;
-    let health = Health::new(role);
+    let health = Health::new(role, telemetry.traces().cloned());
     // Before the connections: who looks meanwhile sees a process that lives and is not ready.
     health.serve(&common.health, &tasks, &shutdown).await?;
     let connecting = connect::bus(&common, role);
@@ -129,7 +141,7 @@ where
     ended
 }
 
-fn logging(common: &Common) -> Result<telemetry::Telemetry, Error> {
+fn logging(common: &Common, program: &str) -> Result<Telemetry, Error> {
     let options = telemetry::Options {
         format: match common.log_format {
             settings::LogFormat::Text => telemetry::Format::Text,
@@ -137,8 +149,12 @@ fn logging(common: &Common) -> Result<telemetry::Telemetry, Error> {
         },
         filter: common.log.clone().unwrap_or_else(|| telemetry::directives("info")),
         output: telemetry::Output::Stderr,
+        traces: common.traces(program),
     };
-    telemetry::init(&options).map_err(|error| Error::Input(error.to_string()))
+    telemetry::init(&options).map_err(|error| match error {
+        TelemetryError::Traces(_) => Error::Environment(error.to_string()),
+        error => Error::Input(error.to_string()),
+    })
 }
 
 /// The first signal ends the service gracefully; a supervisor that loses its patience has SIGKILL.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, Parser, ValueEnum};
 use config::{Config, File, FileFormat, Value, ValueKind};
+use service::traces::export::{CollectorUrl, Options, Ratio};
 
 /// A program's settings: [`Common`] and its own.
 pub trait Settings: Parser {
@@ -59,6 +60,21 @@ pub struct Common {
     /// What is logged: `info`, `warn,scheduler=debug` [default: our own at info, libraries at warn]
     #[arg(long, env = "GAUNTLET_LOG", value_name = "DIRECTIVES")]
     pub log: Option<String>,
+    /// Collector that traces are sent to, OTLP over HTTP: http://host:4318 [default: none are made]
+    #[arg(long, env = "GAUNTLET_OTLP_URL", value_name = "URL")]
+    pub otlp_url: Option<CollectorUrl>,
+    /// Share of the traces that begin here which are kept, 0 to 1; the others' are kept or not as they say
+    #[arg(long, env = "GAUNTLET_TRACE_RATIO", value_name = "SHARE", default_value_t = Ratio::default())]
+    pub trace_ratio: Ratio,
+}
+
+impl Common {
+    /// Where the spans of a program of this name go, as telemetry takes it.
+    #[must_use]
+    pub fn traces(&self, program: &str) -> Option<Options> {
+        let collector = self.otlp_url.clone()?;
+        Some(Options { collector, ratio: self.trace_ratio, service: program.to_owned() })
+    }
 }
 
 /// Settings of services that keep something in PostgreSQL.
@@ -224,6 +240,30 @@ mod tests {
         assert_eq!(settings.common.nats_url, ["nats://a:1", "nats://b:2"]);
         assert_eq!((settings.threads, settings.common.log_format), (5, LogFormat::Text));
         assert_eq!((settings.common.health.as_str(), settings.postgres.postgres_pool), ("127.0.0.1:0", 10));
+    }
+
+    #[test]
+    fn traces_are_off_until_a_collector_is_named() {
+        let needed = "--postgres-url=postgres://x@h/d";
+        let settings = read_with(&[needed], &[]).unwrap();
+        assert_eq!(settings.common.traces("test"), None);
+        assert_eq!(settings.common.trace_ratio.to_string(), "1");
+        let (_dir, config) = file("otlp-url = \"http://collector:4318\"\ntrace-ratio = 0.25");
+        let traces =
+            read_with(&[&config, needed], &[]).unwrap().common.traces("gauntlet-load-worker").unwrap();
+        assert_eq!(traces.service, "gauntlet-load-worker");
+        assert_eq!(
+            (traces.collector.to_string(), traces.ratio.to_string()),
+            ("http://collector:4318".into(), "0.25".into())
+        );
+        let wrong = |flag: &str| match read_with(&[needed, flag], &[]) {
+            Err(Refusal::Wrong(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        let text = wrong("--otlp-url=https://collector:4317");
+        assert!(text.contains("--otlp-url") && text.contains("http://127.0.0.1:4318"), "{text}");
+        let text = wrong("--trace-ratio=2");
+        assert!(text.contains("--trace-ratio") && text.contains("from 0 to 1"), "{text}");
     }
 
     #[test]

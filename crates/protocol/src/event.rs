@@ -308,6 +308,19 @@ pub enum Verdict {
     Invalid,
 }
 
+impl Verdict {
+    /// Its word, as JSON has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
 /// One named check with what was seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -21,6 +21,14 @@ pub trait Command: prost::Message + Default + 'static {
     const SUBJECT: (&'static str, &'static str);
     /// What the answer carries.
     type Reply: prost::Message + Default + 'static;
+    /// The run that the command is about, as its 16 bytes; empty when it is about none.
+    fn run(&self) -> &[u8] {
+        &[]
+    }
+    /// The phase that it is about; `None` when it is about none, or about all.
+    fn phase(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// A message that is appended to a log: durable on return, delivered at least once, applied once.
@@ -72,11 +80,14 @@ macro_rules! broadcasts {
 }
 
 macro_rules! commands {
-    ($($message:ident => $area:literal $what:literal from $says:expr, $reply:ident),+ $(,)?) => {
+    (@about run) => { fn run(&self) -> &[u8] { &self.run } };
+    (@about phase) => { fn phase(&self) -> Option<u32> { self.phase.into() } };
+    ($($message:ident($($about:ident)*) => $area:literal $what:literal from $says:expr, $reply:ident),+ $(,)?) => {
         $(
             impl Command for v1::$message {
                 const SUBJECT: (&'static str, &'static str) = ($area, $what);
                 type Reply = v1::$reply;
+                $(commands!(@about $about);)*
             }
         )+
         const COMMANDS: &[Line] = &[$(Line {
@@ -107,22 +118,22 @@ broadcasts! {
 }
 
 commands! {
-    PrepareRun => "load" "prepare" from ["scheduler"], PrepareRunReply,
-    StartPhase => "load" "start-phase" from ["scheduler"], Ack,
-    ChangePhase => "load" "change-phase" from ["scheduler"], Ack,
-    AssignSegment => "load" "assign-segment" from ["scheduler"], Ack,
-    EndPhase => "load" "end-phase" from ["scheduler"], PhaseEnded,
-    EndRun => "load" "end-run" from ["scheduler"], Ack,
-    CreateRun => "scheduler" "create" from ["cli"], CreateRunReply,
-    ControlRun => "scheduler" "control" from ["cli"], ControlReply,
-    QueryHistory => "scheduler" "query-history" from ["cli"], History,
-    QueryClock => "scheduler" "clock" from ["load"], ClockReply,
-    WatchRun => "metrics" "watch" from ["scheduler"], Ack,
-    UnwatchRun => "metrics" "unwatch" from ["scheduler"], Ack,
-    MarkPhase => "metrics" "mark-phase" from ["scheduler"], Ack,
-    QueryAggregate => "metrics" "aggregate" from ["scheduler"], Aggregate,
-    QueryRun => "metrics" "run" from ["scheduler", "cli"], RunSeries,
-    QueryProbes => "metrics" "probes" from ["scheduler"], ProbeStates,
+    PrepareRun(run) => "load" "prepare" from ["scheduler"], PrepareRunReply,
+    StartPhase(run phase) => "load" "start-phase" from ["scheduler"], Ack,
+    ChangePhase(run phase) => "load" "change-phase" from ["scheduler"], Ack,
+    AssignSegment(run phase) => "load" "assign-segment" from ["scheduler"], Ack,
+    EndPhase(run phase) => "load" "end-phase" from ["scheduler"], PhaseEnded,
+    EndRun(run) => "load" "end-run" from ["scheduler"], Ack,
+    CreateRun(run) => "scheduler" "create" from ["cli"], CreateRunReply,
+    ControlRun(run) => "scheduler" "control" from ["cli"], ControlReply,
+    QueryHistory(run) => "scheduler" "query-history" from ["cli"], History,
+    QueryClock() => "scheduler" "clock" from ["load"], ClockReply,
+    WatchRun(run) => "metrics" "watch" from ["scheduler"], Ack,
+    UnwatchRun(run) => "metrics" "unwatch" from ["scheduler"], Ack,
+    MarkPhase(run phase) => "metrics" "mark-phase" from ["scheduler"], Ack,
+    QueryAggregate(run phase) => "metrics" "aggregate" from ["scheduler"], Aggregate,
+    QueryRun(run phase) => "metrics" "run" from ["scheduler", "cli"], RunSeries,
+    QueryProbes(run) => "metrics" "probes" from ["scheduler"], ProbeStates,
 }
 
 records! {

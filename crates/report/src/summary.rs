@@ -1,6 +1,6 @@
 //! `summary.json`: every figure of a run, for machines; computed once and shown in all other views.
 
-use protocol::event::{Event, Outcome, Verdict};
+use protocol::event::{Event, Outcome};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -353,7 +353,7 @@ impl Summary {
                     summary.gauntlet.clone_from(version);
                 }
                 Event::RunEnded { verdict, exit_code, reasons, thresholds } => {
-                    summary.verdict = Some(verdict_name(*verdict).to_owned());
+                    summary.verdict = Some(verdict.name().to_owned());
                     summary.exit_code = Some(*exit_code);
                     summary.reasons.clone_from(reasons);
                     summary.thresholds = thresholds.iter().map(Check::from).collect();
@@ -375,15 +375,6 @@ impl Summary {
     #[must_use]
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
-    }
-}
-
-const fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Passed => "passed",
-        Verdict::Failed => "failed",
-        Verdict::Aborted => "aborted",
-        Verdict::Invalid => "invalid",
     }
 }
 

@@ -4,11 +4,16 @@
 //! * [`Tasks`] owns every spawned task: each has a name and says what its failure means. Nothing else in the
 //!   workspace calls `tokio::spawn`.
 //! * [`telemetry`] writes logs as text or JSON, at a level that can change while the service runs.
+//! * [`traces`] makes spans of what a run has services do, and sends them to a collector.
 #![forbid(unsafe_code)]
 
 mod shutdown;
 mod tasks;
 pub mod telemetry;
+pub mod traces;
 
 pub use shutdown::Shutdown;
 pub use tasks::{Failure, OnError, Tasks};
+// For `span!`.
+#[doc(hidden)]
+pub use tracing;

@@ -1,15 +1,19 @@
-//! Logs of a service: text for people, JSON for machines, at a level that follows the phase (requirement R8.2).
+//! Logs of a service: text for people, JSON for machines, at a level that follows the phase (requirement R8.2); and its
+//! traces, which are independent of that level.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, LevelFilter, ParseError};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::{Layer, fmt, reload};
+
+use crate::traces;
+use crate::traces::export::Exporter;
 
 /// Our own crates, by the names that their log lines carry: what [`Telemetry::set_level`] applies to.
 pub const CRATES: [&str; 14] = [
@@ -58,11 +62,13 @@ pub struct Options {
     pub filter: String,
     /// Where lines go.
     pub output: Output,
+    /// Where spans go; `None` = nowhere.
+    pub traces: Option<traces::export::Options>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { format: Format::Text, filter: directives("info"), output: Output::Stderr }
+        Self { format: Format::Text, filter: directives("info"), output: Output::Stderr, traces: None }
     }
 }
 
@@ -85,6 +91,9 @@ pub enum TelemetryError {
         /// Why.
         source: io::Error,
     },
+    /// Spans cannot be sent.
+    #[error("traces: {0}: allow more threads and open files (ulimit -u, -n), or leave the collector out")]
+    Traces(String),
     /// The process logs already.
     #[error("logging was set up before in this process: set it up once, in main")]
     Twice,
@@ -93,10 +102,11 @@ pub enum TelemetryError {
     Ended,
 }
 
-/// A handle to change the log level while the service runs.
+/// A handle to change the log level while the service runs, and to what is traced.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     filter: reload::Handle<EnvFilter, Registry>,
+    traces: Option<Exporter>,
 }
 
 impl Telemetry {
@@ -107,6 +117,12 @@ impl Telemetry {
     pub fn set_filter(&self, filter: &str) -> Result<(), TelemetryError> {
         let parsed = parse(filter)?;
         self.filter.reload(parsed).map_err(|_| TelemetryError::Ended)
+    }
+
+    /// What sends spans, if anything does. End it when nothing makes any more.
+    #[must_use]
+    pub const fn traces(&self) -> Option<&Exporter> {
+        self.traces.as_ref()
     }
 
     /// Sets the level of our own crates, as a phase asks for it: `error`, `warn`, `info`, `debug`, `trace`. Libraries stay
@@ -149,8 +165,23 @@ fn build(options: &Options) -> Result<(Subscriber, Telemetry), TelemetryError> {
         Format::Text => fmt::layer().with_writer(writer).with_ansi(ansi).boxed(),
         Format::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     };
-    let subscriber = Registry::default().with(filter).with(lines);
-    Ok((Box::new(subscriber), Telemetry { filter: handle }))
+    // With a hint to both: else each disabled line of a load thread would be looked at anew.
+    let no_spans = FilterFn::new(|of| of.target() != traces::TARGET).with_max_level_hint(LevelFilter::TRACE);
+    let logged = Registry::default().with(lines.with_filter(filter.and(no_spans)));
+    let Some(options) = &options.traces else {
+        return Ok((Box::new(logged), Telemetry { filter: handle, traces: None }));
+    };
+    let exporter = Exporter::start(options).map_err(TelemetryError::Traces)?;
+    let traced = FilterFn::new(|of| of.is_span() && of.target() == traces::TARGET);
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(exporter.tracer())
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(traced.with_max_level_hint(LevelFilter::INFO));
+    Ok((Box::new(logged.with(spans)), Telemetry { filter: handle, traces: Some(exporter) }))
 }
 
 fn open(path: &std::path::Path) -> Result<Arc<File>, TelemetryError> {

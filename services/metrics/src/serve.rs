@@ -7,6 +7,7 @@ use protocol::id::RunId;
 use protocol::message::Command;
 use protocol::v1;
 use service::{OnError, Tasks};
+use tracing::Instrument as _;
 
 use crate::Error;
 use crate::service_state::Service;
@@ -73,7 +74,8 @@ async fn answer<C: Command, H: Handle<C>>(
         };
         let Some(request) = request else { return Ok(()) };
         let (command, replier) = request.into_parts();
-        replier.reply(handle.call(Arc::clone(&service), command).await);
+        let answer = handle.call(Arc::clone(&service), command).instrument(replier.span().clone());
+        replier.reply(answer.await);
     }
 }
 

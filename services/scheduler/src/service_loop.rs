@@ -9,8 +9,9 @@ use plan::Plan;
 use protocol::event::{Event, NamedDigest};
 use protocol::id::RunId;
 use protocol::v1;
-use service::{OnError, Shutdown, Tasks};
+use service::{OnError, Shutdown, Tasks, traces};
 use store::{RunRow, RunState, Store, StoreError};
+use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::control::Action;
@@ -127,7 +128,11 @@ impl Service {
         let (service, end) = (Arc::clone(self), until.clone());
         self.tasks.spawn("create commands", OnError::ShutDown, async move {
             while let Some(request) = next_until(&end, creates.next()).await {
-                let problems = service.create(request.body.clone()).await.err().unwrap_or_default();
+                let created = service.create(request.body.clone()).instrument(request.span());
+                let problems = created.await.err().unwrap_or_default();
+                if let Some(problem) = problems.first() {
+                    traces::failed(&request.span(), problem);
+                }
                 request.reply(Ok(v1::CreateRunReply { problems }));
             }
             Ok::<(), StoreError>(())

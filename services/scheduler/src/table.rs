@@ -7,7 +7,7 @@ use std::time::Duration;
 use plan::Plan;
 use protocol::id::RunId;
 use protocol::v1;
-use service::OnError;
+use service::{OnError, traces};
 use store::{RunState, StoreError};
 
 use crate::control::{self, Outbox};
@@ -72,7 +72,10 @@ impl Service {
         };
         *active = Some(Active { id, outbox, history, traps, longest_end });
         let (service, run) = (Arc::clone(self), Run::new(context, inbox));
-        self.tasks.spawn("run", OnError::ShutDown, async move { service.drive(id, run, past).await });
+        // Of the trace of whoever created it, else the first of one.
+        let span = service::span!("run", gauntlet.run.id = %id, gauntlet.run.resumed = past.is_some());
+        let drive = async move { service.drive(id, run, past).await };
+        self.tasks.spawn("run", OnError::ShutDown, traces::within(span, drive));
     }
 
     /// Waits for a run whose end is announced to leave the table; one that goes on does not.

@@ -20,5 +20,6 @@ mod seven_phases;
 mod signals;
 mod stall;
 mod start_up;
+mod traces;
 mod users;
 mod validity;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use service::traces::TraceParent;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Notify, oneshot};
@@ -21,6 +22,8 @@ const WAITING: usize = 64;
 pub(crate) struct RawRequest {
     pub(crate) body: Bytes,
     pub(crate) reply: oneshot::Sender<Result<Bytes, String>>,
+    /// The span that it was sent in.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 #[derive(Debug, Default)]
@@ -62,13 +65,14 @@ impl Servers {
         &self,
         subject: &str,
         body: Bytes,
+        trace: Option<TraceParent>,
         deadline: Duration,
     ) -> Result<Result<Bytes, String>, CommandError> {
         let until = Instant::now() + deadline;
         let unanswered =
             |why| CommandError::NoAnswer(Unanswered { subject: subject.to_owned(), deadline, why });
         let (reply, answer) = oneshot::channel();
-        let mut request = RawRequest { body, reply };
+        let mut request = RawRequest { body, reply, trace };
         loop {
             let joined = self.joined.notified();
             let mut joined = pin!(joined);

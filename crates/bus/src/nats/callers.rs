@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::{Client, HeaderMap, Message, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
+use service::traces::TraceParent;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -80,6 +81,7 @@ impl Callers {
         client: &Client,
         subject: &str,
         body: Bytes,
+        trace: Option<TraceParent>,
         deadline: Duration,
     ) -> Result<Result<Bytes, String>, CommandError> {
         let until = Instant::now() + deadline;
@@ -93,6 +95,9 @@ impl Callers {
             let left = until.saturating_duration_since(Instant::now());
             headers.insert(envelope::DEADLINE, left.as_millis().to_string());
             headers.insert(envelope::COMMAND, command.clone());
+            if let Some(trace) = &trace {
+                headers.insert(envelope::TRACE, trace.to_string());
+            }
             let sent = client.publish_with_reply_and_headers(
                 subject.to_owned(),
                 waiting.subject(),

@@ -7,6 +7,8 @@ use store::RecordKey;
 pub(super) const DEADLINE: &str = "Gauntlet-Deadline-Ms";
 /// Names a command, however often it is sent: its server does it once.
 pub(super) const COMMAND: &str = "Gauntlet-Command";
+/// The span that a command was sent in, by the name that W3C's Trace Context gives it.
+pub(super) const TRACE: &str = "traceparent";
 /// How a reply is meant: one of [`Kind`].
 pub(super) const REPLY: &str = "Gauntlet-Reply";
 /// `i/n`: part i of n, from 0.

@@ -136,7 +136,9 @@ impl Server {
         }
         let deadline = Duration::from_millis(envelope::number(headers, envelope::DEADLINE).unwrap_or(0));
         let (sender, answer) = oneshot::channel();
-        match self.queue.try_send(RawRequest { body: message.payload, reply: sender }) {
+        // One that cannot be read is none: a trace is not worth a command.
+        let trace = headers.and_then(|headers| headers.get(envelope::TRACE)?.as_str().parse().ok());
+        match self.queue.try_send(RawRequest { body: message.payload, reply: sender, trace }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return self.replies.send(&reply, Kind::Busy, Bytes::new()).await,
             Err(TrySendError::Closed(_)) => {

@@ -54,3 +54,25 @@ fn an_unwritable_log_file_is_named() {
     let error = build(&Options { output, ..Options::default() }).err().unwrap();
     assert!(error.to_string().contains("/nonexistent/dir/service.log"), "{error}");
 }
+
+#[test]
+fn spans_are_made_at_every_log_level_and_change_no_line() {
+    let collector = "http://127.0.0.1:9".parse().unwrap();
+    let ratio = traces::export::Ratio::default();
+    let traces = Some(traces::export::Options { collector, ratio, service: "test".to_owned() });
+    let lines = logged(Options { format: Format::Json, traces, ..Options::default() }, |telemetry| {
+        let here = || traces::TraceParent::here().is_some();
+        crate::span!("one", phase = 3).in_scope(|| {
+            tracing::info!("in a span");
+            assert!(here());
+        });
+        telemetry.set_level("error").unwrap();
+        assert!(crate::span!("two").in_scope(here), "a level is one of logs");
+        assert!(!tracing::info_span!("another").in_scope(here), "others' spans are none of ours");
+        let exporter = telemetry.traces().unwrap();
+        assert_eq!(exporter.counts().ended, 2);
+        exporter.end();
+    });
+    assert!(lines[0].contains("in a span") && !lines[0].contains("phase"), "{lines:?}");
+    assert!(logged(Options::default(), |_| assert!(crate::span!("one").is_disabled())).is_empty());
+}

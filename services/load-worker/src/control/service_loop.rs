@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bus::{Address, Bus, Replier};
 use protocol::id::RunId;
 use protocol::v1;
-use service::{OnError, Shutdown, Tasks};
+use service::{OnError, Shutdown, Tasks, traces};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::active::Active;
 use super::clock::WorkerClock;
@@ -243,13 +244,14 @@ impl Worker {
             }
             return Ok(());
         }
+        let span = replier.span().clone();
         self.preparing = Some(Preparing { run, repliers: vec![replier], ended: false });
         let (options, bus, prepared) = (Arc::clone(&self.options), self.bus.clone(), self.prepared.clone());
         let terms = self.terms.clone();
         self.tasks.spawn("prepare run", OnError::Log, async move {
             // A task of its own: should it panic, the caller is told.
             let guard = Told(Some(prepared));
-            let outcome = prepare(&options, &bus, &terms, run, &command).await;
+            let outcome = prepare(&options, &bus, &terms, run, &command).instrument(span).await;
             guard.tell(outcome).await;
             Ok::<_, std::convert::Infallible>(())
         });
@@ -273,6 +275,9 @@ impl Worker {
             Err(problems) => Ok(v1::PrepareRunReply { problems, ..v1::PrepareRunReply::default() }),
         };
         for replier in repliers {
+            if let Some(problem) = answer.as_ref().ok().and_then(|reply| reply.problems.first()) {
+                traces::failed(replier.span(), &problem.message);
+            }
             replier.reply(answer.clone());
         }
     }

@@ -1,6 +1,6 @@
 //! Runs and phases as the API shows them: a function of the stored row and the history.
 
-use protocol::event::{Entry, Event, Outcome, OutcomeResult, Verdict};
+use protocol::event::{Entry, Event, Outcome, OutcomeResult};
 use serde::Serialize;
 use store::{RunRow, RunState};
 use utoipa::ToSchema;
@@ -120,7 +120,7 @@ impl RunDetail {
                     detail.paused = false;
                 }
                 Event::RunEnded { verdict, reasons, .. } => {
-                    detail.verdict = Some(verdict_name(*verdict));
+                    detail.verdict = Some(verdict.name());
                     detail.reasons.clone_from(reasons);
                 }
                 _ => {}
@@ -189,15 +189,6 @@ impl From<&Outcome> for CheckView {
             result,
             reason,
         }
-    }
-}
-
-const fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Passed => "passed",
-        Verdict::Failed => "failed",
-        Verdict::Aborted => "aborted",
-        Verdict::Invalid => "invalid",
     }
 }
 

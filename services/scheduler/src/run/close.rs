@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use protocol::event::Event;
+use service::traces;
 use store::{RunState, StoreError};
 
 use super::Run;
@@ -26,6 +27,11 @@ impl Run {
             self.ctx.history.append(Event::Notice { message: notice }).await?;
         }
         let (verdict, exit_code, reasons) = settle(std::mem::take(&mut self.reasons));
+        let span = tracing::Span::current();
+        traces::note(&span, "gauntlet.verdict", verdict.name());
+        if exit_code != code::PASSED {
+            traces::failed(&span, &reasons.first().map_or("", String::as_str));
+        }
         let ended = Event::RunEnded { verdict, exit_code, reasons, thresholds };
         self.ctx.history.append_with_state(ended, RunState::Ended { exit_code }).await
     }

@@ -7,6 +7,7 @@ use plan::model::OnFailure;
 use protocol::event::{Event, Outcome, OutcomeResult};
 use protocol::id::WorkerId;
 use protocol::v1;
+use service::traces::{self, within};
 use tokio::time::Instant;
 
 use super::fleet::Member;
@@ -46,9 +47,12 @@ impl Run {
         let lasted = live.elapsed();
         let ended = self.end_phase(&live).await?;
         let broken = self.fleet.is_broken_in(live.index);
-        let series = match self.collect(&mut live, &ended).await? {
+        let span =
+            service::span!("collect", gauntlet.run.id = %self.ctx.id, gauntlet.phase.index = live.index);
+        let series = match within(span.clone(), self.collect(&mut live, &ended)).await? {
             Ok(collected) => Some(collected),
             Err(reason) => {
+                traces::failed(&span, &reason.text);
                 self.reasons.push(reason);
                 None
             }

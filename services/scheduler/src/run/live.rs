@@ -9,6 +9,7 @@ use plan::model::{LoadModel, OnFailure, Phase};
 use protocol::event::Event;
 use protocol::id::WorkerId;
 use protocol::v1;
+use service::traces::untraced;
 use tokio::time::Instant;
 
 use super::{Context, Run, Trouble};
@@ -151,7 +152,8 @@ impl Run {
                 queries.push(query);
             }
         }
-        Box::pin(look(self.ctx.metrics.clone(), queries, with_series.then_some(live.index)))
+        // One each second would drown the rest of the trace.
+        Box::pin(untraced(look(self.ctx.metrics.clone(), queries, with_series.then_some(live.index))))
     }
 
     /// Time since the first phase began.

@@ -22,6 +22,7 @@ use plan::model::{Phase, Plan};
 use protocol::event::{Event, ScenarioNames};
 use protocol::id::{RunId, WorkerId};
 use protocol::v1;
+use service::traces::{untraced, within};
 use store::{RunState, Store, StoreError};
 use tokio::time::Instant;
 
@@ -157,17 +158,35 @@ impl Run {
         self.ctx.store.set_run_state(self.ctx.id, RunState::Running).await?;
         let first = match past {
             None => {
-                self.prepare().await?;
+                let span = service::span!("prepare", gauntlet.run.id = %self.ctx.id);
+                within(span, self.prepare()).await?;
                 0
             }
             Some(past) => self.take_up(past).await?,
         };
         for index in first..self.ctx.phases.len() {
-            self.muster().await?;
-            self.check(index).await?;
-            self.execute(index, false).await?;
+            within(self.phase_span(index), self.phase(index)).await?;
         }
         Ok(())
+    }
+
+    async fn phase(&mut self, index: usize) -> Result<(), Trouble> {
+        self.muster().await?;
+        // It asks again and again, until all is well.
+        within(service::span!("check"), untraced(self.check(index))).await?;
+        self.execute(index, false).await
+    }
+
+    /// The span of a phase.
+    fn phase_span(&self, index: usize) -> tracing::Span {
+        let name = self.ctx.phases[index].name.name();
+        service::span!(
+            "phase",
+            otel.name = format!("phase {name}"),
+            gauntlet.run.id = %self.ctx.id,
+            gauntlet.phase.index = index,
+            gauntlet.phase.name = name
+        )
     }
 
     /// The workers whose loss between phases ends the run: those of one process. Others are looked for at its begin.

@@ -8,6 +8,7 @@ use protocol::event::{Event, PhaseChange};
 use protocol::id::WorkerId;
 use protocol::v1;
 use protocol::v1::heartbeat::State;
+use service::traces::within;
 use tokio::time::Instant;
 
 use super::collect::is_over;
@@ -55,7 +56,10 @@ impl Run {
         }
         let begun = past.begun.take();
         match (begun, past.stop.take()) {
-            (Some(begun), stop) => self.go_on_with(begun, &past, stop).await?,
+            (Some(begun), stop) => {
+                let span = self.phase_span(begun.index as usize);
+                within(span, self.go_on_with(begun, &past, stop)).await?;
+            }
             (None, Some(reason)) => return Err(Trouble::Reason(reason)),
             (None, None) if !prepared || past.timed.is_empty() => {
                 // Preparing again changes nothing for whoever is prepared.
