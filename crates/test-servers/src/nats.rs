@@ -158,7 +158,14 @@ impl Nats {
     #[expect(clippy::expect_used, reason = "a test may panic")]
     pub fn freeze(&self, frozen: bool) {
         let signal = if frozen { Signal::STOP } else { Signal::CONT };
-        kill_process(self.pid().expect("a running server"), signal).expect("signal the server");
+        let pid = self.pid().expect("a running server");
+        kill_process(pid, signal).expect("signal the server");
+        // The signal is on its way when `kill` returns: until each thread has taken it, the server may still answer.
+        let begin = Instant::now();
+        while frozen && !is_stopped(pid) {
+            assert!(begin.elapsed() < DEADLINE, "the server was not frozen within {DEADLINE:?}");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
     }
 
     /// Its URL.
@@ -190,6 +197,16 @@ impl Nats {
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
+}
+
+/// Whether all threads of a process are stopped by a signal.
+fn is_stopped(pid: Pid) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else { return false };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // After the name, which may hold anything but ends with the last parenthesis: proc(5).
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 impl Drop for Nats {

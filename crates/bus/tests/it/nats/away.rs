@@ -174,16 +174,16 @@ async fn a_server_that_is_frozen_is_noticed_and_used_again() {
     let frozen = Instant::now();
     let cut_off = load.round_trip(Duration::from_millis(300)).await;
     assert!(matches!(cut_off, Err(BusError::Lost { .. })), "{cut_off:?}");
-    assert!(frozen.elapsed() < Duration::from_millis(600), "{:?}", frozen.elapsed());
+    assert!(frozen.elapsed() < FROZEN, "{:?}", frozen.elapsed());
     let asked = Instant::now();
     let unsure = load.record(&key(1, 2), &SampleBatch::default()).await;
     assert!(matches!(unsure, Err(RecordError::Bus(BusError::Lost { .. }))), "{unsure:?}");
-    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < FROZEN, "{:?}", asked.elapsed());
     // Also a log that was not used yet.
     let asked = Instant::now();
     let unsure = load.record(&key(1, 1), &protocol::v1::GuestFault::default()).await;
     assert!(matches!(unsure, Err(RecordError::Bus(BusError::Lost { .. }))), "{unsure:?}");
-    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < FROZEN, "{:?}", asked.elapsed());
     tokio::time::sleep(FROZEN.saturating_sub(frozen.elapsed())).await;
     place.server.freeze(false);
 
