@@ -65,6 +65,7 @@ fn nats_with_users() -> Nats {
     Nats::configured(|home, listen| {
         let config = bus::ServerConfig {
             listen,
+            monitor_port: None,
             store_dir: home.join("jetstream"),
             max_store: None,
             passwords: protocol::access::ROLES.map(|role| (role.to_owned(), password(role))).into(),

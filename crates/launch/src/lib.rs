@@ -1,9 +1,11 @@
 //! What the programs of deployed services have in common: settings from a file, the environment and flags ([`settings`]), the
-//! connections to NATS and PostgreSQL ([`connect`]), health and readiness ([`health`]), signals, and exit codes.
+//! connections to NATS and PostgreSQL ([`connect`]), health and readiness ([`health`]) and the question for them ([`check`]),
+//! signals, and exit codes.
 //!
 //! A service's `main` is one call of [`main`].
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod connect;
 pub mod health;
 mod process;
@@ -61,13 +63,17 @@ pub struct Parts {
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Runs a service: reads its settings, connects, serves health, and ends with the service, which a signal ends gracefully.
-/// `role` is its name on the bus.
+/// `role` is its name on the bus. With [`check::WORD`] as the first argument it only asks the service that runs already.
 pub fn main<S, F>(role: &'static str, run: impl FnOnce(S, Parts) -> F) -> ExitCode
 where
     S: Settings,
     F: Future<Output = Result<(), Error>>,
 {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let asks = arguments.get(1).is_some_and(|word| word == check::WORD);
+    if asks {
+        arguments.remove(1);
+    }
     let settings = match settings::read::<S>(arguments, |name| std::env::var_os(name)) {
         Ok(settings) => settings,
         Err(settings::Refusal::Asked(text)) => {
@@ -79,6 +85,9 @@ where
             return ExitCode::from(2);
         }
     };
+    if asks {
+        return ended(check::readiness(settings.common()));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -88,18 +97,19 @@ where
     };
     let telemetry = match logging(settings.common(), S::command().get_name()) {
         Ok(telemetry) => telemetry,
-        Err(error) => {
-            complain(&error.to_string());
-            return ExitCode::from(error.code());
-        }
+        Err(error) => return ended(Err(error)),
     };
-    let ended = runtime.block_on(run_service(role, settings, &telemetry, run));
+    let served = runtime.block_on(run_service(role, settings, &telemetry, run));
     runtime.shutdown_timeout(Duration::from_secs(2));
     // Nobody makes spans any more.
     if let Some(traces) = telemetry.traces() {
         traces.end();
     }
-    match ended {
+    ended(served)
+}
+
+fn ended(result: Result<(), Error>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error.to_string());

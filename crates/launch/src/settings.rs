@@ -120,7 +120,11 @@ pub fn read<S: Settings>(
     arguments: Vec<OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<S, Refusal> {
-    let command = S::command().args_override_self(true);
+    let command = S::command().args_override_self(true).after_help(format!(
+        "With {} as the first argument the program asks the service that runs with the same settings whether it is ready, and \
+         ends with 0 or 3.",
+        crate::check::WORD
+    ));
     let file = named(&arguments).or_else(|| environment("GAUNTLET_CONFIG").map(PathBuf::from));
     let mut layered: Vec<OsString> = arguments.iter().take(1).cloned().collect();
     if let Some(file) = file {

@@ -14,6 +14,8 @@ const BCRYPT: usize = 60;
 pub struct ServerConfig {
     /// Where it listens. Other than loopback, it needs [`ServerConfig::tls`] or [`ServerConfig::private_network`].
     pub listen: SocketAddr,
+    /// Port on 127.0.0.1 for the server's own health (`/healthz`) and figures, which have no access control; `None` = nowhere.
+    pub monitor_port: Option<u16>,
     /// Where JetStream keeps records and objects: on a disk that outlives the server.
     pub store_dir: PathBuf,
     /// Bytes that all of it may take on that disk; `None` = the server's own choice, which is three quarters of what is free.
@@ -45,6 +47,7 @@ impl std::fmt::Debug for ServerConfig {
         // Options are logged; passwords are not.
         f.debug_struct("ServerConfig")
             .field("listen", &self.listen)
+            .field("monitor_port", &self.monitor_port)
             .field("store_dir", &self.store_dir)
             .field("max_store", &self.max_store)
             .field("tls", &self.tls)
@@ -110,7 +113,7 @@ pub enum ServerConfigError {
 /// # Errors
 /// When passwords are missing or unusable, or would be sent over a network in plain text.
 pub fn server_config(config: &ServerConfig) -> Result<String, ServerConfigError> {
-    let ServerConfig { listen, store_dir, max_store, passwords, tls, private_network } = config;
+    let ServerConfig { listen, monitor_port, store_dir, max_store, passwords, tls, private_network } = config;
     if !listen.ip().is_loopback() && tls.is_none() && !private_network {
         return Err(ServerConfigError::PlainText { listen: *listen });
     }
@@ -118,6 +121,7 @@ pub fn server_config(config: &ServerConfig) -> Result<String, ServerConfigError>
         return Err(ServerConfigError::UnknownRole { found: found.clone() });
     }
     let mut lines = vec![format!("listen: {}", quoted(&listen.to_string()))];
+    lines.extend(monitor_port.map(|port| format!("http: \"127.0.0.1:{port}\"")));
     lines.push("jetstream {".to_owned());
     lines.push(format!("  store_dir: {}", path(store_dir)?));
     lines.extend(max_store.map(|bytes| format!("  max_file_store: {bytes}")));
@@ -209,6 +213,7 @@ mod tests {
     fn config() -> ServerConfig {
         ServerConfig {
             listen: "127.0.0.1:4222".parse().unwrap(),
+            monitor_port: None,
             store_dir: "/data".into(),
             max_store: None,
             passwords: ROLES.map(|role| (role.to_owned(), format!("{role}'s"))).into(),
@@ -227,7 +232,16 @@ mod tests {
                 assert!(text.contains(&format!("          \"{subject}\"\n")), "{subject}");
             }
         }
-        assert!(!text.contains("max_payload") && !text.contains("tls"));
+        assert!(!text.contains("max_payload") && !text.contains("tls") && !text.contains("http"));
+    }
+
+    #[test]
+    fn the_servers_own_health_is_on_this_machine_alone() {
+        let everywhere = "0.0.0.0:4222".parse().unwrap();
+        let config =
+            ServerConfig { listen: everywhere, private_network: true, monitor_port: Some(8_222), ..config() };
+        let text = server_config(&config).unwrap();
+        assert!(text.contains("\nhttp: \"127.0.0.1:8222\"\n"), "{text}");
     }
 
     #[test]

@@ -88,6 +88,7 @@ fn with_tls(tls: ServerTls) -> Nats {
     Nats::configured(|home, listen| {
         let config = ServerConfig {
             listen,
+            monitor_port: None,
             store_dir: home.join("jetstream"),
             max_store: None,
             passwords: ROLES.map(|role| (role.to_owned(), password(role))).into(),

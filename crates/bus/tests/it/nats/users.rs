@@ -27,6 +27,7 @@ pub(super) fn deployed() -> Deployed {
     let server = Nats::configured(|home, listen| {
         let config = ServerConfig {
             listen,
+            monitor_port: None,
             store_dir: home.join("jetstream"),
             max_store: Some(64 << 20),
             passwords: ROLES.map(|role| (role.to_owned(), password(role))).into(),
