@@ -8,6 +8,7 @@
 
 pub mod access_log;
 pub mod breaker;
+pub mod check;
 pub mod clock;
 pub mod knobs;
 pub mod server;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,9 +16,15 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Port on 127.0.0.1; 0 takes any free one.
+    /// Address to listen on; other than loopback, whoever reaches it may read and add items.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// Port there; 0 takes any free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Ask the target that runs with the same --port on this machine whether it answers, and end with 0 or 1.
+    #[arg(long)]
+    check_health: bool,
     /// File to write the port to, once it listens.
     #[arg(long, value_name = "PATH")]
     port_file: Option<PathBuf>,
@@ -58,6 +65,10 @@ fn parse_knobs(text: &str) -> Result<Knobs, String> {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if arguments.check_health {
+        let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), arguments.port);
+        return core_services::check::health(here).with_context(|| format!("http://{here}"));
+    }
     raise_open_files();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = arguments.threads {
@@ -71,6 +82,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(Options {
+        host: arguments.host,
         port: arguments.port,
         items: arguments.items,
         cache_items: arguments.cache_items,

@@ -22,7 +22,9 @@ use crate::routes;
 /// How the target is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Port on the loopback address; 0 = any free one.
+    /// Address to listen on. Whoever reaches it may read and add items; only `/admin` asks for a token.
+    pub host: IpAddr,
+    /// Port there; 0 = any free one.
     pub port: u16,
     /// Items in the store at the start.
     pub items: usize,
@@ -43,6 +45,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
             items: 1_000,
             cache_items: 900,
@@ -58,11 +61,11 @@ impl Default for Options {
 /// Why the target could not be started or went down.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The port is taken, or not allowed.
-    #[error("port {port} on 127.0.0.1 cannot be bound; another --port, or 0 for any free one, mends it")]
+    /// The port is taken, or not allowed, or the address is not this machine's.
+    #[error("port {} on {} cannot be bound; another --port, or 0 for any free one, mends it", address.port(), address.ip())]
     Bind {
-        /// The port that was asked for.
-        port: u16,
+        /// What was asked for.
+        address: SocketAddr,
         /// What the system said.
         #[source]
         source: io::Error,
@@ -102,9 +105,9 @@ impl Server {
         if !problems.is_empty() {
             return Err(ServerError::Knobs(problems.join("; ")));
         }
-        let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), options.port);
-        let bind = |source| ServerError::Bind { port: options.port, source };
-        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let wanted = SocketAddr::new(options.host, options.port);
+        let bind = |source| ServerError::Bind { address: wanted, source };
+        let listener = TcpListener::bind(wanted).await.map_err(bind)?;
         let address = listener.local_addr()?;
         let access_log = match &options.access_log {
             Some(path) => Some(

@@ -28,6 +28,16 @@ async fn it_announces_its_address_and_finishes_requests_on_sigterm() {
     let port = std::fs::read_to_string(&port_file).unwrap();
     assert_eq!(url, format!("http://127.0.0.1:{}", port.trim_end()));
 
+    let check = |port: &str| {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_core-services"));
+        check.args(["--check-health", "--port", port]).output().unwrap()
+    };
+    let answers = check(port.trim_end());
+    assert!(answers.status.success(), "{answers:?}");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = check(&free.to_string());
+    assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
+
     // Send one request; when it is in flight, ask the target to stop: the answer must still come.
     let request = reqwest::get(format!("{url}/items/1"));
     let terminate = async {
@@ -45,6 +55,19 @@ async fn it_announces_its_address_and_finishes_requests_on_sigterm() {
     assert_eq!(answer.unwrap().status(), 200);
     assert!(process.0.wait().unwrap().success());
     assert_eq!(Line::read_all(&log).unwrap().len(), 1);
+}
+
+#[test]
+fn it_listens_where_it_is_told() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_core-services"));
+    // Loopback has more addresses than one: nothing of this test is reachable from outside.
+    command.args(["--host", "127.0.0.2"]).stdout(Stdio::piped());
+    let mut process = Process(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening on http://").unwrap();
+    assert!(address.starts_with("127.0.0.2:"), "{address}");
+    core_services::check::health(address.parse().unwrap()).unwrap();
 }
 
 #[test]
