@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     },
     /// Steer a run that is under way
     Control(ControlArgs),
+    /// Make what a deployed suite needs before its services start
+    #[command(subcommand)]
+    Deploy(DeployCommand),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -240,6 +244,30 @@ pub(crate) struct ReportDir {
     pub(crate) report_dir: PathBuf,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeployCommand {
+    /// Make the passwords, the API's token and the configuration of NATS that are not there yet
+    Secrets(SecretsArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SecretsArgs {
+    /// Where they are to be: a directory for each part of the suite
+    pub(crate) dir: PathBuf,
+    /// Where NATS listens
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4222")]
+    pub(crate) nats_listen: SocketAddr,
+    /// Port on loopback for the health and the figures of NATS itself [default: none]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) nats_monitor_port: Option<u16>,
+    /// Where NATS keeps records and objects, as it sees it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/nats")]
+    pub(crate) nats_store_dir: PathBuf,
+    /// Bear plain text on an address other than loopback: nobody but the suite is on that network
+    #[arg(long)]
+    pub(crate) private_network: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ControlArgs {
     #[command(subcommand)]
@@ -247,6 +275,9 @@ pub(crate) struct ControlArgs {
     /// Base URL of the run's HTTP API [default: that of the newest live run in the report directory]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
+    /// File with the API's token, where it wants one
+    #[arg(long, global = true, env = "GAUNTLET_API_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) api_token_file: Option<PathBuf>,
     #[arg(long, global = true, value_name = "DIR", default_value = "runs")]
     /// Where run directories are
     pub(crate) report_dir: PathBuf,

@@ -1,7 +1,9 @@
 //! `gauntlet control`: steering a run that is under way, through its HTTP API.
 
+use std::path::Path;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::args::{Action, ControlArgs};
@@ -17,7 +19,7 @@ pub(crate) fn send(args: &ControlArgs) -> Result<u8, Failure> {
         .build()
         .map_err(|error| Failure::environment(error.to_string()))?;
     runtime.block_on(async {
-        let client = Client::new()?;
+        let client = Client::new(args.api_token_file.as_deref())?;
         let (url, run) = match &args.api {
             Some(url) => {
                 let url = url.trim_end_matches('/').to_owned();
@@ -59,9 +61,14 @@ struct Client {
 }
 
 impl Client {
-    fn new() -> Result<Self, Failure> {
+    fn new(token_file: Option<&Path>) -> Result<Self, Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(file) = token_file {
+            headers.insert(AUTHORIZATION, bearer(file)?);
+        }
         let http = reqwest::Client::builder()
             .timeout(ANSWER)
+            .default_headers(headers)
             // The run is on this host; a proxy of the environment is not meant for it.
             .no_proxy()
             .build()
@@ -97,10 +104,75 @@ impl Client {
     }
 }
 
+/// The header with the token of a file.
+fn bearer(file: &Path) -> Result<HeaderValue, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::input(format!("--api-token-file: cannot read {shown}: {error}")))?;
+    let mut header = HeaderValue::from_str(&format!("Bearer {}", text.trim_end())).map_err(|_| {
+        Failure::input(format!(
+            "--api-token-file: found other than text in {shown}, expected a token in one line"
+        ))
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
 fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
     Failure::environment(format!("{url} does not answer: {cause}; has the run ended?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::args::Action;
+
+    /// Answers two requests of a client, and gives their heads.
+    fn api(listener: &TcpListener) -> Vec<String> {
+        let answers = [r#"[{"id":"r1","state":"running"}]"#, "{}"];
+        let heads = answers.map(|body| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let length = body.len();
+            write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+                .unwrap();
+            head.join("\n")
+        });
+        heads.into()
+    }
+
+    #[test]
+    fn a_token_goes_with_every_request_and_the_newest_live_run_is_steered() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("api-token");
+        std::fs::write(&file, "s3cret\n").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = std::thread::spawn(move || api(&listener));
+        let args = ControlArgs {
+            action: Action::Pause,
+            api: Some(url),
+            api_token_file: Some(file),
+            report_dir: "runs".into(),
+        };
+        assert_eq!(send(&args).unwrap(), 0);
+        let heads = serving.join().unwrap();
+        assert!(heads[0].starts_with("GET /v1/runs HTTP/1.1"), "{heads:?}");
+        assert!(heads[1].starts_with("POST /v1/runs/r1/control HTTP/1.1"), "{heads:?}");
+        assert!(heads.iter().all(|head| head.contains("authorization: Bearer s3cret")), "{heads:?}");
+    }
+
+    #[test]
+    fn a_token_that_is_not_there_is_named() {
+        let missing = Client::new(Some(Path::new("/nowhere/token"))).err().unwrap();
+        assert!(missing.code() == 2 && missing.to_string().contains("/nowhere/token"), "{missing}");
+    }
 }

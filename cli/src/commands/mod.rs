@@ -1,6 +1,7 @@
 //! The commands beside `run`.
 
 pub(crate) mod control;
+pub(crate) mod deploy;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod runs;
