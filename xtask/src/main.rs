@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
 mod bench;
+mod compose_test;
 mod demo;
 mod guests;
 mod paths;
@@ -17,6 +18,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   demo     set up what is needed and run the seven phases against the reference target
   test     set up what is needed and run all tests
   bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers
+  compose-test
+           start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
   guests   compile the guest modules to WebAssembly components (target/guests); NAME... builds only those
   proto    generate crates/protocol/src/generated from the .proto files; --check only compares";
 
@@ -27,6 +30,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["demo"] => return demo::demo(),
         ["test"] => test::test()?,
         ["bench", "control-plane"] => bench::control_plane()?,
+        ["compose-test"] => compose_test::compose_test()?,
         ["guests", names @ ..] => guests::build_named(names).map(|_| ())?,
         ["proto"] => proto::generate()?,
         ["proto", "--check"] => proto::check()?,

@@ -136,6 +136,28 @@ pub(crate) fn postgres() -> anyhow::Result<PathBuf> {
     Ok(found)
 }
 
+/// Debian's PostgreSQL with `pg_isready` and the libraries that its base system lacks, as files to put over a root directory.
+pub(crate) fn postgres_files(dir: &Path) -> anyhow::Result<PathBuf> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir)?;
+    }
+    let mut packages = vec![
+        format!("postgresql-{POSTGRES}={POSTGRES}.*"),
+        format!("postgresql-client-{POSTGRES}={POSTGRES}.*"),
+    ];
+    packages.extend(POSTGRES_LIBRARIES.map(str::to_owned));
+    unpack("postgres", &packages, dir)?;
+    // A /lib of its own would take the place of the link to /usr/lib, and with it everything there.
+    run(Command::new("cp").arg("--archive").arg(dir.join("lib/.")).arg(dir.join("usr/lib")))?;
+    std::fs::remove_dir_all(dir.join("lib"))?;
+    // It is used where it is found, and would want a compiler's libraries of 100 MB.
+    for file in ["llvmjit.so", "llvmjit_types.bc"] {
+        let path = dir.join(format!("usr/lib/postgresql/{POSTGRES}/lib")).join(file);
+        std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(dir.to_owned())
+}
+
 /// Whether the system has not all libraries that the programs are linked with.
 fn lacks_libraries(programs: &Path) -> anyhow::Result<bool> {
     let linked = Command::new("ldd").args(["postgres", "initdb"].map(|name| programs.join(name))).output();
@@ -154,7 +176,8 @@ fn start_from_here(script: &Path, program: &str) -> anyhow::Result<()> {
     Ok(std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755))?)
 }
 
-fn in_path(program: &str) -> Option<PathBuf> {
+/// A program in PATH, or where only root looks.
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let sbin = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(sbin).map(|dir| dir.join(program)).find(|file| file.is_file())
