@@ -23,8 +23,8 @@ struct Arguments {
     /// File with the token that callers of the API must send
     #[arg(long, env = "GAUNTLET_API_TOKEN_FILE", value_name = "FILE")]
     api_token_file: Option<PathBuf>,
-    /// Name of this scheduler as the holder of leases on its runs: one that is started anew under its name closes its runs
-    /// at once
+    /// Name of this scheduler as the holder of leases on its runs: one that is started anew under its name goes on
+    /// with its run at once
     #[arg(long, env = "GAUNTLET_INSTANCE", value_name = "NAME", default_value = "scheduler")]
     instance: String,
     /// Load-workers that a run waits for before it begins

@@ -1,5 +1,6 @@
 //! The scheduler as a service: commands, heartbeats, guests' faults, leases, and the one run that is under way.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) least_workers: usize,
     /// The run under way. One at a time: workers and their host are not shared between runs.
     pub(crate) active: tokio::sync::Mutex<Option<Active>>,
+    /// Runs that another scheduler took from this one: it never takes them back, or two of one name would do so in turns.
+    pub(crate) left: Mutex<BTreeSet<RunId>>,
     pub(crate) fatal: Mutex<Option<StoreError>>,
 }
 
@@ -86,6 +89,7 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
         apart: options.workers.is_empty(),
         least_workers: options.least_workers,
         active: tokio::sync::Mutex::new(None),
+        left: Mutex::new(BTreeSet::new()),
         fatal: Mutex::new(None),
     });
     // Runs end after the shutdown; what serves them ends after they have.

@@ -100,6 +100,7 @@ impl Service {
         let ended = run.drive(past).await;
         if let Err(error @ StoreError::HistoryGap { .. }) = &ended {
             // The run is the other's now, and so is its lease.
+            self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
             tracing::error!(run = %id, %error, "another scheduler goes on with the run, and this one leaves it alone");
             return Ok(());
         }

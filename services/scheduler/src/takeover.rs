@@ -1,7 +1,7 @@
 //! Runs that an earlier scheduler left open (requirement R2.5): one is taken up and goes on, any other is closed.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use plan::model::SchedulerRestart;
 use protocol::event::{Entry, Event};
@@ -21,7 +21,8 @@ impl Service {
     pub(crate) async fn take_over(self: &Arc<Self>) -> Result<(), StoreError> {
         for row in self.store.runs().await? {
             let open = !matches!(row.state, RunState::Ended { .. }) && Some(row.id) != self.own().await;
-            if !open || !self.keeper.hold(row.id).await? {
+            let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).contains(&row.id);
+            if !open || left || !self.keeper.hold(row.id).await? {
                 continue;
             }
             let entries = self.store.history(row.id, 0).await?;

@@ -113,21 +113,25 @@ fn what_was_changed_before_the_scheduler_died_holds_after_it_and_for_who_joins()
 
 #[test]
 fn a_run_whose_workers_gave_up_waiting_for_a_scheduler_is_closed_with_what_they_counted() {
-    let dir = Alone::new();
-    let core = Core::start(dir.path(), "{}");
-    let mut suite = Suite::start(dir.path(), 2);
-    let mut plan = numbered(&core.url(), "rate = 200\nduration = \"30s\"\nconnections = 20");
-    plan.end = "[control]\ncontroller-lease = \"1s\"\nramp-down = \"500ms\"".to_owned();
-    let running = suite.start_run(dir.path(), &plan.text());
-    until_in_phase(&running, Duration::from_secs(2));
-    suite.signal("scheduler", Signal::KILL);
-    pass(Duration::from_secs(4));
-    suite.restart("scheduler");
-    let summary = finished(&suite, &running.wait(Duration::from_secs(60)), 96);
-    assert!(summary["reasons"].to_string().contains("by themselves"), "{}", summary["reasons"]);
-    assert_true(&summary, &arrivals(core), "away for too long");
-    let seconds = phase(&summary)["lasted_ms"].as_f64().unwrap() / 1e3;
-    assert!(seconds < 15.0, "closed after {seconds} s");
+    // It is back when they have ended the phase; while they ramp down; when the phase is over, and they ended it before.
+    for (length, ramp_down, away) in [("30s", "500ms", 4), ("30s", "8s", 3), ("5s", "500ms", 6)] {
+        let dir = Alone::new();
+        let core = Core::start(dir.path(), "{}");
+        let mut suite = Suite::start(dir.path(), 2);
+        let load = format!("rate = 200\nduration = \"{length}\"\nconnections = 20");
+        let mut plan = numbered(&core.url(), &load);
+        plan.end = format!("[control]\ncontroller-lease = \"1s\"\nramp-down = \"{ramp_down}\"");
+        let running = suite.start_run(dir.path(), &plan.text());
+        until_in_phase(&running, Duration::from_secs(2));
+        suite.signal("scheduler", Signal::KILL);
+        pass(Duration::from_secs(away));
+        suite.restart("scheduler");
+        let summary = finished(&suite, &running.wait(Duration::from_secs(60)), 96);
+        assert!(summary["reasons"].to_string().contains("by themselves"), "{}", summary["reasons"]);
+        assert_true(&summary, &arrivals(core), &format!("away for {away} s, which is too long"));
+        let seconds = phase(&summary)["lasted_ms"].as_f64().unwrap() / 1e3;
+        assert!(seconds < 20.0, "closed after {seconds} s");
+    }
 }
 
 #[test]

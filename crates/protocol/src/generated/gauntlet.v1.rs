@@ -174,6 +174,10 @@ pub struct PhaseEnded {
     pub arrivals: ::core::option::Option<ArrivalCounts>,
     #[prost(uint64, tag = "2")]
     pub last_sequence: u64,
+    /// It ramped down or ended the phase by itself before it was told to: it had not heard of the scheduler for the plan's
+    /// `controller-lease`.
+    #[prost(bool, tag = "3")]
+    pub alone: bool,
 }
 /// Command: the run is over: close connections, drop guests, remove the spool.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

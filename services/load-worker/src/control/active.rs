@@ -115,12 +115,12 @@ impl Active {
         }
     }
 
-    /// Begins a phase. The same command again changes nothing.
-    pub(super) fn start(&mut self, command: &v1::StartPhase) -> Result<(), String> {
+    /// Begins a phase; `false` = it had begun: the same command again changes nothing.
+    pub(super) fn start(&mut self, command: &v1::StartPhase) -> Result<bool, String> {
         let index = command.phase;
         if let Some(phase) = &self.phase {
             if phase.index == index {
-                return Ok(());
+                return Ok(false);
             }
             if !phase.over {
                 return Err(format!("phase {index} cannot begin: phase {} has not ended", phase.index));
@@ -156,6 +156,7 @@ impl Active {
             index,
             t0,
             ending: false,
+            alone: false,
             over: false,
             wanted,
             ticks: 0,
@@ -171,7 +172,7 @@ impl Active {
             changes: 0,
             waiting: Vec::new(),
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Changes the running phase. A numbered change is taken once, and after those before it.

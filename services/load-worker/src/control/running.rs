@@ -13,6 +13,8 @@ pub(super) struct Running {
     pub(super) index: u32,
     pub(super) t0: Instant,
     pub(super) ending: bool,
+    /// It began to end before it was told to, because nothing was heard of the scheduler.
+    pub(super) alone: bool,
     /// The last batch is durable.
     pub(super) over: bool,
     /// The worker's whole schedule, for what was wanted.
@@ -40,7 +42,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn summary(&self) -> v1::PhaseEnded {
-        v1::PhaseEnded { arrivals: Some(self.totals), last_sequence: self.last_sequence }
+        v1::PhaseEnded { arrivals: Some(self.totals), last_sequence: self.last_sequence, alone: self.alone }
     }
 
     /// The last batch is durable.

@@ -39,7 +39,12 @@ impl SchedulerWatch {
         self.heard = Instant::now();
     }
 
-    /// A run begins: nothing of what was before counts.
+    /// Whether the phase is being ended because the scheduler was silent.
+    pub(super) const fn ends_alone(&self) -> bool {
+        !matches!(self.without, Without::Heard)
+    }
+
+    /// A run or a phase begins: nothing of what was before counts.
     pub(super) fn begin(&mut self) {
         *self = Self::new();
     }
@@ -60,6 +65,9 @@ impl SchedulerWatch {
         match self.without {
             Without::Heard => {
                 tracing::warn!(silent = ?self.heard.elapsed(), "the scheduler is silent: the load ramps down");
+                if let Some(phase) = active.phase.as_mut().filter(|phase| !phase.over && !phase.ending) {
+                    phase.alone = true;
+                }
                 self.without = Without::RampingDown(now + active.ramp_down_alone());
                 false
             }

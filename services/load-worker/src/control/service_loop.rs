@@ -119,7 +119,7 @@ pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> R
             }
             Some(request) = starts.next() => {
                 let (command, replier) = request.into_parts();
-                replier.reply(worker.run_of(&command.run).and_then(|a| a.start(&command)).map(|()| v1::Ack {}));
+                replier.reply(worker.start(&command).map(|()| v1::Ack {}));
                 Ok(())
             }
             Some(request) = changes.next() => {
@@ -216,6 +216,14 @@ impl Worker {
             Some(active) if active.owner().run.to_bytes() == run => Ok(active),
             _ => Err("this worker has not prepared the run".to_owned()),
         }
+    }
+
+    /// Begins a phase. What was to end without the scheduler is over with the phase before: it is here again.
+    fn start(&mut self, command: &v1::StartPhase) -> Result<(), String> {
+        if self.run_of(&command.run)?.start(command)? {
+            self.scheduler.begin();
+        }
+        Ok(())
     }
 
     fn prepare(&mut self, command: v1::PrepareRun, replier: Replier<v1::PrepareRun>) -> Result<(), Error> {
@@ -357,7 +365,12 @@ impl Worker {
         let beat = match &self.active {
             Some(active) => {
                 let (state, phase) = active.state();
-                let state = if self.leaving.is_some() { v1::heartbeat::State::Leaving } else { state };
+                use v1::heartbeat::State;
+                let state = match state {
+                    _ if self.leaving.is_some() => State::Leaving,
+                    State::Running if self.scheduler.ends_alone() => State::Ending,
+                    state => state,
+                };
                 let load_threads = active.reply().load_threads;
                 Beat {
                     run: Some(active.owner().run),

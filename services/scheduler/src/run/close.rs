@@ -23,6 +23,10 @@ impl Run {
         let exits = self.processes.look(&self.ctx.history).await?;
         tracing::debug!(run = %self.ctx.id, ?exits, "the run is ending");
         let thresholds = self.judge_run_thresholds().await;
+        if self.ctx.apart {
+            // Who has it now may need what is released.
+            self.ctx.history.fence().await?;
+        }
         for notice in self.release().await {
             self.ctx.history.append(Event::Notice { message: notice }).await?;
         }

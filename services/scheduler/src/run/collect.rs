@@ -28,6 +28,8 @@ const COLLECT_DEADLINE: Duration = Duration::from_secs(10);
 /// What the workers said when they ended a phase.
 struct LoadEnded {
     told: Vec<(WorkerId, v1::PhaseEnded)>,
+    /// Some of those that were not lost had ended it by themselves.
+    alone: bool,
 }
 
 impl Run {
@@ -46,7 +48,9 @@ impl Run {
     pub(super) async fn finish(&mut self, mut live: Live, over: Over) -> Result<(), Trouble> {
         let lasted = live.elapsed();
         let ended = self.end_phase(&live).await?;
-        let broken = self.fleet.is_broken_in(live.index);
+        let broken = self.fleet.is_broken_in(live.index) || live.late;
+        let alone = ended.alone && !matches!(over, Over::Stop(_));
+        let over = if alone { Over::Stop(self.ended_alone().await?) } else { over };
         let span =
             service::span!("collect", gauntlet.run.id = %self.ctx.id, gauntlet.phase.index = live.index);
         let series = match within(span.clone(), self.collect(&mut live, &ended)).await? {
@@ -90,18 +94,33 @@ impl Run {
         next
     }
 
+    /// Notes that load-workers did not wait for a scheduler any longer; the reason for the verdict.
+    pub(super) async fn ended_alone(&self) -> Result<Reason, Trouble> {
+        let (by, exit_code) = ("lost service scheduler".to_owned(), code::ABORTED);
+        self.ctx.history.append(Event::StopRequested { by, exit_code }).await?;
+        let text = "lost service scheduler: load-workers did not hear of it for as long as `control.controller-lease` says, and ended the phase by themselves";
+        Ok(Reason::new(exit_code, text))
+    }
+
     async fn end_phase(&mut self, live: &Live) -> Result<LoadEnded, Trouble> {
-        let mut ended = LoadEnded { told: Vec::new() };
+        let mut ended = LoadEnded { told: Vec::new(), alone: false };
         if !live.is_loaded() {
             return Ok(ended);
         }
+        let members = self.fleet.ids();
         self.call_back(live.index);
         // A scheduler that was away for too long must not end what another goes on with.
         self.ctx.history.fence().await?;
         for (id, answer) in self.end_load(live.index).await {
             match answer {
-                Ok(told) => ended.told.push((id, told)),
+                Ok(told) => {
+                    ended.alone |= told.alone && members.contains(&id);
+                    ended.told.push((id, told));
+                }
                 Err(error) => {
+                    if self.ctx.apart {
+                        self.note_worker(id, "lost", error.clone()).await?;
+                    }
                     self.fleet.lose(id, Some(live.index));
                     if !self.ctx.apart {
                         self.reasons.push(self.ctx.worker_lost(id, &error).await?);
@@ -149,12 +168,7 @@ impl Run {
                 self.note_health(&probes).await?;
                 live.probes = Some(probes);
                 for member in lost.iter().filter(|member| self.ctx.apart && !is_whole(&series, member)) {
-                    let id = member.id;
-                    let text = format!(
-                        "lost service load-worker {id}: what it had counted until then was not published within {} s",
-                        COLLECT_DEADLINE.as_secs()
-                    );
-                    self.reasons.push(Reason::new(code::ABORTED, text));
+                    self.reasons.push(unpublished(member));
                 }
                 if !missing.is_empty() {
                     let message = format!(
@@ -295,8 +309,18 @@ pub(super) fn phase_reasons(
     broken.chain(invalid).collect()
 }
 
+/// A lost worker whose last samples did not come, as a reason for the verdict.
+pub(super) fn unpublished(member: &Member) -> Reason {
+    let text = format!(
+        "lost service load-worker {}: what it had counted until then was not published within {} s",
+        member.id,
+        COLLECT_DEADLINE.as_secs()
+    );
+    Reason::new(code::ABORTED, text)
+}
+
 /// Whether `metrics` has all that a life of a worker had counted, the last of it from its spool.
-fn is_whole(series: &v1::PhaseSeries, member: &Member) -> bool {
+pub(super) fn is_whole(series: &v1::PhaseSeries, member: &Member) -> bool {
     is_over(series, member.id, &member.incarnation)
 }
 

@@ -64,11 +64,7 @@ impl Run {
         if !announced {
             ctx.history.append(started).await?;
         }
-        let t0 = Instant::now() + ctx.lead;
-        let t0_unix_ns = ctx.clock.unix_ns().saturating_add(signed_ns(ctx.lead));
-        if ctx.apart {
-            ctx.history.append(Event::PhaseTimed { phase: number, t0_unix_ns }).await?;
-        }
+        let (t0, t0_unix_ns) = self.time(number).await?;
         let loaded = !matches!(phase.model, LoadModel::None);
         let (epoch, parts) = if loaded { self.fleet.divide() } else { (0, Vec::new()) };
         let orders = async {
@@ -116,6 +112,23 @@ impl Run {
             self.lose(&mut live, id, ctx.plan.control.worker_timeout).await?;
         }
         Ok(live)
+    }
+
+    /// When a phase begins, on both clocks. Where workers are apart, the history has it before they do, and time enough is
+    /// left then for them to hear of it: a store that was slow must not make them begin late.
+    async fn time(&self, phase: u32) -> Result<(Instant, i64), StoreError> {
+        let ctx = &self.ctx;
+        loop {
+            let t0 = Instant::now() + ctx.lead;
+            let t0_unix_ns = ctx.clock.unix_ns().saturating_add(signed_ns(ctx.lead));
+            if !ctx.apart {
+                return Ok((t0, t0_unix_ns));
+            }
+            ctx.history.append(Event::PhaseTimed { phase, t0_unix_ns }).await?;
+            if Instant::now() + ctx.lead / 2 < t0 {
+                return Ok((t0, t0_unix_ns));
+            }
+        }
     }
 
     /// Waits for the phase's end, whatever brings it.
@@ -257,7 +270,7 @@ impl Run {
 }
 
 /// The end of a phase that ran its time, or was held as long as it may be.
-fn complete(live: &Live) -> Over {
+pub(super) fn complete(live: &Live) -> Over {
     match live.held {
         None => Over::Complete { decision: "continue", reason: "it ran its time".to_owned() },
         Some(since) => {

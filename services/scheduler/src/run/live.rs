@@ -43,6 +43,8 @@ pub(super) struct Live {
     pub(super) deserted: Option<Instant>,
     /// Workers that could not join.
     pub(super) shunned: Vec<WorkerId>,
+    /// A part of the load was wanted of nobody for a while: a worker had not heard of the phase.
+    pub(super) late: bool,
 }
 
 /// What one look at `metrics` brought.
@@ -80,6 +82,7 @@ impl Live {
             changes: Vec::new(),
             deserted: None,
             shunned: Vec::new(),
+            late: false,
         }
     }
 

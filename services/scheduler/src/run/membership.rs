@@ -118,7 +118,12 @@ impl Run {
         Ok(())
     }
 
-    async fn note_worker(&self, id: WorkerId, change: &str, detail: String) -> Result<(), Trouble> {
+    pub(super) async fn note_worker(
+        &self,
+        id: WorkerId,
+        change: &str,
+        detail: String,
+    ) -> Result<(), Trouble> {
         let (worker, change) = (id.to_string(), change.to_owned());
         let life = self.fleet.life(id);
         let event = Event::WorkerChanged { worker, change, detail, clock: None, life };

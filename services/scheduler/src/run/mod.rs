@@ -133,8 +133,8 @@ impl Run {
     /// whatever came of it.
     ///
     /// # Errors
-    /// When the store fails: then the run has no verdict. [`StoreError::HistoryGap`]: another scheduler goes on with it, and
-    /// everything was left as it is.
+    /// When the store fails: then the run has no verdict; on workers that are apart everything is left as it is.
+    /// [`StoreError::HistoryGap`]: another scheduler goes on with it.
     pub(crate) async fn drive(mut self, past: Option<Past>) -> Result<(), StoreError> {
         match self.phases(past).await {
             Ok(()) => {}
@@ -144,7 +144,11 @@ impl Run {
                 let reason = self.metrics_gone(&error).await?;
                 self.reasons.push(reason);
             }
-            Err(Trouble::Store(error @ StoreError::HistoryGap { .. })) => return Err(error),
+            // Another scheduler goes on with it, or this one when it has a store again, or workers end it by themselves.
+            Err(Trouble::Store(error)) if self.ctx.apart => {
+                tracing::error!(run = %self.ctx.id, %error, "the run cannot be recorded any more and is left to whoever can");
+                return Err(error);
+            }
             Err(Trouble::Store(error)) => {
                 tracing::error!(run = %self.ctx.id, %error, "the run cannot be recorded any more and is ended");
                 self.release().await;

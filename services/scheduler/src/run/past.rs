@@ -17,7 +17,7 @@ use crate::verdict::{Reason, code};
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Past {
-    /// Workers that have part in the run. Its divisions have numbers that no earlier scheduler gave out.
+    /// Workers that have part in the run.
     pub(super) fleet: Fleet,
     /// Names of the scenarios' parts; none = the run was not prepared.
     pub(super) names: Vec<ScenarioNames>,
@@ -29,8 +29,10 @@ pub(crate) struct Past {
     pub(super) begun: Option<Begun>,
     /// Why the verdict is not `passed`, as far as phases that ended tell.
     pub(super) reasons: Vec<Reason>,
-    /// The run was to end, and why.
-    pub(super) stop: Option<Reason>,
+    /// Why the run was to end, each time it was.
+    pub(super) stops: Vec<Reason>,
+    /// When the last entry was written, Unix nanoseconds.
+    pub(super) last_unix_ns: i64,
     pub(super) incidents: Vec<Incident>,
     /// The last that was said of each threshold, by its phase and text.
     pub(super) thresholds: BTreeMap<(Option<u32>, String), Said>,
@@ -62,31 +64,29 @@ pub(super) struct Said {
     pub(super) broken_by: Option<String>,
 }
 
-/// Epochs that one scheduler may give out in a run; the next one's begin after them.
-const EPOCHS: u32 = 1 << 16;
-
 impl Past {
     /// Reads a history from its first entry on.
     pub(crate) fn read(entries: &[Entry], plan: &Plan) -> Self {
         let mut past = Self::default();
-        // The entry by which the run is taken up comes after these.
-        let mut lives: u32 = 1;
         for entry in entries {
-            lives += u32::from(matches!(entry.event, Event::RunResumed { .. }));
             past.take(entry, plan);
         }
-        past.fleet.begin_epochs(lives.saturating_mul(EPOCHS));
         past
     }
 
     fn take(&mut self, entry: &Entry, plan: &Plan) {
         let unix_ns = entry.at_unix_ns;
+        self.last_unix_ns = unix_ns;
         match &entry.event {
             Event::WorkersReady { scenarios, .. } => self.names.clone_from(scenarios),
             Event::PhaseStarted { phase, .. } => {
                 self.begun = Some(Begun { index: *phase, ..Begun::default() });
             }
-            Event::PhaseTimed { phase, t0_unix_ns } => _ = self.timed.insert(*phase, *t0_unix_ns),
+            Event::PhaseTimed { phase, t0_unix_ns } => {
+                // A phase that is timed anew had begun nowhere.
+                self.begun.iter_mut().for_each(|begun| begun.changes.clear());
+                self.timed.insert(*phase, *t0_unix_ns);
+            }
             Event::ChangeTold { at_ns, change, .. } => {
                 let told = Told { unix_ns, at: Duration::from_nanos(*at_ns), change: *change };
                 self.begun.iter_mut().for_each(|begun| begun.changes.push(Told { ..told }));
@@ -98,15 +98,21 @@ impl Past {
                 self.begun = None;
                 self.next = phase + 1;
                 self.reasons.extend(phase_reasons(plan, name, thresholds, validity));
-                if decision == "abort" && self.stop.is_none() {
-                    self.stop = Some(Reason::new(code::FAILED, reason.clone()));
+                if decision == "abort" && self.stops.is_empty() {
+                    let failed = reason.contains("objective failed");
+                    let code = if failed { code::FAILED } else { code::ABORTED };
+                    self.stops.push(Reason::new(code, reason.clone()));
                 }
             }
-            Event::StopRequested { by, exit_code } => {
-                let text = self.broken_with_abort(by).unwrap_or_else(|| stopped(by));
-                self.stop = Some(Reason::new(*exit_code, text));
+            // One that a threshold asked for stands there already, by the change of the threshold.
+            Event::StopRequested { by, exit_code } if !by.starts_with("threshold ") => {
+                self.stops.push(Reason::new(*exit_code, stopped(by)));
             }
-            Event::ThresholdChanged { phase, threshold, holds, seen, .. } => {
+            Event::ThresholdChanged { phase, threshold, holds, seen, abort } => {
+                if *abort && !holds {
+                    let text = format!("threshold `{threshold}` broke with abort: seen {seen}");
+                    self.stops.push(Reason::new(code::FAILED, text));
+                }
                 let said = self
                     .thresholds
                     .entry((*phase, threshold.clone()))
@@ -127,14 +133,6 @@ impl Past {
             }
             _ => {}
         }
-    }
-
-    /// The words for a threshold that ended the run.
-    fn broken_with_abort(&self, by: &str) -> Option<String> {
-        let text = by.strip_prefix("threshold ")?;
-        let said = self.thresholds.iter().rfind(|((_, threshold), said)| threshold == text && !said.holds)?;
-        let seen = said.1.broken_by.as_deref().unwrap_or("?");
-        Some(format!("threshold `{text}` broke with abort: seen {seen}"))
     }
 
     fn note_health(&mut self, target: &str, healthy: bool, unix_ns: i64) {
@@ -233,21 +231,13 @@ mod tests {
             worker(other, "back", lives[1]),
             worker(third, "left", lives[2]),
         ]);
-        let mut fleet = past.fleet;
+        let fleet = past.fleet;
         let mut both = vec![id, other];
         both.sort_unstable();
         assert_eq!(fleet.ids(), both);
         assert!(fleet.is_life(id, &lives[3].to_bytes()) && fleet.is_life(other, &lives[1].to_bytes()));
         let lost: Vec<_> = fleet.lost_in(0).map(|member| member.incarnation.clone()).collect();
         assert_eq!(lost, [lives[0].to_bytes(), lives[2].to_bytes()]);
-        assert!(fleet.divide().0 > EPOCHS, "no earlier scheduler gave out as high a number");
-    }
-
-    #[test]
-    fn each_life_of_a_scheduler_gives_out_higher_numbers() {
-        let resumed = || Event::RunResumed { scheduler: "s".to_owned() };
-        let (mut first, mut third) = (read(Vec::new()).fleet, read(vec![resumed(), resumed()]).fleet);
-        assert_eq!((first.divide().0, third.divide().0), (EPOCHS + 1, 3 * EPOCHS + 1));
     }
 
     #[test]
@@ -266,7 +256,7 @@ mod tests {
         assert_eq!((past.next, begun.index, past.timed[&1]), (1, 1, 20));
         let changes: Vec<_> = begun.changes.iter().map(|told| (told.unix_ns, told.change)).collect();
         assert_eq!(changes, [(6, PhaseChange::Rate(5.0)), (7, PhaseChange::Pause)]);
-        assert!(past.stop.is_none() && begun.skipped_by.is_none());
+        assert!(past.stops.is_empty() && begun.skipped_by.is_none());
     }
 
     #[test]
@@ -279,7 +269,7 @@ mod tests {
         };
         let past = read(vec![started(0), ended(0, "abort", vec![outcome])]);
         assert_eq!(past.reasons[0].text, "threshold `p(99) < 1ms` in phase baseline: seen 2 ms");
-        assert_eq!(past.stop, Some(Reason::new(code::FAILED, "why")));
+        assert_eq!(past.stops, [Reason::new(code::ABORTED, "why")]);
         let broken = Event::ThresholdChanged {
             phase: None,
             threshold: "error_rate < 1%".to_owned(),
@@ -288,9 +278,10 @@ mod tests {
             abort: true,
         };
         let by = |by: &str| Event::StopRequested { by: by.to_owned(), exit_code: 99 };
-        let stop = |events| read(events).stop.unwrap().text;
+        let stop = |events| read(events).stops.remove(0).text;
         let text = "threshold `error_rate < 1%` broke with abort: seen 3 %";
-        assert_eq!(stop(vec![started(0), broken, by("threshold error_rate < 1%")]), text);
+        assert_eq!(stop(vec![started(0), broken.clone(), by("threshold error_rate < 1%")]), text);
+        assert_eq!(stop(vec![started(0), broken]), text, "killed before it was said who asked");
         assert_eq!(stop(vec![by("cli")]), "stopped by cli");
         assert_eq!(stop(vec![by("lost service metrics")]), "lost service metrics");
     }

@@ -11,7 +11,8 @@ use protocol::v1::heartbeat::State;
 use service::traces::within;
 use tokio::time::Instant;
 
-use super::collect::is_over;
+use super::collect::{is_over, is_whole, unpublished};
+use super::execute::complete;
 use super::live::Live;
 use super::membership::{BEYOND, JOIN_LEAD};
 use super::past::{Begun, Past};
@@ -19,9 +20,12 @@ use super::steer::{Over, to_proto};
 use super::{Run, Trouble};
 use crate::clock::{Clock, ns};
 use crate::objectives::evidence::Measured;
-use crate::verdict::{Reason, code};
+use crate::verdict::Reason;
 use crate::workers::Worker;
 
+/// By how much numbers of divisions begin above the highest that a worker has heard of: a scheduler that was only away may
+/// give out a few before it finds that the run is another's. Not more: closed models number their users' turns by them.
+const EPOCHS_AHEAD: u32 = 16;
 /// How long after its start a scheduler has heard every worker that lives: heartbeats come twice a second.
 const HEARD: Duration = Duration::from_millis(1_500);
 
@@ -37,6 +41,8 @@ impl Run {
         self.inbox
             .refusing("the run is being taken up by a scheduler that was started anew", all_heard)
             .await;
+        self.fleet.begin_epochs(self.highest_epoch() + EPOCHS_AHEAD);
+        self.note_absence(&past).await?;
         let prepared = !past.names.is_empty();
         if prepared {
             self.watching = true;
@@ -55,7 +61,10 @@ impl Run {
             self.recall_phases(&past).await?;
         }
         let begun = past.begun.take();
-        match (begun, past.stop.take()) {
+        // The last one ends it; all count for the verdict.
+        let stop = past.stops.pop();
+        self.reasons.append(&mut past.stops);
+        match (begun, stop) {
             (Some(begun), stop) => {
                 let span = self.phase_span(begun.index as usize);
                 within(span, self.go_on_with(begun, &past, stop)).await?;
@@ -69,6 +78,23 @@ impl Run {
             (None, None) => {}
         }
         Ok(self.done.len())
+    }
+
+    /// The highest number of a division that a worker of the run has heard of.
+    fn highest_epoch(&self) -> u32 {
+        let heard = self.ctx.workers.heard(self.ctx.plan.control.worker_timeout);
+        let own = heard.iter().filter(|worker| worker.beat.run == self.ctx.load.run());
+        own.map(|worker| worker.beat.epoch).max().unwrap_or_default()
+    }
+
+    /// Says for how long nobody looked at thresholds and health.
+    async fn note_absence(&self, past: &Past) -> Result<(), Trouble> {
+        let away = self.ctx.clock.unix_ns().saturating_sub(past.last_unix_ns).max(0);
+        let message = format!(
+            "no scheduler watched the run for up to {} s: sliding windows of thresholds and the targets' health were not looked at",
+            crate::figures::plain(Duration::from_nanos(away.unsigned_abs()).as_secs_f64())
+        );
+        Ok(self.ctx.history.append(Event::Notice { message }).await?)
     }
 
     /// Thresholds stand as they stood.
@@ -90,6 +116,8 @@ impl Run {
         for (index, phase) in (0..past.next).zip(&ctx.phases) {
             let series = ctx.metrics.phase(index).await.map_err(Trouble::Metrics)?;
             let t0_unix_ns = past.timed.get(&index).copied().unwrap_or_default();
+            let lost = self.fleet.lost_in(index).filter(|member| !is_whole(&series, member));
+            self.reasons.extend(lost.map(unpublished));
             self.done.push(Measured { phase: phase.clone(), t0_unix_ns, series });
         }
         Ok(())
@@ -102,7 +130,7 @@ impl Run {
             Some(t0_unix_ns) => self.live_again(&begun, *t0_unix_ns),
             None => match stop {
                 Some(reason) => return Err(Trouble::Reason(reason)),
-                None => return self.execute(index, true).await,
+                None => return self.begin_again(index).await,
             },
         };
         // Its scheduler may have died before it said so.
@@ -110,19 +138,29 @@ impl Run {
         let rejoined = self.rejoin(&mut live).await?;
         match (rejoined, stop, begun.skipped_by) {
             (Rejoined::NobodyBegan, Some(reason), _) => Err(Trouble::Reason(reason)),
-            (Rejoined::NobodyBegan, None, _) => self.execute(index, true).await,
+            (Rejoined::NobodyBegan, None, _) => self.begin_again(index).await,
             (_, Some(reason), _) => self.stop(live, reason).await,
             (_, None, Some(by)) => self.finish(live, Over::Skipped { by }).await,
-            (Rejoined::Ended, None, None) if live.held.is_some() => {
-                let reason = "held until its objectives passed".to_owned();
-                self.finish(live, Over::Complete { decision: "hold", reason }).await
+            (Rejoined::GivenUp, None, None) => {
+                let reason = self.ended_alone().await?;
+                self.finish(live, Over::Stop(reason)).await
             }
+            // If they ended it because nobody was there, they say so when they are asked for what they counted.
             (Rejoined::Ended, None, None) => {
-                let text = "lost service scheduler: it was away for so long that load-workers ended the phase by themselves";
-                self.stop(live, Reason::new(code::ABORTED, text)).await
+                let over = complete(&live);
+                self.finish(live, over).await
             }
             (Rejoined::Running, None, None) => self.go_on(live).await,
         }
+    }
+
+    /// Begins a phase of which the history has the start, and which nobody has begun.
+    async fn begin_again(&mut self, index: usize) -> Result<(), Trouble> {
+        if index == 0 {
+            self.began = None;
+        }
+        self.muster().await?;
+        self.execute(index, true).await
     }
 
     async fn stop(&mut self, mut live: Live, reason: Reason) -> Result<(), Trouble> {
@@ -181,24 +219,27 @@ impl Run {
         if !heard.iter().any(|worker| at_it(&worker)) && series.workers.is_empty() {
             return Ok(Rejoined::NobodyBegan);
         }
-        if live.paused.is_none() && Instant::now() >= live.end() {
-            return Ok(Rejoined::Running);
+        // Who was killed has published its last, too; but not all of them were.
+        if heard.is_empty() && self.fleet.all_lives(|id, life| is_over(&series, id, life)) {
+            return Ok(Rejoined::GivenUp);
         }
-        let ended = |worker: &Worker| {
-            worker.beat.state() == State::Ending || is_over(&series, worker.id, &worker.beat.incarnation)
+        let ended = |worker: &Worker| match worker.beat.state() {
+            State::Ending => true,
+            State::Leaving => false,
+            _ => is_over(&series, worker.id, &worker.beat.incarnation),
         };
-        // One that gave the run up is idle; one that was killed has published its last, too, but not all of them were.
-        if heard.iter().any(ended) || self.fleet.all_lives(|id, life| is_over(&series, id, life)) {
+        let past_end = live.paused.is_none() && Instant::now() >= live.end();
+        if past_end || heard.iter().any(ended) {
             return Ok(Rejoined::Ended);
         }
-        let mut at = live.elapsed() + JOIN_LEAD;
+        let mut ready_at = Duration::ZERO;
         let silent: Vec<WorkerId> =
             self.fleet.ids().into_iter().filter(|id| heard.iter().all(|worker| worker.id != *id)).collect();
         for id in silent {
             self.note_lost(live, id, "not heard by the scheduler that was started anew").await?;
             // It may have been heard last just before this scheduler listened.
             let listened = self.since.saturating_duration_since(live.t0);
-            at = at.max(listened + timeout + BEYOND);
+            ready_at = ready_at.max(listened + timeout + BEYOND);
         }
         let idle: Vec<WorkerId> =
             heard.iter().filter(|worker| !at_it(worker)).map(|worker| worker.id).collect();
@@ -206,6 +247,7 @@ impl Run {
             self.begin_late(live, id).await?;
         }
         join_all(heard.iter().map(|worker| self.replay(live, worker.id))).await;
+        let at = ready_at.max(live.elapsed() + JOIN_LEAD);
         self.divide(live, at, None).await?;
         Ok(Rejoined::Running)
     }
@@ -221,6 +263,7 @@ impl Run {
         };
         match self.ctx.load.start(id, start).await {
             Ok(()) => {
+                live.late = true;
                 let message = format!(
                     "load-worker {id} had not heard of the phase when its scheduler died: until the load is divided anew its part is not sent"
                 );
@@ -238,11 +281,13 @@ enum Rejoined {
     Running,
     /// None of them had heard of it.
     NobodyBegan,
-    /// They have ended it, or are about to: they were told to, or had waited for a scheduler as long as the plan says.
+    /// Its time is over, or they have ended it, or are about to.
     Ended,
+    /// They had waited for a scheduler as long as the plan says, and have given up the run.
+    GivenUp,
 }
 
-/// An instant of the wall clock on tokio's; what lies before this host's start is its start.
+/// An instant of the wall clock on tokio's; what lies before this host's start is now.
 fn instant_of(clock: Clock, unix_ns: i64) -> Instant {
     let (now, ahead) = (Instant::now(), unix_ns.saturating_sub(clock.unix_ns()));
     let distance = Duration::from_nanos(ahead.unsigned_abs());

@@ -21,6 +21,9 @@ use crate::verdict::Reason;
 /// While a phase is paused its workers must not run into its end: they are told a later one before this much is left.
 const PAUSE_MARGIN: Duration = Duration::from_secs(5);
 
+/// What a worker says that has not taken an earlier change.
+const CAME_BEFORE: &str = "came before change";
+
 /// Whether the workers took a change, or what they said against it.
 pub(super) type Taken = Result<(), String>;
 
@@ -188,7 +191,9 @@ impl Run {
         let told = self.fleet.ids().into_iter().map(|id| async move {
             match self.ctx.load.change(id, phase, number, (at, to_proto(change))).await {
                 // It may have missed one before.
-                Err(LinkError::Refused { .. }) if number > 1 => self.catch_up(live, id).await,
+                Err(LinkError::Refused { why, .. }) if why.contains(CAME_BEFORE) => {
+                    self.catch_up(live, id).await
+                }
                 other => other,
             }
         });

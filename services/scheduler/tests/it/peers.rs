@@ -24,6 +24,8 @@ pub(crate) struct Script {
     pub(crate) at: Vec<Instant>,
     /// Problems that the worker answers to `prepare`.
     pub(crate) problems: Vec<v1::Problem>,
+    /// The run that the worker has prepared, as its heartbeats say; empty = none.
+    pub(crate) prepared: Vec<u8>,
     /// The worker sends heartbeats.
     pub(crate) beating: bool,
     /// `metrics` takes commands and never answers.
@@ -59,6 +61,7 @@ impl Peers {
             log: Vec::new(),
             at: Vec::new(),
             problems: Vec::new(),
+            prepared: Vec::new(),
             beating: true,
             metrics_silent: false,
             healthy: true,
@@ -95,9 +98,15 @@ impl Peers {
 
     async fn beat(&self) -> Result<(), String> {
         loop {
+            use v1::heartbeat::State;
+            let run = self.script().prepared.clone();
+            let (state, incarnation) =
+                if run.is_empty() { (State::Idle, Vec::new()) } else { (State::Ready, vec![1; 16]) };
             let beat = v1::Heartbeat {
                 worker: self.worker.to_bytes(),
-                state: v1::heartbeat::State::Idle.into(),
+                run,
+                incarnation,
+                state: state.into(),
                 load_threads: 1,
                 ..Default::default()
             };
@@ -110,8 +119,9 @@ impl Peers {
 
     async fn serve_worker(&self, tasks: &Tasks) {
         let me = Address::Instance(self.worker.to_string());
-        self.answer(tasks, me.clone(), |peers, _: v1::PrepareRun| {
+        self.answer(tasks, me.clone(), |peers, prepare: v1::PrepareRun| {
             peers.note("worker prepare");
+            peers.script().prepared = prepare.run;
             Some(v1::PrepareRunReply {
                 problems: peers.script().problems.clone(),
                 scenarios: vec![v1::ScenarioSteps { steps: vec!["home".to_owned()], ..Default::default() }],
@@ -146,12 +156,14 @@ impl Peers {
         self.answer(tasks, me.clone(), |peers, end: v1::EndPhase| {
             peers.note(format!("worker end {}", end.phase));
             peers.script().ended.insert(end.phase);
-            let ended = v1::PhaseEnded { arrivals: None, last_sequence: u64::from(end.phase) + 1 };
+            let ended =
+                v1::PhaseEnded { arrivals: None, last_sequence: u64::from(end.phase) + 1, alone: false };
             (!peers.script().end_silent).then_some(ended)
         })
         .await;
         self.answer(tasks, me, |peers, _: v1::EndRun| {
             peers.note("worker end-run");
+            peers.script().prepared.clear();
             Some(v1::Ack {})
         })
         .await;

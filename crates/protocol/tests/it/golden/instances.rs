@@ -282,6 +282,7 @@ fn phases(check: &mut Checked) {
     check.check("EndPhase", &EndPhase { run: run(), phase: 1, grace_ns: 2, ..Default::default() });
     let ended = PhaseEnded { arrivals: Some(arrivals()), last_sequence: 60, ..Default::default() };
     check.check("PhaseEnded", &ended);
+    check.check("PhaseEnded.alone", &PhaseEnded { alone: true, ..ended });
     check.check("EndRun", &EndRun { run: run(), ..Default::default() });
     check.check("Ack", &Ack {});
     check.check("ArrivalCounts", &arrivals());
