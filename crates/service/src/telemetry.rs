@@ -16,9 +16,10 @@ use crate::traces;
 use crate::traces::export::Exporter;
 
 /// Our own crates, by the names that their log lines carry: what [`Telemetry::set_level`] applies to.
-pub const CRATES: [&str; 14] = [
+pub const CRATES: [&str; 15] = [
     "bus",
     "core_services",
+    "fault_proxy",
     "gauntlet",
     "launch",
     "load_worker",

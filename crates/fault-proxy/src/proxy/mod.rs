@@ -1,0 +1,224 @@
+//! A proxy: where it listens, where it leads, its toxics, its connections.
+
+mod address;
+mod serve;
+mod toxics;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use service::{OnError, Shutdown, Tasks};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::budget::Budget;
+use crate::flow::Chain;
+use crate::splice::Pipes;
+use crate::toxic::{Lease, Stream};
+use crate::wire::{self, ProxyInput, ProxyView, ToxicView};
+use crate::{Error, Options};
+
+pub(crate) use serve::{Common, Counters};
+
+/// How long closed connections may take to be gone. They are dropped where they stand, so this is never used up.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// A proxy.
+pub(crate) struct Proxy {
+    name: String,
+    options: Arc<Options>,
+    common: Arc<Common>,
+    chain: watch::Sender<Chain>,
+    state: Mutex<State>,
+    /// Held while the listener is opened or closed, and only then.
+    running: tokio::sync::Mutex<Option<Running>>,
+}
+
+#[derive(Clone)]
+struct State {
+    listen: String,
+    upstream: String,
+    enabled: bool,
+    lease: Option<Lease>,
+    /// The next toxic's.
+    next_id: u64,
+}
+
+struct Running {
+    listening: Tasks,
+    connections: Tasks,
+}
+
+impl Proxy {
+    /// A proxy that does not listen yet.
+    pub(crate) fn new(
+        name: String,
+        listen: String,
+        upstream: String,
+        options: &Arc<Options>,
+        budget: &Budget,
+        pipes: &Pipes,
+    ) -> Self {
+        let (chain, _) = watch::channel(Chain::default());
+        let common = Arc::new(Common::new(&name, options.seed, budget.clone(), pipes.clone()));
+        let state = State { listen, upstream, enabled: false, lease: None, next_id: 0 };
+        Self {
+            name,
+            options: Arc::clone(options),
+            common,
+            chain,
+            state: Mutex::new(state),
+            running: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        self.common.counters()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Valid between any two statements: a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As the API shows it.
+    pub(crate) fn view(&self) -> ProxyView {
+        let toxics = self.toxics();
+        let state = self.state();
+        ProxyView {
+            name: self.name.clone(),
+            listen: state.listen.clone(),
+            upstream: state.upstream.clone(),
+            enabled: state.enabled,
+            toxics,
+            lease: state.lease.map(Into::into),
+        }
+    }
+
+    /// Its toxics, those of the upstream first, as Toxiproxy lists them.
+    pub(crate) fn toxics(&self) -> Vec<ToxicView> {
+        let chain = self.chain.borrow();
+        let (down, up): (Vec<_>, Vec<_>) = chain.iter().partition(|toxic| toxic.stream == Stream::Downstream);
+        up.into_iter().chain(down).map(|toxic| ToxicView::from(&**toxic)).collect()
+    }
+
+    /// When it ends, or a toxic of it does.
+    pub(crate) fn next_end(&self) -> Option<Instant> {
+        let toxics = self.chain.borrow().iter().filter_map(|toxic| toxic.lease).map(|lease| lease.ends).min();
+        self.state().lease.map(|lease| lease.ends).into_iter().chain(toxics).min()
+    }
+
+    /// Whether its lease has ended.
+    pub(crate) fn has_ended(&self, now: Instant) -> bool {
+        self.state().lease.is_some_and(|lease| lease.ends <= now)
+    }
+
+    /// Sets its lease.
+    pub(crate) fn lease(&self, ttl: Option<Duration>) {
+        let mut state = self.state();
+        state.lease = wire::lease(state.lease, ttl);
+    }
+
+    /// Listens; where it does already, nothing happens.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub(crate) async fn start(&self) -> Result<(), Error> {
+        let mut running = self.running.lock().await;
+        self.open(&mut running).await
+    }
+
+    /// Closes the listener and all connections.
+    pub(crate) async fn stop(&self) {
+        let mut running = self.running.lock().await;
+        self.close(&mut running, Duration::ZERO).await;
+    }
+
+    /// Closes the listener, waits for connections to end by themselves at most `grace`, then closes them.
+    pub(crate) async fn end(&self, grace: Duration) {
+        let mut running = self.running.lock().await;
+        self.close(&mut running, grace).await;
+    }
+
+    /// Changes what is given. Another address or upstream restarts it: its connections are closed.
+    ///
+    /// # Errors
+    /// When the new address cannot be had; the proxy is then disabled, and keeps the new address.
+    pub(crate) async fn update(&self, input: &ProxyInput) -> Result<(), Error> {
+        let ttl = wire::ttl(input.ttl)?;
+        let mut running = self.running.lock().await;
+        let present = self.state().clone();
+        let listen = input.listen.clone().unwrap_or_else(|| present.listen.clone());
+        let upstream = input.upstream.clone().unwrap_or_else(|| present.upstream.clone());
+        if self.differs(&listen, &upstream).await? {
+            self.close(&mut running, Duration::ZERO).await;
+            let mut state = self.state();
+            state.listen = listen;
+            state.upstream = upstream;
+        }
+        self.lease(ttl);
+        if input.enabled.unwrap_or(present.enabled) {
+            self.open(&mut running).await
+        } else {
+            self.close(&mut running, Duration::ZERO).await;
+            Ok(())
+        }
+    }
+
+    /// Whether it listens elsewhere or leads elsewhere.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub(crate) async fn differs(&self, listen: &str, upstream: &str) -> Result<bool, Error> {
+        let present = self.state().clone();
+        if present.upstream != upstream {
+            return Ok(true);
+        }
+        if present.listen == listen {
+            return Ok(false);
+        }
+        Ok(address::resolve(listen).await?.to_string() != present.listen)
+    }
+
+    async fn open(&self, running: &mut Option<Running>) -> Result<(), Error> {
+        if running.is_some() {
+            return Ok(());
+        }
+        let State { listen, upstream, .. } = self.state().clone();
+        let (listener, bound) = address::listen(&listen, self.options.any_address).await?;
+        // Nobody hears this signal: connections end by being dropped, and none of them can fail the proxy.
+        let started =
+            Running { listening: Tasks::new(Shutdown::new()), connections: Tasks::new(Shutdown::new()) };
+        let accept = serve::accept(
+            listener,
+            upstream,
+            Arc::clone(&self.common),
+            self.chain.subscribe(),
+            started.connections.clone(),
+        );
+        started.listening.spawn("proxy listener", OnError::Log, accept);
+        *running = Some(started);
+        let mut state = self.state();
+        state.listen = bound.to_string();
+        state.enabled = true;
+        tracing::info!(proxy = self.name, listen = state.listen, upstream = state.upstream, "proxy listens");
+        Ok(())
+    }
+
+    async fn close(&self, running: &mut Option<Running>, grace: Duration) {
+        self.state().enabled = false;
+        let Some(Running { listening, connections }) = running.take() else { return };
+        listening.abort();
+        listening.finish(CLOSING).await;
+        if !grace.is_zero() {
+            connections.finish(grace).await;
+        }
+        connections.abort();
+        connections.finish(CLOSING).await;
+        tracing::info!(proxy = self.name, "proxy closed");
+    }
+}

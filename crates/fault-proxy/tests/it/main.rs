@@ -1,0 +1,14 @@
+//! The program as a process of its own, on real sockets.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod api;
+mod client;
+mod cost;
+mod drain;
+mod http;
+mod many;
+mod process;
+mod program;
+mod timing;
+mod toxics;
+mod upstream;
