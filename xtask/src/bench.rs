@@ -34,3 +34,9 @@ fn end_to_end() -> anyhow::Result<PathBuf> {
         .find_map(|artifact| artifact["executable"].as_str().map(PathBuf::from))
         .context("cargo build names no executable of the end-to-end tests")
 }
+
+/// What the fault proxy costs and how exact its times are: as released, because it is about microseconds.
+pub(crate) fn fault_proxy() -> anyhow::Result<()> {
+    let mut measure = cargo(&["test", "--quiet", "--release", "--package", "fault-proxy", "--test", "it"]);
+    run(measure.args(["--", "--ignored", "--nocapture", "--test-threads=1", "cost::"]))
+}

@@ -17,7 +17,8 @@ const USAGE: &str = "usage: cargo xtask <task>
 
   demo     set up what is needed and run the seven phases against the reference target
   test     set up what is needed and run all tests
-  bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers
+  bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers;
+           fault-proxy: what the proxy costs beside a direct connection, and how exact its times are
   compose-test
            start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
   guests   compile the guest modules to WebAssembly components (target/guests); NAME... builds only those
@@ -31,6 +32,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["test"] => test::test()?,
         ["bench", "control-plane"] => bench::control_plane()?,
         ["compose-test"] => compose_test::compose_test()?,
+        ["bench", "fault-proxy"] => bench::fault_proxy()?,
         ["guests", names @ ..] => guests::build_named(names).map(|_| ())?,
         ["proto"] => proto::generate()?,
         ["proto", "--check"] => proto::check()?,

