@@ -49,6 +49,11 @@ impl Processes {
         Ok(())
     }
 
+    /// Where the platform's driver records them; empty = there are none.
+    pub(crate) fn state_dir(&self) -> String {
+        String::new()
+    }
+
     /// The processes by target, for whoever reads their CPU and memory.
     pub(crate) fn watched(&self, plan: &Plan) -> Vec<v1::WatchedProcess> {
         let mut watched = Vec::new();
