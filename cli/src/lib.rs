@@ -48,6 +48,8 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Runs(command) => commands::runs::dispatch(command),
         Command::Report { run_dir } => commands::report::render(&run_dir),
         Command::Control(args) => commands::control::send(&args),
+        Command::Chaos(args) => commands::chaos::dispatch(&args),
+        Command::Recovery(args) => commands::recovery::dispatch(&args),
         Command::Deploy(command) => commands::deploy::dispatch(command),
         Command::Completions { shell } => commands::completions(shell),
         Command::GuestCompile { input, output } => commands::guest_compile(&input, &output),

@@ -127,15 +127,13 @@ impl<S: Side> Beside<S> {
 
     /// Makes sure that it knows the run, and the phase that is under way.
     async fn look(&self) -> Result<(), Trouble> {
-        let known = async || {
-            self.side.known(&self.ctx).await?;
-            match self.phase() {
-                // Told again it changes nothing; a new life begins in the middle of it.
-                Some(phase) => self.side.begin(&self.ctx, phase).await,
-                None => Ok(()),
-            }
-        };
-        self.ask(known).await
+        match (self.side.known(&self.ctx).await, self.phase()) {
+            (Ok(()), _) => Ok(()),
+            // Refused again, it is given the run, and then begins in the middle of the phase.
+            (Err(LinkError::Refused { .. }), Some(phase)) => self.begin(phase).await,
+            (Err(LinkError::Refused { .. }), None) => self.ask(|| self.side.known(&self.ctx)).await,
+            (Err(error), _) => Err(self.trouble(error).await?),
+        }
     }
 
     /// Ends the phase under way, and waits for all that there is to tell of it.
