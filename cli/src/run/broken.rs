@@ -13,7 +13,9 @@ pub(super) fn worded(event: &Event) -> Option<String> {
             let missing: Vec<String> = capabilities
                 .iter()
                 .filter(|capability| !capability.available)
-                .map(|capability| format!("; {} cannot be done here: {}", capability.recipe, capability.reason))
+                .map(|capability| {
+                    format!("; {} cannot be done here: {}", capability.recipe, capability.reason)
+                })
                 .collect();
             let noun = if faults.len() == 1 { "fault" } else { "faults" };
             format!("{} {noun} planned{}", faults.len(), missing.concat())
@@ -25,7 +27,9 @@ pub(super) fn worded(event: &Event) -> Option<String> {
             format!("  ⚡ {fault}: undone after {}, {how}: {verified}", length(*held_ms))
         }
         Event::FaultSkipped { fault, reason, .. } => format!("  ⚡ {fault}: skipped: {reason}"),
-        Event::FaultUnrecovered { fault, detail, .. } => format!("  ⚡ {fault}: COULD NOT BE UNDONE: {detail}"),
+        Event::FaultUnrecovered { fault, detail, .. } => {
+            format!("  ⚡ {fault}: COULD NOT BE UNDONE: {detail}")
+        }
         Event::IncidentOpened { incident, issue, seen, fault, detected_after_ms, .. } => {
             let cause = match (fault, detected_after_ms) {
                 (Some(fault), Some(after)) => format!(", {} after {fault}", length(*after)),
@@ -65,7 +69,10 @@ pub(super) fn closing(summary: &Summary) -> String {
         let injected = summary.faults.iter().filter(|fault| fault.injected_ms.is_some()).count();
         let (undone, skipped) = (of(&[Fate::Ended]), of(&[Fate::Skipped]));
         let lost = of(&[Fate::Unrecovered]);
-        let score = summary.resilience.score.map_or_else(String::new, |score| format!(" · resilience {score} of 100"));
+        let score = summary
+            .resilience
+            .score
+            .map_or_else(String::new, |score| format!(" · resilience {score} of 100"));
         text.push_str(&format!(
             "\nfaults: {injected} injected, {undone} undone, {skipped} skipped, {lost} unrecovered{score}\n"
         ));
@@ -74,7 +81,10 @@ pub(super) fn closing(summary: &Summary) -> String {
         let closed = summary.incidents.iter().filter(|incident| incident.closed_ms.is_some()).count();
         let worst = |of: fn(&IncidentSummary) -> Option<u64>, budget: u64| {
             let worst = summary.incidents.iter().filter_map(of).max();
-            worst.map_or_else(|| "–".to_owned(), |worst| format!("{} of {}", length(worst), round_length(budget)))
+            worst.map_or_else(
+                || "–".to_owned(),
+                |worst| format!("{} of {}", length(worst), round_length(budget)),
+            )
         };
         text.push_str(&format!(
             "incidents: {} found, {closed} closed · worst detection {}, worst recovery {}\n",
@@ -115,7 +125,10 @@ mod tests {
     #[test]
     fn what_is_broken_and_mended_reads_as_a_line() {
         let line = |event: &Event| worded(event).unwrap();
-        assert_eq!(line(&Event::FaultBeginning { fault: kill() }), "  ⚡ a shop dies: kill on shop-a, for 2 s");
+        assert_eq!(
+            line(&Event::FaultBeginning { fault: kill() }),
+            "  ⚡ a shop dies: kill on shop-a, for 2 s"
+        );
         let ended = Event::FaultEnded {
             fault: "a shop dies".to_owned(),
             how: "its time is over".to_owned(),
@@ -123,10 +136,7 @@ mod tests {
             undo_ms: 4,
             verified: "shop-a runs".to_owned(),
         };
-        assert_eq!(
-            line(&ended),
-            "  ⚡ a shop dies: undone after 2 s, its time is over: shop-a runs"
-        );
+        assert_eq!(line(&ended), "  ⚡ a shop dies: undone after 2 s, its time is over: shop-a runs");
         let opened = Event::IncidentOpened {
             incident: "shop-1".to_owned(),
             target: "shop".to_owned(),

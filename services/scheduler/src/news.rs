@@ -382,7 +382,10 @@ mod tests {
         assert_eq!(news.unrecovered(), [("disk".to_owned(), "the file is still there".to_owned())]);
         assert_eq!(news.incidents()[0].opened_unix_ns, 3);
         let moment = Duration::from_secs(1);
-        assert!(news.complete(Teller::Chaos, 1, moment).await, "it was acknowledged, and does not come again");
+        assert!(
+            news.complete(Teller::Chaos, 1, moment).await,
+            "it was acknowledged, and does not come again"
+        );
         assert!(!news.is_new(Teller::Chaos, &key(1, 1), 2, &unrecovered), "or it was not, and does");
         assert!(news.is_new(Teller::Chaos, &key(1, 2), 9, &unrecovered));
         let closed = Event::IncidentClosed {

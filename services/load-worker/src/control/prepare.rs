@@ -80,8 +80,7 @@ pub(super) async fn prepare(
     };
     let mut problems = Vec::new();
     let timeout = options.resolve_timeout;
-    let resolving =
-        endpoints::resolve(&plan.targets, &command.detours, &files, timeout, &mut problems);
+    let resolving = endpoints::resolve(&plan.targets, &command.detours, &files, timeout, &mut problems);
     let (loaded, targets) = tokio::join!(tokio::task::spawn_blocking(load), resolving);
     let (scenarios, guest_problems) = loaded.unwrap_or_else(|e| {
         let message = format!("guests could not be loaded: {e}");

@@ -317,7 +317,10 @@ async fn load_takes_a_detour_in_the_phases_that_it_names() {
     let plan = plan(port, PHASES, STEP);
     let wrong = vec![v1::Detour { endpoint: 3, ..detour.clone() }];
     let refused = rig.prepare_with(&plan, &[("guest:0", &guest)], wrong).await;
-    assert_eq!(refused.problems[0].message, "detour of target web, endpoint 3: the plan has no such endpoint");
+    assert_eq!(
+        refused.problems[0].message,
+        "detour of target web, endpoint 3: the plan has no such endpoint"
+    );
     let reply = rig.prepare_with(&plan, &[("guest:0", &guest)], vec![detour]).await;
     assert_eq!(reply.problems, []);
     for (phase, expected) in [(0, 300), (1, 120)] {

@@ -99,7 +99,8 @@ pub(super) async fn inject(
         Value::String(text) => text,
         Value::Object(table) => table_as_toml(&table).map_err(Problem::bad_request)?,
         other => {
-            let detail = format!("fault: found {other}, expected a table of [[chaos]] as text or as an object");
+            let detail =
+                format!("fault: found {other}, expected a table of [[chaos]] as text or as an object");
             return Err(Problem::bad_request(detail));
         }
     };
@@ -127,7 +128,11 @@ pub(super) async fn stop(
 ) -> Result<Json<Ended>, Problem> {
     let Json(Stopped { fault }) = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let reply = chaos(&state, &run).await?.stop(fault.unwrap_or_default(), BY).await?;
-    if reply.refused.is_empty() { Ok(Json(Ended { ended: reply.ended })) } else { Err(Problem::refused(reply.refused)) }
+    if reply.refused.is_empty() {
+        Ok(Json(Ended { ended: reply.ended }))
+    } else {
+        Err(Problem::refused(reply.refused))
+    }
 }
 
 /// Health, incidents, what was done about them, and the budgets.
@@ -211,7 +216,8 @@ fn as_toml(at: &str, value: &Value) -> Result<String, String> {
             format!("[{}]", list.join(", "))
         }
         Value::Object(table) => {
-            let pair = |(key, value): (&String, &Value)| Ok(format!("{} = {}", quoted(key), as_toml(key, value)?));
+            let pair =
+                |(key, value): (&String, &Value)| Ok(format!("{} = {}", quoted(key), as_toml(key, value)?));
             let pairs: Vec<String> = table.iter().map(pair).collect::<Result<_, String>>()?;
             format!("{{ {} }}", pairs.join(", "))
         }
@@ -231,7 +237,8 @@ mod tests {
 
     #[test]
     fn an_object_is_a_table() {
-        let fault = json!({ "recipe": "kill", "target": "a \"b\"\u{7f}", "mode": { "fixed": 2 }, "x": [1.5, true] });
+        let fault =
+            json!({ "recipe": "kill", "target": "a \"b\"\u{7f}", "mode": { "fixed": 2 }, "x": [1.5, true] });
         let Value::Object(table) = fault else { unreachable!("an object") };
         assert_eq!(
             table_as_toml(&table).unwrap(),

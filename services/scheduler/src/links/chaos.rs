@@ -44,7 +44,11 @@ impl Chaos {
         self.link.ask(&v1::CloseChaos { run: self.link.own_run() }, DEADLINE).await
     }
 
-    pub(crate) async fn inject(&self, fault_toml: String, by: &str) -> Result<v1::InjectFaultReply, LinkError> {
+    pub(crate) async fn inject(
+        &self,
+        fault_toml: String,
+        by: &str,
+    ) -> Result<v1::InjectFaultReply, LinkError> {
         let command = v1::InjectFault { run: self.link.own_run(), fault_toml, by: by.to_owned() };
         self.link.ask(&command, DEADLINE).await
     }

@@ -66,9 +66,7 @@ impl<'a> Evidence<'a> {
     pub(crate) fn parameter(&self, key: &str, default: f64) -> f64 {
         let own = self.now.phase.objectives.get(key).copied();
         own.unwrap_or_else(|| match key {
-            RECOVERY_SECONDS => {
-                (self.plan.budgets.detection + self.plan.budgets.recovery).as_secs_f64()
-            }
+            RECOVERY_SECONDS => (self.plan.budgets.detection + self.plan.budgets.recovery).as_secs_f64(),
             _ => default,
         })
     }

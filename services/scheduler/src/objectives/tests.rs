@@ -6,8 +6,8 @@ use protocol::v1;
 use series::Merged;
 
 use super::evidence::{Incident, Judged, Measured};
-use crate::news::{Closed, Opened};
 use super::*;
+use crate::news::{Closed, Opened};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -421,8 +421,7 @@ fn where_recovery_looks_its_incidents_count_from_the_fault_on() {
             target: "shop".to_owned(),
             opened_unix_ns: 5,
             detected_after_ms,
-            closed: recovered_after_ms
-                .map(|recovered_after_ms| Closed { unix_ns: 9, recovered_after_ms }),
+            closed: recovered_after_ms.map(|recovered_after_ms| Closed { unix_ns: 9, recovered_after_ms }),
         }];
         let around = Around { incidents: &seen, opened: &opened, recovers: true, ..Around::default() };
         outcome(&now, &around, "recovery")

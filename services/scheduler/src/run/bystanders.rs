@@ -24,8 +24,8 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long what they told last may take to reach the history.
 const NEWS: Duration = Duration::from_secs(10);
 
-/// A look whether both know the run.
-pub(super) type LookingBeside = Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
+/// What is asked of both; on the heap, for it is larger than all that asks it.
+pub(super) type Asked<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A phase as they are told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,18 +197,18 @@ impl Bystanders {
         &mut self,
         ctx: &Arc<Context>,
         platform_dir: &str,
-    ) -> impl Future<Output = Result<(), Trouble>> + Send + use<> {
+    ) -> Asked<Result<(), Trouble>> {
         if needs_chaos(&ctx.plan) {
             let side = ChaosSide::new(platform_dir.to_owned());
             self.chaos = Some(Arc::new(Beside::new(Arc::clone(ctx), side)));
         }
         let chaos = self.chaos.clone();
-        async move {
+        Box::pin(async move {
             match chaos {
                 Some(chaos) => chaos.open().await,
                 None => Ok(()),
             }
-        }
+        })
     }
 
     /// Opens recovery, if the plan has something for it. After chaos, which says where the proxy is.
@@ -216,19 +216,19 @@ impl Bystanders {
         &mut self,
         ctx: &Arc<Context>,
         platform_dir: &str,
-    ) -> impl Future<Output = Result<(), Trouble>> + Send + use<> {
+    ) -> Asked<Result<(), Trouble>> {
         if needs_recovery(&ctx.plan) {
             let proxy = self.chaos.as_ref().map(|chaos| chaos.side.agreed()).unwrap_or_default();
             let side = RecoverySide::new(platform_dir.to_owned(), proxy);
             self.recovery = Some(Arc::new(Beside::new(Arc::clone(ctx), side)));
         }
         let recovery = self.recovery.clone();
-        async move {
+        Box::pin(async move {
             match recovery {
                 Some(recovery) => recovery.open().await,
                 None => Ok(()),
             }
-        }
+        })
     }
 
     /// Where load goes instead of directly.
@@ -237,17 +237,20 @@ impl Bystanders {
     }
 
     /// Tells both that a phase begins.
-    pub(super) async fn begin_phase(self, phase: Begun) -> Result<(), Trouble> {
-        if let Some(chaos) = &self.chaos {
-            chaos.begin(phase).await?;
-        }
-        match &self.recovery {
-            Some(recovery) => {
-                self.tell_proxy(recovery).await?;
-                recovery.begin(phase).await
+    pub(super) fn begin_phase(&self, phase: Begun) -> Asked<Result<(), Trouble>> {
+        let both = self.clone();
+        Box::pin(async move {
+            if let Some(chaos) = &both.chaos {
+                chaos.begin(phase).await?;
             }
-            None => Ok(()),
-        }
+            match &both.recovery {
+                Some(recovery) => {
+                    both.tell_proxy(recovery).await?;
+                    recovery.begin(phase).await
+                }
+                None => Ok(()),
+            }
+        })
     }
 
     /// Tells recovery where the fault proxy is, if that has changed since it was told.
@@ -259,7 +262,7 @@ impl Bystanders {
     }
 
     /// Looks after a while whether both know the run; `None` = there is nobody to look at.
-    pub(super) fn look(&self) -> Option<LookingBeside> {
+    pub(super) fn look(&self) -> Option<Asked<Result<(), Trouble>>> {
         if self.chaos.is_none() && self.recovery.is_none() {
             return None;
         }
@@ -281,38 +284,45 @@ impl Bystanders {
     }
 
     /// Has every fault of the phase ended and undone, then asks recovery for its last word; faults that could not be undone.
-    pub(super) async fn end_phase(self, reason: String) -> Result<Vec<String>, Trouble> {
-        let chaos = match &self.chaos {
-            Some(chaos) => chaos.end(&reason).await,
-            None => Ok(Vec::new()),
-        };
-        let recovery = match &self.recovery {
-            Some(recovery) => recovery.end(&reason).await,
-            None => Ok(Vec::new()),
-        };
-        recovery.and(chaos)
+    pub(super) fn end_phase(&self, reason: String) -> Asked<Result<Vec<String>, Trouble>> {
+        let both = self.clone();
+        Box::pin(async move {
+            let chaos = match &both.chaos {
+                Some(chaos) => chaos.end(&reason).await,
+                None => Ok(Vec::new()),
+            };
+            let recovery = match &both.recovery {
+                Some(recovery) => recovery.end(&reason).await,
+                None => Ok(Vec::new()),
+            };
+            recovery.and(chaos)
+        })
     }
 
-    /// Closes both: nothing is started again, no fault is left. Faults that could not be undone.
-    pub(super) async fn close(self) -> (Vec<String>, Vec<Trouble>) {
-        let mut troubles = Vec::new();
-        if let Some(recovery) = &self.recovery {
-            troubles.extend(recovery.close().await.err());
-        }
-        let unrecovered = match &self.chaos {
-            Some(chaos) => chaos.close().await,
-            None => Ok(Vec::new()),
-        };
-        (unrecovered.unwrap_or_else(|trouble| {
-            troubles.push(trouble);
-            Vec::new()
-        }), troubles)
+    /// Closes both: nothing is started again, no fault is left. Faults that could not be undone, and what went wrong.
+    pub(super) fn close(self) -> Asked<(Vec<String>, Vec<Trouble>)> {
+        Box::pin(async move {
+            let mut troubles = Vec::new();
+            if let Some(recovery) = &self.recovery {
+                troubles.extend(recovery.close().await.err());
+            }
+            let unrecovered = match &self.chaos {
+                Some(chaos) => chaos.close().await,
+                None => Ok(Vec::new()),
+            };
+            let unrecovered = unrecovered.unwrap_or_else(|trouble| {
+                troubles.push(trouble);
+                Vec::new()
+            });
+            (unrecovered, troubles)
+        })
     }
 }
 
 /// Whether there is something for chaos: faults, targets that somebody may hit by hand, or a failover by its proxy.
 pub(crate) fn needs_chaos(plan: &Plan) -> bool {
-    let failover = |recovery: &plan::model::Recovery| recovery.strategy.contains(&plan::model::Strategy::Failover);
+    let failover =
+        |recovery: &plan::model::Recovery| recovery.strategy.contains(&plan::model::Strategy::Failover);
     !plan.chaos.is_empty()
         || plan.targets.iter().any(|target| target.chaos.is_some())
         || plan.recovery.values().any(failover)
@@ -324,7 +334,7 @@ pub(crate) fn needs_recovery(plan: &Plan) -> bool {
 }
 
 /// Waits for the look that is under way; for ever if there is none.
-pub(super) async fn looked(looking: &mut Option<LookingBeside>) -> Result<(), Trouble> {
+pub(super) async fn looked(looking: &mut Option<Asked<Result<(), Trouble>>>) -> Result<(), Trouble> {
     match looking {
         Some(look) => look.await,
         None => std::future::pending().await,

@@ -45,7 +45,8 @@ impl Side for ChaosSide {
         let mut agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
         if problems.is_empty() && agreed.as_ref().is_some_and(|first| first.detours != now.detours) {
             // Load-workers go on to where it was.
-            let detail = "it was started anew, and its fault proxy listens elsewhere than load goes".to_owned();
+            let detail =
+                "it was started anew, and its fault proxy listens elsewhere than load goes".to_owned();
             return Err(LinkError::Lost { who: Teller::Chaos.name().to_owned(), detail });
         }
         *agreed = Some(now);

@@ -101,7 +101,7 @@ impl Run {
         live: &mut Live,
         over: &Over,
     ) -> Result<(Duration, LoadEnded, Result<Vec<String>, Trouble>), Trouble> {
-        let faults = self.bystanders.clone().end_phase(over.reason());
+        let faults = self.bystanders.end_phase(over.reason());
         let load = async {
             if matches!(over, Over::Stop(_)) {
                 self.inbox.stopping();

@@ -65,7 +65,7 @@ impl Run {
         let loaded = !matches!(phase.model, LoadModel::None);
         let (epoch, parts) = if loaded { self.fleet.divide() } else { (0, Vec::new()) };
         let begun = Begun { index: number, t0_unix_ns, duration_ns: ns(phase.duration) };
-        let told = self.bystanders.clone().begin_phase(begun);
+        let told = self.bystanders.begin_phase(begun);
         let orders = async {
             let starts = parts.into_iter().map(|(id, segment)| {
                 let start = v1::StartPhase {
@@ -99,7 +99,7 @@ impl Run {
             Ok(lost) => lost,
             Err(trouble) => {
                 // Whoever has started already must not go on.
-                let faults = self.bystanders.clone().end_phase("the phase does not begin".to_owned());
+                let faults = self.bystanders.end_phase("the phase does not begin".to_owned());
                 let load = async {
                     if loaded {
                         self.end_load(number).await;

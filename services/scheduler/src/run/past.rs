@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::collect::phase_reasons;
 use super::fleet::{Fleet, Member};
+use crate::control::shed_by;
 use crate::decision::validity::Trap;
 use crate::objectives::evidence::Incident;
-use crate::control::shed_by;
 use crate::verdict::{Reason, code};
 
 /// What recovery calls sending less, and sending all again.

@@ -35,7 +35,7 @@ impl Side for RecoverySide {
     const TELLER: Teller = Teller::Recovery;
 
     async fn open(&self, ctx: &Context) -> Result<Vec<v1::Problem>, LinkError> {
-        let Agreed { detours, proxy_url, proxy_token } = 
+        let Agreed { detours, proxy_url, proxy_token } =
             self.proxy.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let open = v1::OpenRecovery {
             plan_digest: ctx.plan_digest.clone(),

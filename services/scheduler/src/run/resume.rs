@@ -153,7 +153,7 @@ impl Run {
         self.ctx.metrics.mark(begun.index, live.t0_unix_ns).await.map_err(Trouble::Metrics)?;
         let (t0_unix_ns, duration_ns) = (live.t0_unix_ns, ns(live.phase.duration));
         let beside = bystanders::Begun { index: live.index, t0_unix_ns, duration_ns };
-        self.bystanders.clone().begin_phase(beside).await?;
+        self.bystanders.begin_phase(beside).await?;
         let rejoined = self.rejoin(&mut live).await?;
         match (rejoined, stop, begun.skipped_by) {
             (Rejoined::NobodyBegan, Some(reason), _) => Err(Trouble::Reason(reason)),

@@ -29,7 +29,12 @@ impl Live {
 
 impl Run {
     /// Tells the workers how much of the load is sent now, if that is another share than before.
-    pub(super) async fn shed(&mut self, live: &mut Live, at: Duration, by: &str) -> Result<Taken, StoreError> {
+    pub(super) async fn shed(
+        &mut self,
+        live: &mut Live,
+        at: Duration,
+        by: &str,
+    ) -> Result<Taken, StoreError> {
         let keep = self.inbox.kept();
         if !live.is_loaded() || same(keep, live.kept()) {
             return Ok(Ok(()));
@@ -67,6 +72,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_reads_as_a_change_of_the_load() {
-        assert_eq!((words(0.5), words(1.0)), ("shed to 50 %".to_owned(), "all of it is sent again".to_owned()));
+        assert_eq!(
+            (words(0.5), words(1.0)),
+            ("shed to 50 %".to_owned(), "all of it is sent again".to_owned())
+        );
     }
 }

@@ -194,7 +194,12 @@ impl Run {
     /// Tells a change to all workers. Over a network it is in the history before, so that a scheduler that is started anew
     /// knows of it, and one that does not answer is no failure: it is about to be found lost, and whoever comes in its place
     /// is told all changes.
-    pub(super) async fn tell(&self, live: &mut Live, at: Duration, change: PhaseChange) -> Result<Taken, StoreError> {
+    pub(super) async fn tell(
+        &self,
+        live: &mut Live,
+        at: Duration,
+        change: PhaseChange,
+    ) -> Result<Taken, StoreError> {
         if !live.is_loaded() {
             return Ok(Ok(()));
         }
@@ -257,11 +262,8 @@ fn refusal(live: &Live, action: Action) -> Result<(), String> {
             "phase {phase} has a closed model: its rate follows from its users and their answers"
         )),
         Action::Rate(_) if live.paused.is_some() => Err("the run is paused: resume it first".to_owned()),
-        Action::Pause
-        | Action::Resume
-        | Action::Rate(_)
-        | Action::Shed(_)
-        | Action::Skip
-        | Action::Stop => Ok(()),
+        Action::Pause | Action::Resume | Action::Rate(_) | Action::Shed(_) | Action::Skip | Action::Stop => {
+            Ok(())
+        }
     }
 }

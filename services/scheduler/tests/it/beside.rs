@@ -163,7 +163,8 @@ impl Beside {
         self.answer(tasks, |beside, inject: v1::InjectFault| {
             let what = format!("inject {} by {}", inject.fault_toml.trim_end(), inject.by);
             beside.chaos(&inject.run, &what, |_| {
-                let refused = if inject.fault_toml.contains("kill") { "" } else { "what is this?" }.to_owned();
+                let refused =
+                    if inject.fault_toml.contains("kill") { "" } else { "what is this?" }.to_owned();
                 v1::InjectFaultReply { refused, fault: "by hand".to_owned() }
             })
         })

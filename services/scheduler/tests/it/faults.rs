@@ -100,7 +100,10 @@ async fn news_become_entries_once_with_their_own_stamps_and_the_verdict_waits_fo
     }
     bench.beside.tell(&id, 2, 222, &unrecovered).await;
     let (code, reasons) = bench.ended(run).await;
-    assert_eq!((code, reasons), (97, vec!["fault slow could not be undone: the toxic is still there".to_owned()]));
+    assert_eq!(
+        (code, reasons),
+        (97, vec!["fault slow could not be undone: the toxic is still there".to_owned()])
+    );
 
     let entries: Vec<Entry> = bench.store.history(run, 0).await.unwrap();
     let told: Vec<(&str, i64)> = entries
@@ -127,7 +130,10 @@ async fn the_objective_of_recovery_is_judged_by_its_incidents() {
         bench.wait_for_phase(run, 0).await;
         let id = run.to_bytes();
         bench.beside.recovery_tells(&id, 1, bench.clock.unix_ns(), &opened("app-1")).await;
-        bench.beside.recovery_tells(&id, 2, bench.clock.unix_ns(), &closed("app-1", recovered_after_ms)).await;
+        bench
+            .beside
+            .recovery_tells(&id, 2, bench.clock.unix_ns(), &closed("app-1", recovered_after_ms))
+            .await;
         bench.wait_for(run, "its end", |event| matches!(event, Event::IncidentClosed { .. })).await;
         assert_eq!(bench.control(run, Action::Skip(true), "cli").await, "");
         bench.ended(run).await;
@@ -148,10 +154,14 @@ async fn what_chaos_finds_wrong_keeps_the_run_from_beginning() {
         message: message.to_owned(),
         mend: "mend it".to_owned(),
     };
-    bench.beside.script().problems = vec![problem("environment", "no disk"), problem("plan", "no such fault")];
+    bench.beside.script().problems =
+        vec![problem("environment", "no disk"), problem("plan", "no such fault")];
     let run = create(&bench, &baseline(2, "")).await;
     let (code, reasons) = bench.ended(run).await;
-    assert_eq!((code, reasons), (2, vec!["no such fault: mend it".to_owned(), "no disk: mend it".to_owned()]));
+    assert_eq!(
+        (code, reasons),
+        (2, vec!["no such fault: mend it".to_owned(), "no disk: mend it".to_owned()])
+    );
     let log = bench.peers.log();
     assert!(!log.contains(&"worker prepare".to_owned()), "{log:#?}");
     assert!(log.contains(&"chaos close".to_owned()), "{log:#?}");
@@ -207,12 +217,15 @@ async fn a_chaos_that_is_lost_ends_the_run_and_is_named() {
     let (code, reasons) = bench.ended(run).await;
     assert_eq!(code, 96);
     assert!(reasons[0].starts_with("lost service chaos: "), "{reasons:?}");
-    let stops = bench.history(run).await.into_iter().filter(|event| {
-        matches!(event, Event::StopRequested { by, exit_code: 96 } if by == "lost service chaos")
-    });
+    let stops = bench.history(run).await.into_iter().filter(
+        |event| matches!(event, Event::StopRequested { by, exit_code: 96 } if by == "lost service chaos"),
+    );
     assert_eq!(stops.count(), 1);
     let log = bench.peers.log();
-    assert!(log.contains(&"recovery close".to_owned()) && log.contains(&"worker end 0".to_owned()), "{log:#?}");
+    assert!(
+        log.contains(&"recovery close".to_owned()) && log.contains(&"worker end 0".to_owned()),
+        "{log:#?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,9 +243,11 @@ async fn load_is_shed_while_incidents_last_also_into_the_next_phase() {
     assert_eq!(bench.control(run, Action::Skip(true), "cli").await, "");
     bench.wait_for_phase(run, 1).await;
     bench
-        .wait_for(run, "less load in the second phase", |event| {
-            matches!(event, Event::LoadChanged { phase: 1, change, .. } if change == "shed to 25 %")
-        })
+        .wait_for(
+            run,
+            "less load in the second phase",
+            |event| matches!(event, Event::LoadChanged { phase: 1, change, .. } if change == "shed to 25 %"),
+        )
         .await;
     assert_eq!(bench.beside.shed(&id, "app-2", 1.0).await, "");
     assert_eq!(bench.control(run, Action::Skip(true), "cli").await, "");
