@@ -31,7 +31,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
 fn generate_into(out: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(out)?;
     let protos = root().join("crates/protocol/proto");
-    let files = ["load", "samples", "run"].map(|name| protos.join(format!("gauntlet/v1/{name}.proto")));
+    let files =
+        ["load", "samples", "run", "faults"].map(|name| protos.join(format!("gauntlet/v1/{name}.proto")));
     let set = protox::compile(files, [&protos]).context("compile the .proto files")?;
     prost_build::Config::new().out_dir(out).compile_fds(set).context("generate Rust code")
 }

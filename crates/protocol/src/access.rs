@@ -4,7 +4,7 @@
 use crate::message::{Line, Verb, table};
 
 /// The services and the command, by the areas of their subjects: each is a user on the bus, and has an inbox of its own.
-pub const ROLES: [&str; 4] = ["scheduler", "load", "metrics", "cli"];
+pub const ROLES: [&str; 6] = ["scheduler", "load", "metrics", "chaos", "recovery", "cli"];
 
 /// The bucket that bundles are in.
 pub const BUCKET: &str = "gauntlet-objects";
@@ -159,7 +159,9 @@ mod tests {
             consumers(),
             [
                 ("load.samples".to_owned(), vec!["metrics"]),
-                ("load.guest-faults".to_owned(), vec!["metrics", "scheduler"])
+                ("load.guest-faults".to_owned(), vec!["metrics", "scheduler"]),
+                ("chaos.faults".to_owned(), vec!["scheduler", "recovery"]),
+                ("recovery.incidents".to_owned(), vec!["scheduler"])
             ]
         );
         assert_eq!(stream_name("load.samples"), "gauntlet-load-samples");

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::faults::{ActionOutcome, CapabilityView, Issue, PlannedFault};
+
 /// One entry of the history with its place and time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -205,6 +207,107 @@ pub enum Event {
         decision: String,
         /// Why.
         reason: String,
+    },
+    /// What chaos is going to do in the run, and what it can do here.
+    FaultsPlanned {
+        /// In the order in which they begin.
+        faults: Vec<PlannedFault>,
+        /// Of the recipes that the plan asks for.
+        capabilities: Vec<CapabilityView>,
+    },
+    /// A fault was not injected: a missing capability, a broken cap, a victim that was gone.
+    FaultSkipped {
+        /// Its id.
+        fault: String,
+        /// Its recipe.
+        recipe: String,
+        /// Its target.
+        target: String,
+        /// Why, and what would mend it.
+        reason: String,
+    },
+    /// A fault is about to be injected; its undo is in the journal.
+    FaultBeginning {
+        /// What it is.
+        fault: PlannedFault,
+    },
+    /// A fault is there, as it was read back.
+    FaultInjected {
+        /// Its id.
+        fault: String,
+        /// `fault proxy`, `fault agent`, `process driver`.
+        backend: String,
+        /// What was read back.
+        seen: String,
+    },
+    /// A fault is gone, as it was read back.
+    FaultEnded {
+        /// Its id.
+        fault: String,
+        /// `its time is over`, `stopped by cli`, `stop condition error_rate > 50%: seen 61%`, `signal SIGINT`.
+        how: String,
+        /// How long it was there, milliseconds.
+        held_ms: u64,
+        /// How long the undo took, reading back included, milliseconds.
+        undo_ms: u64,
+        /// What was read back.
+        verified: String,
+    },
+    /// A fault could not be undone, or that could not be read back: the run fails with exit code 97.
+    FaultUnrecovered {
+        /// Its id.
+        fault: String,
+        /// Its target.
+        target: String,
+        /// What was tried and seen, and what is left to do by hand.
+        detail: String,
+    },
+    /// Recovery found a target in trouble.
+    IncidentOpened {
+        /// Its id, unique in the run.
+        incident: String,
+        /// The target.
+        target: String,
+        /// What kind of trouble.
+        issue: Issue,
+        /// The instance, if it is one.
+        instance: Option<String>,
+        /// What was seen.
+        seen: String,
+        /// The fault that explains it, if one does.
+        fault: Option<String>,
+        /// From the fault's injection to this detection, milliseconds; absent without a fault.
+        detected_after_ms: Option<u64>,
+    },
+    /// Recovery did something about an incident, or could not.
+    RecoveryActed {
+        /// The incident.
+        incident: String,
+        /// The target.
+        target: String,
+        /// `restart`, `failover`, `shed-load`, and the way back: `fail back`, `restore load`.
+        action: String,
+        /// How it ended.
+        outcome: ActionOutcome,
+        /// What was done and seen.
+        detail: String,
+        /// How long it took, milliseconds.
+        took_ms: u64,
+    },
+    /// An incident is over: the target was healthy for as long as the plan asks.
+    IncidentClosed {
+        /// The incident.
+        incident: String,
+        /// The target.
+        target: String,
+        /// What ended it: `restart`, `failover`, `the fault ended`, `by itself`.
+        how: String,
+        /// The fault that explains it, if one does: what is known at its end.
+        fault: Option<String>,
+        /// From the detection to the first good probe after the last bad one, milliseconds.
+        recovered_after_ms: u64,
+        /// From that probe to this confirmation, milliseconds.
+        validated_after_ms: u64,
     },
     /// Somebody asked the run to stop, or a rule did.
     StopRequested {

@@ -4,12 +4,14 @@
 //!   and committed; fields are only ever added.
 //! * [`message`] says for each message which verb of the bus carries it and on which subject.
 //! * [`event`] is the history's vocabulary (JSON, because people read it in `history.ndjson`).
+//! * [`faults`] is its part about faults and incidents.
 //! * [`id`] has the typed ids, UUID v7 each.
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod event;
 pub mod failure;
+pub mod faults;
 pub mod id;
 pub mod message;
 

@@ -131,14 +131,29 @@ commands! {
     WatchRun(run) => "metrics" "watch" from ["scheduler"], Ack,
     UnwatchRun(run) => "metrics" "unwatch" from ["scheduler"], Ack,
     MarkPhase(run phase) => "metrics" "mark-phase" from ["scheduler"], Ack,
-    QueryAggregate(run phase) => "metrics" "aggregate" from ["scheduler"], Aggregate,
+    QueryAggregate(run phase) => "metrics" "aggregate" from ["scheduler", "chaos"], Aggregate,
     QueryRun(run phase) => "metrics" "run" from ["scheduler", "cli"], RunSeries,
     QueryProbes(run) => "metrics" "probes" from ["scheduler"], ProbeStates,
+    OpenChaos(run) => "chaos" "open" from ["scheduler"], OpenChaosReply,
+    BeginChaosPhase(run phase) => "chaos" "begin-phase" from ["scheduler"], Ack,
+    EndChaosPhase(run phase) => "chaos" "end-phase" from ["scheduler"], ChaosPhaseEnded,
+    CloseChaos(run) => "chaos" "close" from ["scheduler"], ChaosClosed,
+    InjectFault(run) => "chaos" "inject" from ["scheduler"], InjectFaultReply,
+    StopFault(run) => "chaos" "stop" from ["scheduler"], StopFaultReply,
+    QueryFaults(run) => "chaos" "query" from ["scheduler"], Faults,
+    OpenRecovery(run) => "recovery" "open" from ["scheduler"], OpenRecoveryReply,
+    BeginRecoveryPhase(run phase) => "recovery" "begin-phase" from ["scheduler"], Ack,
+    EndRecoveryPhase(run phase) => "recovery" "end-phase" from ["scheduler"], RecoveryPhaseEnded,
+    CloseRecovery(run) => "recovery" "close" from ["scheduler"], Ack,
+    QueryRecovery(run) => "recovery" "query" from ["scheduler"], RecoveryStatus,
+    ShedLoad(run) => "scheduler" "shed-load" from ["recovery"], ShedLoadReply,
 }
 
 records! {
     SampleBatch => "load" "samples" to ["metrics"],
     GuestFault => "load" "guest-faults" to ["metrics", "scheduler"],
+    FaultNews => "chaos" "faults" to ["scheduler", "recovery"],
+    RecoveryNews => "recovery" "incidents" to ["scheduler"],
 }
 
 /// Every message with who says and who hears it: permissions on the bus follow from this and from nothing else.

@@ -156,6 +156,7 @@ impl Load {
             files: files.to_vec(),
             segment: Some(segment),
             spool_dir: String::new(),
+            detours: Vec::new(),
         };
         self.send(to, &command, PREPARE_DEADLINE).await
     }

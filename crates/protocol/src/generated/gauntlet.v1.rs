@@ -18,6 +18,22 @@ pub struct Segment {
     #[prost(uint32, repeated, tag = "2")]
     pub stripes: ::prost::alloc::vec::Vec<u32>,
 }
+/// A way to a target's endpoint through the fault proxy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Detour {
+    /// The target's name in the plan.
+    #[prost(string, tag = "1")]
+    pub target: ::prost::alloc::string::String,
+    /// Index among the target's URLs.
+    #[prost(uint32, tag = "2")]
+    pub endpoint: u32,
+    /// `host:port` that the proxy listens on.
+    #[prost(string, tag = "3")]
+    pub address: ::prost::alloc::string::String,
+    /// The phases in which load takes it.
+    #[prost(uint32, repeated, tag = "4")]
+    pub phases: ::prost::alloc::vec::Vec<u32>,
+}
 /// Command to one worker: fetch and verify the bundle, compile guests, raise limits, reserve the spool.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrepareRun {
@@ -33,6 +49,9 @@ pub struct PrepareRun {
     /// Directory for the spool of this run's samples; empty = the worker's own.
     #[prost(string, tag = "5")]
     pub spool_dir: ::prost::alloc::string::String,
+    /// Where load goes through the fault proxy instead of directly.
+    #[prost(message, repeated, tag = "6")]
+    pub detours: ::prost::alloc::vec::Vec<Detour>,
 }
 /// Something that keeps a worker from taking part, worded for the user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -836,6 +855,251 @@ pub mod control_run {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlReply {
     /// Empty = done; else why it cannot be done now.
+    #[prost(string, tag = "1")]
+    pub refused: ::prost::alloc::string::String,
+}
+/// Command to chaos: take part in a run: draw the schedule, probe what can be done here, open proxies.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenChaos {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    /// Digest of the plan, printed as TOML.
+    #[prost(string, tag = "2")]
+    pub plan_digest: ::prost::alloc::string::String,
+    /// Directory in which the platform's driver records the plan's processes; empty = the plan has none.
+    #[prost(string, tag = "3")]
+    pub platform_dir: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OpenChaosReply {
+    /// What keeps the run from beginning; empty = ready.
+    #[prost(message, repeated, tag = "1")]
+    pub problems: ::prost::alloc::vec::Vec<Problem>,
+    /// Where load goes instead of directly, so that network faults can hit it.
+    #[prost(message, repeated, tag = "2")]
+    pub detours: ::prost::alloc::vec::Vec<Detour>,
+    /// The proxy's API, for recovery's failover; empty = no proxy is needed.
+    #[prost(string, tag = "3")]
+    pub proxy_url: ::prost::alloc::string::String,
+    /// What its callers send as `Authorization: Bearer …`; empty = nothing.
+    #[prost(string, tag = "4")]
+    pub proxy_token: ::prost::alloc::string::String,
+    /// Every fault that will be injected, as JSON: the type `protocol::faults::PlannedFault`.
+    #[prost(string, repeated, tag = "5")]
+    pub planned_json: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Command to chaos: the phase's faults may begin.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginChaosPhase {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub phase: u32,
+    /// Its start on the scheduler's wall clock, Unix nanoseconds.
+    #[prost(int64, tag = "3")]
+    pub t0_unix_ns: i64,
+    #[prost(uint64, tag = "4")]
+    pub duration_ns: u64,
+}
+/// Command to chaos: end all faults of the phase. Answered when each is undone and read back, or known to be unrecovered,
+/// and all that there is to tell of them is durable.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndChaosPhase {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub phase: u32,
+    /// Why, when the phase ends before its time: `signal SIGINT`. Empty = it ran its time.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChaosPhaseEnded {
+    /// Ids of faults that could not be undone, or not be read back.
+    #[prost(string, repeated, tag = "1")]
+    pub unrecovered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Number of the last record that chaos said of the run.
+    #[prost(uint64, tag = "2")]
+    pub last_sequence: u64,
+}
+/// Command to chaos: the run is over: end what is left, close the proxy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseChaos {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChaosClosed {
+    #[prost(string, repeated, tag = "1")]
+    pub unrecovered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "2")]
+    pub last_sequence: u64,
+}
+/// Command to chaos: break something by hand.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InjectFault {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    /// A table of `\[[chaos]\]` in TOML, without `phase` and `at`: it begins at once.
+    #[prost(string, tag = "2")]
+    pub fault_toml: ::prost::alloc::string::String,
+    /// Who asked: `cli`, `api`.
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InjectFaultReply {
+    /// Empty = it is being injected; else why not.
+    #[prost(string, tag = "1")]
+    pub refused: ::prost::alloc::string::String,
+    /// Its id.
+    #[prost(string, tag = "2")]
+    pub fault: ::prost::alloc::string::String,
+}
+/// Command to chaos: end a fault by hand.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopFault {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    /// Its id; empty = all.
+    #[prost(string, tag = "2")]
+    pub fault: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopFaultReply {
+    #[prost(string, tag = "1")]
+    pub refused: ::prost::alloc::string::String,
+    /// Ids of those that are undone and read back.
+    #[prost(string, repeated, tag = "2")]
+    pub ended: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Command to chaos: what is there, what is to come, what can be done here.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryFaults {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Faults {
+    /// Each as JSON: the type `protocol::faults::FaultView`.
+    #[prost(string, repeated, tag = "1")]
+    pub faults_json: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What this host can do and cannot, each as JSON: the type `protocol::faults::CapabilityView`.
+    #[prost(string, repeated, tag = "2")]
+    pub capabilities_json: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Record: something happened to a fault.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FaultNews {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    /// Counted from 1 over the run, without gaps.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// Chaos' stamp, Unix nanoseconds.
+    #[prost(int64, tag = "3")]
+    pub at_unix_ns: i64,
+    /// The event as JSON: the type `protocol::event::Event`.
+    #[prost(string, tag = "4")]
+    pub event_json: ::prost::alloc::string::String,
+}
+/// Command to recovery: take part in a run.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OpenRecovery {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub plan_digest: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub platform_dir: ::prost::alloc::string::String,
+    /// As chaos answered.
+    #[prost(string, tag = "4")]
+    pub proxy_url: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub proxy_token: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "6")]
+    pub detours: ::prost::alloc::vec::Vec<Detour>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OpenRecoveryReply {
+    #[prost(message, repeated, tag = "1")]
+    pub problems: ::prost::alloc::vec::Vec<Problem>,
+}
+/// Command to recovery: a phase begins; from its start on health is watched.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginRecoveryPhase {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub phase: u32,
+    #[prost(int64, tag = "3")]
+    pub t0_unix_ns: i64,
+}
+/// Command to recovery: a phase is over. Answered when all that there is to tell of it is durable.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndRecoveryPhase {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub phase: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoveryPhaseEnded {
+    /// Incidents that are still open.
+    #[prost(string, repeated, tag = "1")]
+    pub open: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "2")]
+    pub last_sequence: u64,
+}
+/// Command to recovery: the run is over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseRecovery {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+}
+/// Record: recovery saw or did something.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoveryNews {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    /// Counted from 1 over the run, without gaps.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    #[prost(int64, tag = "3")]
+    pub at_unix_ns: i64,
+    /// The event as JSON: the type `protocol::event::Event`.
+    #[prost(string, tag = "4")]
+    pub event_json: ::prost::alloc::string::String,
+}
+/// Command to recovery: health, incidents, actions, budgets.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryRecovery {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoveryStatus {
+    /// The type `protocol::faults::RecoveryView` as JSON.
+    #[prost(string, tag = "1")]
+    pub status_json: ::prost::alloc::string::String,
+}
+/// Command to the scheduler: send less (or again all) of the wanted load towards the target while an incident lasts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShedLoad {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    /// The incident for which.
+    #[prost(string, tag = "2")]
+    pub incident: ::prost::alloc::string::String,
+    /// Share of the wanted rate that is sent from now on, 0 to 1; 1 = all of it again.
+    #[prost(double, tag = "3")]
+    pub keep: f64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShedLoadReply {
+    /// Empty = done.
     #[prost(string, tag = "1")]
     pub refused: ::prost::alloc::string::String,
 }

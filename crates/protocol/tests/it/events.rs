@@ -4,6 +4,7 @@ use protocol::event::{
     ClockReading, Entry, Event, Life, NamedDigest, Outcome, OutcomeResult, PhaseChange, ScenarioNames,
     Verdict,
 };
+use protocol::faults::{ActionOutcome, CapabilityView, Issue, PlannedFault};
 
 fn outcome(result: OutcomeResult) -> Outcome {
     Outcome { name: "p(99) < 300ms".into(), expected: "below".into(), seen: "120 ms".into(), result }
@@ -13,8 +14,114 @@ fn told(number: u32, change: PhaseChange) -> Event {
     Event::ChangeTold { phase: 1, number, at_ns: 2, change }
 }
 
+fn planned() -> PlannedFault {
+    PlannedFault {
+        fault: "a shop dies#2".into(),
+        recipe: "kill".into(),
+        target: "shop".into(),
+        phase: 6,
+        at_ms: 1,
+        duration_ms: 2,
+        victims: vec!["shop-a".into()],
+        parameters: String::new(),
+        stop: "none".into(),
+        by: "plan".into(),
+    }
+}
+
+/// What happens to faults.
+fn faults() -> Vec<(&'static str, Event)> {
+    let text = str::to_owned;
+    let capability = CapabilityView {
+        recipe: text("clock-skew"),
+        backend: text("fault agent"),
+        available: false,
+        reason: text("no libfaketime"),
+    };
+    let fault = || text("a shop dies#2");
+    vec![
+        ("faults-planned", Event::FaultsPlanned { faults: vec![planned()], capabilities: vec![capability] }),
+        (
+            "fault-skipped",
+            Event::FaultSkipped {
+                fault: fault(),
+                recipe: text("kill"),
+                target: text("shop"),
+                reason: text("gone"),
+            },
+        ),
+        ("fault-beginning", Event::FaultBeginning { fault: planned() }),
+        (
+            "fault-injected",
+            Event::FaultInjected { fault: fault(), backend: text("fault agent"), seen: text("state T") },
+        ),
+        (
+            "fault-ended",
+            Event::FaultEnded {
+                fault: fault(),
+                how: text("its time is over"),
+                held_ms: 1,
+                undo_ms: 2,
+                verified: text("state S"),
+            },
+        ),
+        (
+            "fault-unrecovered",
+            Event::FaultUnrecovered { fault: fault(), target: text("shop"), detail: text("still stopped") },
+        ),
+    ]
+}
+
+/// What recovery sees and does.
+fn incidents() -> Vec<(&'static str, Event)> {
+    let text = str::to_owned;
+    vec![
+        (
+            "incident-opened",
+            Event::IncidentOpened {
+                incident: text("shop-1"),
+                target: text("shop"),
+                issue: Issue::ComponentFailure,
+                instance: Some(text("shop-a")),
+                seen: text("connection refused"),
+                fault: None,
+                detected_after_ms: Some(3),
+            },
+        ),
+        (
+            "recovery-acted",
+            Event::RecoveryActed {
+                incident: text("shop-1"),
+                target: text("shop"),
+                action: text("restart"),
+                outcome: ActionOutcome::NotPossible,
+                detail: text("no restart is left"),
+                took_ms: 4,
+            },
+        ),
+        (
+            "incident-closed",
+            Event::IncidentClosed {
+                incident: text("shop-1"),
+                target: text("shop"),
+                how: text("restart"),
+                fault: Some(text("a shop dies#2")),
+                recovered_after_ms: 5,
+                validated_after_ms: 6,
+            },
+        ),
+    ]
+}
+
 /// One of each, with the kind that it is known by.
 fn all() -> Vec<(&'static str, Event)> {
+    let mut all = of_the_run();
+    all.extend(faults());
+    all.extend(incidents());
+    all
+}
+
+fn of_the_run() -> Vec<(&'static str, Event)> {
     let text = str::to_owned;
     vec![
         (
@@ -158,7 +265,7 @@ fn verdicts_and_results_keep_their_words() {
 
 #[test]
 fn a_kind_of_a_newer_version_is_unknown_and_no_error() {
-    let json = r#"{"sequence":3,"at_unix_ns":4,"producer":"chaos","event":{"kind":"fault-injected","target":"shop"}}"#;
+    let json = r#"{"sequence":3,"at_unix_ns":4,"producer":"chaos","event":{"kind":"not-of-this-version","target":"shop"}}"#;
     let entry: Entry = serde_json::from_str(json).unwrap();
     assert_eq!((entry.sequence, entry.event), (3, Event::Unknown));
 }

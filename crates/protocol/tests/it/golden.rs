@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
+mod faults;
 mod instances;
 
 fn dir() -> PathBuf {

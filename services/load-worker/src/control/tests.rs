@@ -114,6 +114,7 @@ impl Rig {
             files: bundle,
             segment: Some(v1::Segment { stripe_count: 1, stripes: vec![0] }),
             spool_dir: String::new(),
+            detours: Vec::new(),
         };
         self.ask(&command).await.unwrap()
     }

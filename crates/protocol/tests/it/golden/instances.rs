@@ -5,15 +5,15 @@ use protocol::v1::*;
 
 use super::Checked;
 
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     text.to_owned()
 }
 
-fn texts(texts: &[&str]) -> Vec<String> {
+pub(super) fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn run() -> Vec<u8> {
+pub(super) fn run() -> Vec<u8> {
     (1..=16).collect()
 }
 
@@ -29,7 +29,7 @@ fn segment() -> Segment {
     Segment { stripe_count: 12, stripes: vec![0, 5, 300], ..Default::default() }
 }
 
-fn problem() -> Problem {
+pub(super) fn problem() -> Problem {
     Problem {
         message: text("no such file"),
         mend: text("make it"),
@@ -235,6 +235,7 @@ pub(super) fn all(check: &mut Checked) {
     samples(check);
     queries(check);
     runs(check);
+    super::faults::all(check);
 }
 
 fn preparation(check: &mut Checked) {
