@@ -56,7 +56,8 @@ impl Processes {
             let Resources::Process(name) = &target.resources else { continue };
             if let Some(running) = self.running.iter().find(|running| running.name() == name) {
                 let target = u32::try_from(index).unwrap_or(u32::MAX);
-                watched.push(v1::WatchedProcess { target, pid: running.pid(), instance: name.clone() });
+                let (pid, instance) = (running.pid(), name.clone());
+                watched.push(v1::WatchedProcess { target, pid, instance, ..Default::default() });
             }
         }
         watched

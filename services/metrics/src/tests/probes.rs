@@ -156,7 +156,7 @@ async fn what_probes_saw_is_durable_once_unwatched() {
     let suite = Suite::start().await;
     let target = Target::start().await;
     let run = RunId::new();
-    let process = v1::WatchedProcess { target: 0, pid: std::process::id(), instance: "shop-0".into() };
+    let process = v1::WatchedProcess { target: 0, pid: std::process::id(), instance: "shop-0".into(), ..Default::default() };
     let plan = target.plan("resources = { process = \"shop\" }\n[processes.shop]\ncommand = [\"true\"]\n");
     suite.watch(run, &plan, vec![process]).await;
     for phase in 0..2 {
