@@ -204,9 +204,7 @@ impl Agent {
         match ready.await {
             Ok(Ok(())) => Ok((Self { asks }, Events { receiver })),
             Ok(Err(error)) => Err(error),
-            Err(_) => {
-                Err(StartError { command: String::new(), problem: "its task was ended".to_owned() })
-            }
+            Err(_) => Err(StartError { command: String::new(), problem: "its task was ended".to_owned() }),
         }
     }
 
@@ -215,7 +213,12 @@ impl Agent {
     ///
     /// # Errors
     /// When it is refused, or the agent dies before it answers.
-    pub async fn inject(&self, id: &str, action: Action, duration: Duration) -> Result<Injected, InjectError> {
+    pub async fn inject(
+        &self,
+        id: &str,
+        action: Action,
+        duration: Duration,
+    ) -> Result<Injected, InjectError> {
         self.inject_leased(id, action, duration, None).await
     }
 

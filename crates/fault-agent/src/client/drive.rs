@@ -86,7 +86,9 @@ impl Driver {
                 match self.start().await {
                     Ok(process) => break process,
                     Err(error) if tries >= TRIES => return self.give_up(&error).await,
-                    Err(error) => tracing::warn!(%error, "the fault agent could not be started, trying again"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the fault agent could not be started, trying again");
+                    }
                 }
                 sleep(FIRST_PAUSE * 2_u32.pow(tries)).await;
             };
@@ -110,7 +112,9 @@ impl Driver {
         });
         let problem = match ready.await {
             Ok(true) => return Ok(process),
-            Ok(false) => format!("it ended before it was ready ({}); see its own words", process.end().await.1),
+            Ok(false) => {
+                format!("it ended before it was ready ({}); see its own words", process.end().await.1)
+            }
             Err(_) => process.kill(&format!("it was not ready within {} s", READY_TAKES.as_secs())).await.1,
         };
         let command = self.options.command.first().map(|part| part.to_string_lossy().into_owned());

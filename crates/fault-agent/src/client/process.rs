@@ -59,7 +59,9 @@ impl Process {
 
     /// Sends a request; `false` = it cannot hear any more, or does not read.
     pub(super) async fn ask(&mut self, request: &Request) -> bool {
-        let (Some(input), Ok(mut line)) = (&mut self.input, serde_json::to_vec(request)) else { return false };
+        let (Some(input), Ok(mut line)) = (&mut self.input, serde_json::to_vec(request)) else {
+            return false;
+        };
         line.push(b'\n');
         matches!(timeout(WRITE_TAKES, input.write_all(&line)).await, Ok(Ok(())))
     }
@@ -84,9 +86,8 @@ impl Process {
     /// Waits until it has ended, kills it if it does not, and says how it ended; with the exit code, if it had one.
     pub(super) async fn end(mut self) -> (Option<i32>, String) {
         drop(self.input.take());
-        let status = match timeout(END_TAKES, self.child.wait()).await {
-            Ok(status) => status,
-            Err(_) => return self.kill("it did not end by itself").await,
+        let Ok(status) = timeout(END_TAKES, self.child.wait()).await else {
+            return self.kill("it did not end by itself").await;
         };
         match status {
             Ok(status) => (status.code(), status.to_string()),
