@@ -370,3 +370,71 @@ fn faults_are_listed_injected_and_ended_by_hand_and_recovery_is_looked_at() {
     let by_hand = of_kind(&history_of(&ended), "fault-ended");
     assert_eq!(text(&by_hand[0], "how"), "stopped by api");
 }
+
+/// Two network faults of a target that is there already, one of them late; and somebody who looks at its health.
+fn early_and_late(url: &str) -> String {
+    format!(
+        r#"name = "twice"
+seed = 5
+run-phases = ["baseline"]
+
+[targets.core]
+url = "{url}"
+health = "{url}/health"
+chaos = true
+
+[[scenarios]]
+guest = "http"
+target = "core"
+config.steps = [{{ name = "home", get = "/" }}]
+
+[phases.baseline]
+rate = 50
+duration = "45s"
+connections = 5
+
+[validity]
+judge = false
+
+[recovery.core]
+strategy = []
+interval = "1s"
+
+{}{}"#,
+        fault("early", "\"latency\"\nlatency = \"10ms\"", "1s", "20s"),
+        fault("late", "\"latency\"\nlatency = \"10ms\"", "35s", "2s"),
+    )
+}
+
+#[test]
+fn chaos_and_recovery_that_are_killed_and_started_anew_go_on_with_the_run() {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let mut suite = Suite::start(dir.path(), 1);
+    let running = suite.start_run(dir.path(), &early_and_late(&core.url()));
+    until_injected(&running, 1);
+    for service in ["chaos", "recovery"] {
+        suite.signal(service, Signal::KILL);
+        suite.restart(service);
+    }
+    for service in ["chaos", "recovery"] {
+        running.until_history_has(&format!("{service} did not go on with the run"));
+    }
+    let history = history_of(&running.wait(END).expect(0));
+    let ended: Vec<String> =
+        of_kind(&history, "fault-ended").iter().map(|entry| text(entry, "fault")).collect();
+    assert!(ended.contains(&"late".to_owned()), "{history:#?}");
+    assert_eq!(of_kind(&history, "fault-unrecovered"), Vec::<Value>::new());
+}
+
+#[test]
+fn a_chaos_that_stays_away_ends_the_run_and_is_named() {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let mut suite = Suite::start(dir.path(), 1);
+    let running = suite.start_run(dir.path(), &early_and_late(&core.url()));
+    until_injected(&running, 1);
+    suite.signal("chaos", Signal::KILL);
+    let ended = running.wait(Duration::from_secs(120)).expect(96);
+    assert!(ended.stderr.contains("lost service chaos"), "{}", ended.stderr);
+}

@@ -40,6 +40,11 @@ impl Run {
         let over = match self.watch(&mut live).await {
             Ok(over) => over,
             Err(Trouble::Reason(reason)) => Over::Stop(reason),
+            Err(Trouble::Reasons(mut reasons)) if !reasons.is_empty() => {
+                let first = reasons.remove(0);
+                self.reasons.extend(reasons);
+                Over::Stop(first)
+            }
             Err(other) => return Err(other),
         };
         self.finish(live, over).await
