@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_tcp_congestion;
 use service::{OnError, Shutdown, Tasks};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -154,8 +155,7 @@ async fn serve(
         }
     };
     for socket in [&client, &server] {
-        // Refused, it only costs time. A slice is to be a packet, and a small answer is not to wait.
-        let _ = socket.set_nodelay(true);
+        prepare(socket);
     }
     let setting = Setting {
         identity: Identity::new(common.seed, &common.name, number)
@@ -176,4 +176,16 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+/// Has a socket send at once what it is given. What is refused only costs time.
+fn prepare(socket: &TcpStream) {
+    // A slice is to be a packet, and a small answer is not to wait.
+    let _ = socket.set_nodelay(true);
+    let is_near = || Ok::<_, std::io::Error>(socket.peer_addr()?.ip() == socket.local_addr()?.ip());
+    if is_near().unwrap_or(false) {
+        // On the way to this very machine there is nothing to be congested, and a control that paces (BBR, where it is the
+        // system's default) takes a timer for every packet. This one is in every kernel and open to everybody.
+        let _ = set_tcp_congestion(socket, "reno");
+    }
 }
