@@ -1,0 +1,4 @@
+//! What probes see of real servers.
+
+mod check;
+mod tls;
