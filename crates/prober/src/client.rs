@@ -108,9 +108,8 @@ impl Client {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| Failure::new(Kind::NotAsked, format!("{name:?} is not a server name for TLS")))?;
         let session = TlsConnector::from(std::sync::Arc::clone(config)).connect(name, stream).await;
-        let session = session.map_err(|error| {
-            Failure::new(Kind::Tls, format!("TLS handshake with {}: {error}", address()))
-        })?;
+        let session = session
+            .map_err(|error| Failure::new(Kind::Tls, format!("TLS handshake with {}: {error}", address())))?;
         Ok(Box::new(session))
     }
 

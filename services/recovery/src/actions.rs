@@ -94,7 +94,9 @@ impl Progress {
                     return not_possible("no process of the plan runs it: give the target a `platform`");
                 }
                 if facts.restartable.is_empty() {
-                    return not_possible("the instance answers directly: a restart does not mend the way to it");
+                    return not_possible(
+                        "the instance answers directly: a restart does not mend the way to it",
+                    );
                 }
                 if facts.restarts_left == 0 {
                     return not_possible("no restart is left: raise `restarts`, or mend what ends it");

@@ -126,9 +126,9 @@ impl Fault {
     /// How well it explains; more is better, `None` = not at all.
     fn fit(&self, onset: &Onset) -> Option<u8> {
         let began = self.began_ns <= onset.detected_ns.saturating_add(SLACK_NS);
-        let ended = self
-            .ended_ns
-            .is_some_and(|ended| ended.saturating_add(onset.linger_ns).saturating_add(SLACK_NS) < onset.well_ns);
+        let ended = self.ended_ns.is_some_and(|ended| {
+            ended.saturating_add(onset.linger_ns).saturating_add(SLACK_NS) < onset.well_ns
+        });
         if !began || ended {
             return None;
         }

@@ -39,7 +39,8 @@ async fn consume(service: Arc<Service>, mut news: Records<v1::FaultNews>) -> Res
                 }
             }
             (run, event) => {
-                let wrong = run.err().map(|error| error.to_string()).or_else(|| Some(event.err()?.to_string()));
+                let wrong =
+                    run.err().map(|error| error.to_string()).or_else(|| Some(event.err()?.to_string()));
                 tracing::error!(?wrong, key = ?delivery.key, "news of a fault cannot be read and are skipped");
             }
         }

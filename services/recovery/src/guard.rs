@@ -203,8 +203,10 @@ impl Guard {
         let rise = self.watched.recovery.rise;
         let mut index = 0;
         while let Some(incident) = self.incidents.get(index) {
-            let conditions = || incident.instances.iter().filter_map(|instance| self.conditions.get(*instance));
-            let well = conditions().filter_map(|condition| condition.well_since).max_by_key(|well| well.monotonic);
+            let conditions =
+                || incident.instances.iter().filter_map(|instance| self.conditions.get(*instance));
+            let well =
+                conditions().filter_map(|condition| condition.well_since).max_by_key(|well| well.monotonic);
             match well {
                 Some(well) if !incident.acting && conditions().all(|condition| condition.good >= rise) => {
                     let incident = self.incidents.remove(index);

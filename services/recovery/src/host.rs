@@ -61,7 +61,8 @@ impl Host {
 /// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, ….
 fn ticks(text: &str) -> Option<Ticks> {
     let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    let fields: Vec<u64> = line.split_ascii_whitespace().take(8).filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<u64> =
+        line.split_ascii_whitespace().take(8).filter_map(|field| field.parse().ok()).collect();
     let idle = fields.get(3)? + fields.get(4)?;
     Some(Ticks { all: fields.iter().sum(), idle })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plan::model::Strategy;
 use protocol::event::Event;
-use protocol::faults::{Issue, IncidentView};
+use protocol::faults::{IncidentView, Issue};
 use tokio::time::Instant;
 
 use crate::actions::Progress;
@@ -82,7 +82,8 @@ impl Incident {
     /// What ended it.
     fn how(&self, well: Moment) -> &'static str {
         let healing = self.done.iter().rev().find(|strategy| **strategy != Strategy::ShedLoad);
-        let fault_ended = self.cause.as_ref().is_some_and(|cause| cause.ended_ns.is_some_and(|at| at <= well.unix_ns));
+        let fault_ended =
+            self.cause.as_ref().is_some_and(|cause| cause.ended_ns.is_some_and(|at| at <= well.unix_ns));
         match healing {
             Some(strategy) => strategy.name(),
             None if fault_ended => "the fault ended",

@@ -49,7 +49,10 @@ pub(crate) async fn open(
                 "recovery.{}: failover leads load elsewhere by the fault proxy, but there is none before each endpoint",
                 target.name
             );
-            problems.push(environment(message, "see why chaos opened no proxy, or leave failover out of `strategy`"));
+            problems.push(environment(
+                message,
+                "see why chaos opened no proxy, or leave failover out of `strategy`",
+            ));
         }
     }
     if !problems.is_empty() {
@@ -62,7 +65,9 @@ async fn plan_of(bus: &Bus, digest: &str) -> Result<Plan, v1::Problem> {
     let path = bus.fetch_object(digest).await;
     let path = path.map_err(|error| environment(format!("the plan: {error}"), "send the run anew"))?;
     let text = tokio::fs::read_to_string(&path).await;
-    let text = text.map_err(|error| environment(format!("the plan: {}: {error}", path.display()), "send the run anew"))?;
+    let text = text.map_err(|error| {
+        environment(format!("the plan: {}: {error}", path.display()), "send the run anew")
+    })?;
     plan::parse(&text).map_err(|problems: Problems| {
         problem("plan", problems.to_string(), "use one version of Gauntlet for all services")
     })
@@ -107,7 +112,10 @@ fn tls(target: &Target, files: &Files) -> Connector {
     let ca = file("ca");
     let missing = target.tls.ca.is_some() && ca.is_none();
     if missing {
-        tracing::warn!(target = target.name, "its CA did not come with the run: probes do not verify its certificate");
+        tracing::warn!(
+            target = target.name,
+            "its CA did not come with the run: probes do not verify its certificate"
+        );
     }
     let tls = Tls {
         ca,

@@ -91,7 +91,8 @@ impl Checks<'_> {
     /// An instance's own URL with the health URL's path, where that is a path of the target's endpoints.
     fn way(&self, url: &str) -> Check {
         let path = self.health.filter(|health| {
-            self.target.urls.iter().any(|url| base(url) == base(health)) && !self.target.urls.iter().any(|url| url == health)
+            self.target.urls.iter().any(|url| base(url) == base(health))
+                && !self.target.urls.iter().any(|url| url == health)
         });
         match path {
             Some(health) => {
@@ -119,9 +120,9 @@ pub(crate) fn authority(url: &str) -> String {
     let base = base(url);
     let (scheme, authority) = base.split_once("://").unwrap_or(("http", base));
     let authority = authority.rsplit('@').next().unwrap_or(authority);
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
-        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
     let port = if scheme == "https" { 443 } else { 80 };
     if has_port { authority.to_owned() } else { format!("{authority}:{port}") }
 }
@@ -170,7 +171,10 @@ mod tests {
         for nothing in [None, Some("http://a:1"), Some("http://admin:9/health")] {
             assert_eq!(
                 asked(&target, nothing),
-                [of("http://a:1", Expects::Alive, "http://a:1"), of("http://b:2", Expects::Alive, "http://b:2")]
+                [
+                    of("http://a:1", Expects::Alive, "http://a:1"),
+                    of("http://b:2", Expects::Alive, "http://b:2")
+                ]
             );
         }
         target.urls.truncate(1);

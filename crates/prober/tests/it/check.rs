@@ -77,7 +77,8 @@ async fn a_status_is_good_or_not_by_what_is_expected() {
 async fn the_kinds_of_failures_are_told_apart() {
     // Nobody listens where somebody just stopped to.
     let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
-    let (silent, broken, odd) = (server(None).await, server(Some("")).await, server(Some("hello\r\n\r\n")).await);
+    let (silent, broken, odd) =
+        (server(None).await, server(Some("")).await, server(Some("hello\r\n\r\n")).await);
     let quick = Duration::from_millis(300);
     let look = async |url: String, timeout| Check { timeout, ..check(&url) }.look().await;
     let long = Duration::from_secs(10);

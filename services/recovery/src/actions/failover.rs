@@ -26,7 +26,8 @@ pub(super) async fn fail_over(order: &Order) -> (ActionOutcome, String) {
             Err(why) => {
                 // What does not serve is no better than what it stands in for.
                 let back = set(order, *instance, &place.authority).await;
-                let back = back.err().map_or_else(String::new, |error| format!("; and not led back: {error}"));
+                let back =
+                    back.err().map_or_else(String::new, |error| format!("; and not led back: {error}"));
                 (ActionOutcome::Failed, format!("{why}{back}"))
             }
         });
@@ -47,7 +48,9 @@ pub(super) async fn fail_back(order: &Order) -> (ActionOutcome, String) {
                     Some(backup) => set(order, *instance, &backup).await,
                     None => Ok(()),
                 };
-                let back = back.err().map_or_else(String::new, |error| format!("; and not led to the backup: {error}"));
+                let back = back
+                    .err()
+                    .map_or_else(String::new, |error| format!("; and not led to the backup: {error}"));
                 (ActionOutcome::Failed, format!("{why}{back}"))
             }
         });
@@ -64,7 +67,8 @@ async fn backup(order: &Order) -> Result<String, String> {
     let mut within = ANSWERS;
     if let Some(name) = &backup.process {
         let platform = order.shared.platform.as_ref();
-        let platform = platform.ok_or_else(|| format!("process {name}: there is no platform to start it on"))?;
+        let platform =
+            platform.ok_or_else(|| format!("process {name}: there is no platform to start it on"))?;
         let id = InstanceId::new(name.clone()).map_err(|error| error.to_string())?;
         platform.start(&id).await.map_err(|error| format!("backup: {error}"))?;
         within = order.shared.plan.processes.get(name).map_or(ANSWERS, |process| process.ready_timeout);

@@ -35,9 +35,10 @@ async fn one(order: &Order, instance: usize) -> (ActionOutcome, String) {
             let took = took.as_millis().max(1);
             (ActionOutcome::Done, format!("{}: {ended}{started}; it answers within {took} ms", place.name))
         }
-        Err(failure) => {
-            (ActionOutcome::Failed, format!("{}: {ended}{started}, but after {within:?}: {failure}", place.name))
-        }
+        Err(failure) => (
+            ActionOutcome::Failed,
+            format!("{}: {ended}{started}, but after {within:?}: {failure}", place.name),
+        ),
     }
 }
 

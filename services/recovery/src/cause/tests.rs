@@ -23,8 +23,7 @@ fn planned(fault: &str, recipe: &str, target: &str, victims: &[&str]) -> Planned
 fn tell(journal: &mut Journal, fault: PlannedFault, began: i64, ended: Option<i64>) {
     let id = fault.fault.clone();
     journal.told(began * MS, &Event::FaultBeginning { fault });
-    let injected =
-        Event::FaultInjected { fault: id.clone(), backend: String::new(), seen: String::new() };
+    let injected = Event::FaultInjected { fault: id.clone(), backend: String::new(), seen: String::new() };
     journal.told((began + 5) * MS, &injected);
     if let Some(ended) = ended {
         let how = String::new();

@@ -18,7 +18,8 @@ use crate::trouble::{Process, Trouble};
 impl Guard {
     /// An instance is in trouble that no open incident covers.
     pub(super) fn open(&mut self, instance: usize, at: Moment) {
-        let (Some(condition), Some(place)) = (self.conditions.get(instance), self.watched.places.get(instance))
+        let (Some(condition), Some(place)) =
+            (self.conditions.get(instance), self.watched.places.get(instance))
         else {
             return;
         };
@@ -47,7 +48,8 @@ impl Guard {
         };
         let mut seen = trouble.words();
         if whole {
-            seen = format!("{bad} of {} instances are not well; {}: {seen}", self.conditions.len(), place.name);
+            seen =
+                format!("{bad} of {} instances are not well; {}: {seen}", self.conditions.len(), place.name);
         }
         if let Some(used_up) = used_up.filter(|_| issue == Issue::ResourceExhaustion) {
             seen = format!("{seen}; {used_up}");
@@ -90,7 +92,8 @@ impl Guard {
                 }
                 Step::Act(strategy, instances) => {
                     if strategy == plan::model::Strategy::Restart {
-                        self.restarts = self.restarts.saturating_add(u32::try_from(instances.len()).unwrap_or(u32::MAX));
+                        self.restarts =
+                            self.restarts.saturating_add(u32::try_from(instances.len()).unwrap_or(u32::MAX));
                     }
                     if let Some(incident) = self.incidents.get_mut(index) {
                         incident.acting = true;
@@ -111,7 +114,11 @@ impl Guard {
         let places = &self.watched.places;
         let is_ours = |instance: usize| places.get(instance).is_some_and(|place| place.process.is_some());
         let which = |wanted: &dyn Fn(usize, &Trouble) -> bool| -> Vec<usize> {
-            troubles.iter().filter(|(instance, trouble)| wanted(*instance, trouble)).map(|(at, _)| *at).collect()
+            troubles
+                .iter()
+                .filter(|(instance, trouble)| wanted(*instance, trouble))
+                .map(|(at, _)| *at)
+                .collect()
         };
         let route = self.shared.route();
         Facts {
@@ -119,7 +126,9 @@ impl Guard {
             has_process: self.shared.platform.is_some() && incident.instances.iter().any(|at| is_ours(*at)),
             restarts_left: self.restarts_left(),
             leadable: which(&|instance, _| {
-                !self.led.contains_key(&instance) && self.shared.by(name, instance).is_some() && route.leads(name, instance)
+                !self.led.contains_key(&instance)
+                    && self.shared.by(name, instance).is_some()
+                    && route.leads(name, instance)
             }),
             led: incident.instances.iter().all(|instance| self.led.contains_key(instance)),
             in_phase: self.shared.phase.borrow().is_some_and(|phase| phase.is_on),
@@ -152,7 +161,8 @@ impl Guard {
     /// Leads an instance's load back to it once it is well by itself, and nothing else is wrong with it.
     pub(super) async fn lead_back(&mut self, instance: usize) {
         let rise = self.watched.recovery.rise;
-        let well = self.conditions.get(instance).is_some_and(|condition: &Condition| condition.well_itself >= rise);
+        let well =
+            self.conditions.get(instance).is_some_and(|condition: &Condition| condition.well_itself >= rise);
         let busy = self.incidents.iter().any(|incident| incident.covers(instance));
         let Some(led) = self.led.get_mut(&instance).filter(|_| well && !busy) else { return };
         if led.returning || led.from.is_some_and(|from| Instant::now() < from) {
