@@ -72,9 +72,8 @@ impl Progress {
         for strategy in strategies {
             match self.step(*strategy, facts, now) {
                 Some(Step::NotPossible(strategy, why)) => {
-                    if self.told.insert((strategy.name(), why)) {
-                        steps.push(Step::NotPossible(strategy, why));
-                    }
+                    let new = self.told.insert((strategy.name(), why));
+                    steps.extend(new.then_some(Step::NotPossible(strategy, why)));
                 }
                 Some(act) => {
                     steps.push(act);

@@ -84,6 +84,8 @@ impl Board {
 
     fn of(&self, incident: &str, change: impl FnOnce(&mut IncidentView)) {
         let mut view = self.lock();
-        view.incidents.iter_mut().rev().find(|known| known.incident == incident).into_iter().for_each(change);
+        if let Some(known) = view.incidents.iter_mut().rev().find(|known| known.incident == incident) {
+            change(known);
+        }
     }
 }

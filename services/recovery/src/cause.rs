@@ -97,7 +97,9 @@ impl Journal {
     }
 
     fn of(&mut self, fault: &str, change: impl FnOnce(&mut Fault)) {
-        self.faults.get_mut(fault).into_iter().for_each(change);
+        if let Some(known) = self.faults.get_mut(fault) {
+            change(known);
+        }
     }
 
     fn forget(&mut self) {

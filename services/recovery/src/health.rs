@@ -105,7 +105,7 @@ impl Watcher {
         // Afterwards: what had ended before a probe failed is seen to have.
         let (process, pid) = self.process(place).await;
         let gone = matches!(process, Process::Ended(_));
-        let own_well = direct.as_ref().map_or(way.is_ok(), Result::is_ok);
+        let own_well = direct.as_ref().map_or_else(|| way.is_ok(), Result::is_ok);
         let trouble = (gone || way.is_err()).then(|| Trouble {
             process,
             way: way.err(),

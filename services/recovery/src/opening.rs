@@ -68,7 +68,7 @@ async fn plan_of(bus: &Bus, digest: &str) -> Result<Plan, v1::Problem> {
     let text = text.map_err(|error| {
         environment(format!("the plan: {}: {error}", path.display()), "send the run anew")
     })?;
-    plan::parse(&text).map_err(|problems: Problems| {
+    plan::parse(&text, Path::new("plan.toml")).map_err(|problems: Problems| {
         problem("plan", problems.to_string(), "use one version of Gauntlet for all services")
     })
 }

@@ -1,5 +1,6 @@
 //! Where instances are: how each is asked, and what it is called.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ impl Watched {
         let checks = Checks { health, target, connector, timeout: recovery.timeout };
         let mut places = Vec::new();
         for (index, url) in target.urls.iter().enumerate() {
-            let process = target.process(index).map(InstanceId::new).transpose()?;
+            let process = target.instances().get(index).map(InstanceId::new).transpose()?;
             let authority = authority(url);
             let name = process.as_ref().map_or_else(|| url.clone(), ToString::to_string);
             let mut names = vec![name.clone(), url.clone(), authority.clone()];
@@ -128,7 +129,7 @@ pub(crate) fn authority(url: &str) -> String {
 }
 
 /// Where the files are that a target's TLS needs, by name in the run's bundle.
-pub(crate) type Files = std::collections::BTreeMap<String, PathBuf>;
+pub(crate) type Files = BTreeMap<String, PathBuf>;
 
 #[cfg(test)]
 mod tests {
@@ -148,8 +149,17 @@ mod tests {
 
     #[test]
     fn each_instance_is_asked_for_its_health_where_that_can_be() {
-        let mut plan = plan::parse(plan::init_template()).unwrap();
-        let mut target = plan.targets.swap_remove(0);
+        let mut target = Target {
+            name: "shop".to_owned(),
+            urls: Vec::new(),
+            platform: None,
+            chaos: None,
+            resources: plan::model::Resources::Absent,
+            metrics_url: None,
+            metrics: BTreeMap::new(),
+            health: None,
+            tls: plan::model::Tls::default(),
+        };
         target.urls = vec!["http://a:1".to_owned(), "http://b:2".to_owned()];
         let connector = Connector::Broken(String::new());
         let asked = |target: &Target, health: Option<&str>| -> Vec<(String, Expects, String)> {

@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     journal: Mutex<Journal>,
     route: Mutex<Route>,
+    /// Where the proxies of endpoints led to before load was led elsewhere.
+    primaries: Mutex<BTreeMap<(String, usize), String>>,
 }
 
 impl fmt::Debug for Shared {
@@ -103,6 +105,7 @@ impl Run {
             tasks,
             journal: Mutex::default(),
             route: Mutex::new(route),
+            primaries: Mutex::default(),
         };
         Self { shared: Arc::new(shared), watched: Mutex::new(watched), ears: Mutex::default() }
     }
@@ -204,6 +207,16 @@ impl Shared {
     pub(crate) fn by(&self, target: &str, instance: usize) -> Option<String> {
         let phase = self.phase.borrow().map(|phase| phase.index);
         lock(&self.route).by(target, instance, phase)
+    }
+
+    /// Where an instance's own load leads to, once that was `found`.
+    pub(crate) fn primary(&self, target: &str, instance: usize, found: Option<String>) -> Option<String> {
+        let mut primaries = lock(&self.primaries);
+        let key = (target.to_owned(), instance);
+        if let Some(found) = found {
+            primaries.insert(key.clone(), found);
+        }
+        primaries.get(&key).cloned()
     }
 
     /// The fault that explains it, by what is known now.

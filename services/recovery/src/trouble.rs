@@ -86,7 +86,7 @@ impl Trouble {
         }
         match &self.direct {
             Some(Ok(took)) => {
-                words.push(format!("directly it answers within {} ms", took.as_millis().max(1)))
+                words.push(format!("directly it answers within {} ms", took.as_millis().max(1)));
             }
             Some(Err(failure)) => words.push(format!("directly: {failure}")),
             None => {}

@@ -40,7 +40,7 @@ pub(super) async fn fail_back(order: &Order) -> (ActionOutcome, String) {
     let mut parts = Vec::new();
     for instance in &order.instances {
         let Some(place) = order.watched.places.get(*instance) else { continue };
-        parts.push(match lead(order, *instance, place, &place.authority).await {
+        parts.push(match lead(order, *instance, place, &primary(order, *instance, place)).await {
             Ok(words) => (ActionOutcome::Done, words),
             Err(why) => {
                 let backup = order.watched.recovery.backup.as_ref().map(|backup| authority(&backup.url));
@@ -95,8 +95,21 @@ async fn lead(order: &Order, instance: usize, place: &Place, upstream: &str) -> 
     }
 }
 
+/// Where the instance's own load leads to.
+fn primary(order: &Order, instance: usize, place: &Place) -> String {
+    let found = order.shared.primary(&order.watched.target.name, instance, None);
+    found.unwrap_or_else(|| place.authority.clone())
+}
+
 async fn set(order: &Order, instance: usize, upstream: &str) -> Result<(), String> {
-    let proxy = order.shared.route().proxy(&order.watched.target.name, instance);
+    let target = &order.watched.target.name;
+    let proxy = order.shared.route().proxy(target, instance);
     let (client, name) = proxy.ok_or_else(|| "load does not go through the fault proxy".to_owned())?;
-    client.set_upstream(&name, upstream).await.map(|_| ()).map_err(|error| error.to_string())
+    let failed = |error: fault_proxy::client::ClientError| error.to_string();
+    if order.shared.primary(target, instance, None).is_none() {
+        // As chaos wrote it: its faults know the instance by that.
+        let found = client.proxy(&name).await.map_err(failed)?.upstream;
+        order.shared.primary(target, instance, Some(found));
+    }
+    client.set_upstream(&name, upstream).await.map(|_| ()).map_err(failed)
 }
