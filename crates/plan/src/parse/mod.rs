@@ -7,9 +7,10 @@ mod settings;
 mod targets;
 mod thresholds;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::model::{PhaseName, Plan, Tier};
+use crate::model::{Budgets, PhaseName, Plan, Tier};
 use crate::overrides::Overrides;
 use crate::problem::{Problem, Problems};
 use crate::reader::{Field, Reader, Section};
@@ -90,6 +91,9 @@ fn read(reader: &Reader<'_>, tree: &Node, origin: &Path, overrides: &Overrides) 
         phases,
         processes,
         thresholds: lists.remove("run").unwrap_or_default(),
+        chaos: Vec::new(),
+        recovery: BTreeMap::new(),
+        budgets: Budgets::default(),
         load: settings::load(&root),
         validity: settings::validity(&root),
         control: settings::control(&root),
@@ -123,6 +127,17 @@ fn check_name(field: &Field<'_>, name: &str) {
             "choose another name",
         );
     }
+}
+
+/// `"50%"`: a whole number of a hundred, from 1.
+fn percent(field: &Field<'_>) -> Option<u32> {
+    let Content::Text(text) = &field.node.content else {
+        return field.wrong("a percentage such as \"50%\"", "put it in quotes");
+    };
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim_end().parse::<u32>().ok());
+    number
+        .filter(|percent| (1..=100).contains(percent))
+        .or_else(|| field.wrong("a percentage from \"1%\" to \"100%\", without fractions", ""))
 }
 
 /// A value of the guest's own configuration as JSON.
