@@ -1,0 +1,5 @@
+//! The platform on real processes.
+#![forbid(unsafe_code)]
+
+mod identity;
+mod support;
