@@ -269,12 +269,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// The process of the plan that runs an instance (index = that of its URL), where we run it.
+    /// The processes of the plan that run its instances, in the order of its URLs; empty where we do not run it.
     #[must_use]
-    pub fn process(&self, instance: usize) -> Option<&str> {
+    pub fn instances(&self) -> &[String] {
         match &self.platform {
-            Some(PlatformRef::Processes(names)) => names.get(instance).map(String::as_str),
-            None => None,
+            Some(PlatformRef::Processes(names)) => names,
+            None => &[],
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Printing a plan with everything that it says, defaults included, so that it reads back as the same plan.
 
+mod chaos;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -7,8 +9,8 @@ use serde_json::Value as Json;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::model::{
-    Arrivals, Control, GuestRef, Load, LoadModel, LogLevel, Most, OnFailure, Phase, Plan, PlatformRef, Process,
-    Range, Resources, Scenario, SchedulerRestart, Target, Tier, Validity,
+    Arrivals, Control, GuestRef, Load, LoadModel, LogLevel, Most, OnFailure, Phase, Plan, PlatformRef,
+    Process, Range, Resources, Scenario, SchedulerRestart, Target, Tier, Validity,
 };
 use crate::threshold::Threshold;
 use crate::units::{print_duration, print_share, print_size};
@@ -32,6 +34,7 @@ impl Plan {
         root["scenarios"] = Item::ArrayOfTables(scenarios);
         root["thresholds"] = Item::Table(thresholds(self));
         root["phases"] = group(self.phases.iter().map(|p| (p.name.name(), phase(p))));
+        chaos::print(self, &mut root);
         root["load"] = Item::Table(load(&self.load));
         root["validity"] = Item::Table(validity(&self.validity));
         root["control"] = Item::Table(control(&self.control));

@@ -2,6 +2,10 @@
 //!
 //! A new key is added here and read in `parse`; a test fails when only one of the two was done.
 
+mod chaos;
+
+pub(crate) use chaos::*;
+
 /// What a key holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
@@ -86,6 +90,9 @@ pub(crate) const ROOT: &[Key] = &[
     required("scenarios", List(&Table(SCENARIO)), "What users do, in a mix by weight."),
     key("phases", Table(PHASE_TABLES), "Changes to the presets of phases."),
     key("thresholds", Table(THRESHOLD_LISTS), "Conditions that the run or a phase has to meet."),
+    key("chaos", List(&Table(FAULT)), "What is broken while the run goes on: [[chaos]] tables."),
+    key("recovery", RECOVERIES, "How targets are watched and brought back, by target."),
+    key("recovery-budgets", Table(BUDGETS), "How long recovery may take."),
     key("load", Table(LOAD), "Load generation outside phases."),
     key("validity", Table(VALIDITY), "When the load generator itself was the bottleneck."),
     key("control", Table(CONTROL), "Pre-phase checks, decisions and shutdown."),

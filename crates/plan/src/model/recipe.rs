@@ -290,7 +290,9 @@ impl Recipe {
             Self::Kill | Self::Pause | Self::Restart | Self::Refuse => name.to_owned(),
             Self::ClockSkew { offset_ms } => format!("{name} {}", print_offset(*offset_ms)),
             Self::Cpu { cores: Cores::Count(count) } => format!("{name} {count} cores"),
-            Self::Cpu { cores: Cores::Share(share) } => format!("{name} {} of the cores", print_share(*share)),
+            Self::Cpu { cores: Cores::Share(share) } => {
+                format!("{name} {} of the cores", print_share(*share))
+            }
             Self::Memory { bytes } => format!("{name} {}", print_size(*bytes)),
             Self::Connections { count } => format!("{count} {name}"),
             Self::DiskFull { path, fill: DiskFill::Leave(bytes) } => {

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Plan;
+
+impl Plan {
+    /// Whether a process is a target's backup, which is started when failover needs it and not with the run.
+    #[must_use]
+    pub fn is_backup(&self, process: &str) -> bool {
+        let backups = self.recovery.values().filter_map(|recovery| recovery.backup.as_ref());
+        backups.filter_map(|backup| backup.process.as_deref()).any(|name| name == process)
+    }
+}
+
 /// How a target is watched and brought back.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recovery {

@@ -1,16 +1,19 @@
 //! From text to plan: every default filled in, every problem noted.
 
+mod chaos;
 mod load_model;
 mod phases;
+mod recipe;
+mod recovery;
 mod scenarios;
 mod settings;
 mod targets;
 mod thresholds;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::model::{Budgets, PhaseName, Plan, Tier};
+pub use self::chaos::parse_fault;
+use crate::model::{PhaseName, Plan, Tier};
 use crate::overrides::Overrides;
 use crate::problem::{Problem, Problems};
 use crate::reader::{Field, Reader, Section};
@@ -33,8 +36,10 @@ pub fn parse_with(text: &str, origin: &Path, overrides: &Overrides) -> Result<Pl
     let source = Source::new(origin, text);
     let tree = source.parse().map_err(|problem| Problems(vec![*problem]))?;
     let reader = Reader::new(&source);
-    let mut plan = read(&reader, &tree, origin, overrides);
+    let (mut plan, places) = read(&reader, &tree, origin, overrides);
     overrides.apply(&mut plan, &reader);
+    // Only now: the command line may have changed how long phases are and which faults are left.
+    chaos::check_schedule(&plan, &places);
     reader.finish()?;
     Ok(plan)
 }
@@ -62,7 +67,12 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Plan, Problems> {
     parse_with(&text, path, overrides)
 }
 
-fn read(reader: &Reader<'_>, tree: &Node, origin: &Path, overrides: &Overrides) -> Plan {
+fn read<'r>(
+    reader: &'r Reader<'r>,
+    tree: &'r Node,
+    origin: &Path,
+    overrides: &Overrides,
+) -> (Plan, chaos::Places<'r>) {
     let root = Section::root(reader, tree, spec::ROOT);
     let name = root.get("name").and_then(|field| field.text()).unwrap_or_else(|| {
         origin.file_stem().map_or_else(|| "plan".to_owned(), |stem| stem.to_string_lossy().into_owned())
@@ -82,6 +92,7 @@ fn read(reader: &Reader<'_>, tree: &Node, origin: &Path, overrides: &Overrides) 
     let mut lists = thresholds::lists(&root, &names);
     let run_phases = overrides.phases.clone().or(run_phases);
     let phases = phases::phases(&root, tier, run_phases.as_deref(), &names, &mut lists);
+    let (chaos, places) = chaos::faults(&root, &targets);
     let plan = Plan {
         name,
         seed,
@@ -89,20 +100,20 @@ fn read(reader: &Reader<'_>, tree: &Node, origin: &Path, overrides: &Overrides) 
         load_scale,
         tier,
         phases,
-        processes,
         thresholds: lists.remove("run").unwrap_or_default(),
-        chaos: Vec::new(),
-        recovery: BTreeMap::new(),
-        budgets: Budgets::default(),
+        chaos,
+        recovery: recovery::recoveries(&root, &targets, &processes),
+        budgets: recovery::budgets(&root),
         load: settings::load(&root),
         validity: settings::validity(&root),
         control: settings::control(&root),
         report: settings::report(&root),
+        processes,
         targets,
         scenarios,
     };
     root.finish();
-    plan
+    (plan, places)
 }
 
 fn phase_names(field: &Field<'_>) -> Vec<PhaseName> {

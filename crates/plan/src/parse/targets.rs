@@ -60,12 +60,20 @@ pub(super) fn targets(root: &Section<'_>, processes: &BTreeMap<String, Process>)
     if named.is_empty() && field.is_table() {
         field.problem::<()>("found no target, expected at least one", "add [targets.NAME] with its `url`");
     }
-    let mut found = Vec::new();
+    let mut found: Vec<Target> = Vec::new();
     for (name, field) in named {
         check_name(&field, &name);
-        if let Some(section) = field.section(spec::TARGET) {
-            found.push(target(name, section, processes));
+        let Some(section) = field.section(spec::TARGET) else { continue };
+        let next = target(name, section, processes);
+        for process in next.instances() {
+            if let Some(other) = found.iter().find(|other| other.instances().contains(process)) {
+                field.at("platform").at("process").problem::<()>(
+                    format!("the process {process:?} runs the target {} already", other.name),
+                    "a process is an instance of one target: leave `platform` of the other out",
+                );
+            }
         }
+        found.push(next);
     }
     found
 }
@@ -101,11 +109,7 @@ fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Proce
 }
 
 /// The processes that serve a target's URLs: as many, each once.
-fn instances(
-    field: &Field<'_>,
-    processes: &BTreeMap<String, Process>,
-    urls: usize,
-) -> Option<Vec<String>> {
+fn instances(field: &Field<'_>, processes: &BTreeMap<String, Process>, urls: usize) -> Option<Vec<String>> {
     let names = process_names(field, processes)?;
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
@@ -127,8 +131,7 @@ fn instances(
 /// One name of a process or a list of them; `None` when one is wrong.
 fn process_names(field: &Field<'_>, processes: &BTreeMap<String, Process>) -> Option<Vec<String>> {
     let texts = field.texts();
-    let names: Vec<String> =
-        texts.iter().filter_map(|(field, _)| process_name(field, processes)).collect();
+    let names: Vec<String> = texts.iter().filter_map(|(field, _)| process_name(field, processes)).collect();
     (!names.is_empty() && names.len() == texts.len()).then_some(names)
 }
 

@@ -78,6 +78,17 @@ fn the_template_is_a_plan() {
 }
 
 #[test]
+fn what_the_template_has_commented_out_is_a_plan_too() {
+    let (before, commented) = crate::init_template().split_once("\n# To break it").unwrap();
+    let chaos: String =
+        commented.lines().skip(1).map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let text = format!("{before}\n{chaos}").replace("[\"baseline\"]", "[\"baseline\", \"chaos\"]");
+    let plan = parse(&text).unwrap();
+    assert_eq!(plan.chaos[0].recipe.describe(), "latency 200ms from the target");
+    assert!(plan.recovery.contains_key("app"));
+}
+
+#[test]
 fn guests() {
     let digest = format!("sha256:{}", "0a".repeat(32));
     let guest = |text: &str| {
