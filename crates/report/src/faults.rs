@@ -75,8 +75,10 @@ pub(crate) fn findings(data: &RunData, phases: &[PhaseSummary], lasted_ms: u64) 
 }
 
 /// The plan's budgets.
-const fn budgets(_: &Plan) -> BudgetsSummary {
-    BudgetsSummary { detection_ms: 30_000, recovery_ms: 120_000, validation_ms: 300_000 }
+fn budgets(plan: &Plan) -> BudgetsSummary {
+    let ms = |length: std::time::Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let plan::model::Budgets { detection, recovery, validation } = plan.budgets;
+    BudgetsSummary { detection_ms: ms(detection), recovery_ms: ms(recovery), validation_ms: ms(validation) }
 }
 
 /// What was probed last of each recipe, in the order in which recipes were first named.
