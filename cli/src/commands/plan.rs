@@ -3,12 +3,15 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use plan::Plan;
+use plan::chaos::Placed;
+use plan::units::print_duration;
 use sandbox::ConfigureError;
 
 use crate::args::{GuestArgs, OverrideArgs, PlanCommand};
 use crate::failure::Failure;
 use crate::run::base_dir;
-use crate::{guests, output};
+use crate::{guests, output, table};
 
 pub(crate) fn dispatch(command: PlanCommand) -> Result<u8, Failure> {
     match command {
@@ -46,7 +49,7 @@ fn init(file: &Path) -> Result<u8, Failure> {
 }
 
 /// Says all that is wrong: with the plan, then with what it names, then with what its guests think of their
-/// configuration.
+/// configuration. Of a plan that is good, it shows when which fault comes.
 fn check(file: &Path, overrides: &OverrideArgs, guest_args: &GuestArgs) -> Result<u8, Failure> {
     let plan = plan::load(file, &overrides.to_overrides())?;
     let base_dir = base_dir(file)?;
@@ -85,5 +88,60 @@ fn check(file: &Path, overrides: &OverrideArgs, guest_args: &GuestArgs) -> Resul
     }
     let phases: Vec<&str> = plan.phases.iter().map(|phase| phase.name.name()).collect();
     output::line(&format!("{}: good; phases {}", file.display(), phases.join(", ")));
+    if !plan.chaos.is_empty() {
+        output::print(&fault_table(&plan, &plan::chaos::schedule(&plan)?));
+    }
     Ok(0)
+}
+
+/// When each fault comes, whom it hits and what it is.
+fn fault_table(plan: &Plan, placed: &[Placed]) -> String {
+    let row = |coming: &Placed| {
+        let fault = plan.chaos.get(coming.fault)?;
+        let phase = plan.phases.get(coming.phase)?;
+        let instances: Vec<String> =
+            coming.victims.iter().map(|instance| format!("{}-{instance}", fault.target)).collect();
+        let hits =
+            if instances.is_empty() { format!("host of {}", fault.target) } else { instances.join(", ") };
+        Some(vec![
+            phase.name.name().to_owned(),
+            print_duration(coming.at),
+            print_duration(fault.duration),
+            coming.id.clone(),
+            hits,
+            fault.describe(),
+        ])
+    };
+    let rows: Vec<Vec<String>> = placed.iter().filter_map(row).collect();
+    table::render(&["phase", "at", "for", "fault", "hits", "what"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_shown_in_the_order_in_which_they_come() {
+        let text = r#"
+            run-phases = ["chaos"]
+            targets.shop.url = ["http://a", "http://b"]
+            targets.shop.chaos = true
+            scenarios = [{ guest = "http" }]
+            chaos = [
+              { recipe = "refuse", target = "shop", duration = "5s", stop = "none", at = "20s", mode = "all" },
+              { recipe = "memory", target = "shop", duration = "10s", stop = "none", at = "5s", size = "64MiB" },
+            ]
+        "#;
+        let plan = plan::parse(text, Path::new("plan.toml")).unwrap();
+        let shown = fault_table(&plan, &plan::chaos::schedule(&plan).unwrap());
+        let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            rows,
+            [
+                vec!["phase", "at", "for", "fault", "hits", "what"],
+                vec!["chaos", "5s", "10s", "memory", "host", "of", "shop", "memory", "64MiB"],
+                vec!["chaos", "20s", "5s", "refuse", "shop-0,", "shop-1", "refuse"],
+            ]
+        );
+    }
 }

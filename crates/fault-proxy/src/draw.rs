@@ -1,6 +1,8 @@
 //! Seeded draws: what happens to a connection is a function of (seed, proxy, number of the connection, toxic), never of
 //! time, threads or the order in which connections are served.
 
+use draws::text;
+
 use crate::toxic::Direction;
 
 /// Who a connection is, as draws know it.
@@ -38,7 +40,7 @@ impl Draws {
     /// At least 0 and below 1.
     pub(crate) fn unit(&mut self) -> f64 {
         self.next += 1;
-        unit(mix(self.key.wrapping_add(self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15))))
+        unit(draws::at(self.key, self.next))
     }
 
     /// One of the whole numbers from `low` up to but not including `high`; `low` where there are none.
@@ -54,20 +56,8 @@ impl Draws {
     }
 }
 
-/// The text's FNV-1a hash: the same on every machine and in every version of Rust.
-fn text(text: &str) -> u64 {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    mix(hash)
-}
-
-/// The finaliser of SplitMix64: every bit of the input moves half of the output.
 const fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    draws::at(x, 0)
 }
 
 fn unit(bits: u64) -> f64 {

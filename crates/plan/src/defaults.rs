@@ -23,6 +23,14 @@
 //! | `control.api` | 127.0.0.1:0 | R12 |
 //! | `control.worker-timeout`, `controller-lease` | 2 s, 15 s | R4.6 |
 //! | `control.scheduler-restart` | resume | R2.5 |
+//! | `targets.*.chaos` | false; `most`: all | R6.3 |
+//! | `chaos[].name`, `phase`, `mode`, `times` | the recipe's name, chaos, one, 1 | R6.3, R6.4 |
+//! | `chaos[].at` | drawn from the seed | R6.4 |
+//! | `chaos[].stop-over` | 5 s | R6.3 |
+//! | `recovery.*.strategy` | restart with a platform, else shed-load | R7.1 |
+//! | `recovery.*.interval`, `timeout`, `fall`, `rise` | 5 s, 600 ms, 1, 2 | R7.1 |
+//! | `recovery.*.restarts`, `shed` | 5, 50 % | R7.1 |
+//! | `recovery-budgets.detection`, `recovery`, `validation` | 30 s, 2 min, 5 min | R7.2 |
 //! | `report.dir`, `report.slowest` | runs, 10 | |
 //! | `scenarios[].timeout`, `weight` | 30 s, 1 | R4.5 |
 //! | `processes.*.ready-timeout`, `stop-timeout` | 30 s, 10 s | |

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+pub mod chaos;
 mod defaults;
 pub mod model;
 mod overrides;
@@ -24,7 +25,7 @@ pub mod units;
 pub use bundle::BundleFile;
 pub use model::Plan;
 pub use overrides::Overrides;
-pub use parse::{load, parse, parse_with};
+pub use parse::{load, parse, parse_fault, parse_with};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use template::init_template;

@@ -1,11 +1,18 @@
 //! The plan after parsing: every default filled in, nothing scaled yet ([`crate::scale`] does that).
 
+mod fault;
+pub(crate) mod recipe;
+mod recovery;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::fault::{Fault, Mode, Most, Stop};
+pub use self::recipe::{Cores, Direction, DiskFill, Recipe, RecipeKind};
+pub use self::recovery::{Backup, Budgets, Recovery, Strategy};
 use crate::threshold::Threshold;
 
 /// A whole plan.
@@ -31,6 +38,12 @@ pub struct Plan {
     pub scenarios: Vec<Scenario>,
     /// Thresholds over the whole run. A phase's own are in [`Phase::thresholds`].
     pub thresholds: Vec<Threshold>,
+    /// What is broken while it runs; index = order in the plan.
+    pub chaos: Vec<Fault>,
+    /// How targets are brought back, by target.
+    pub recovery: BTreeMap<String, Recovery>,
+    /// How long that may take.
+    pub budgets: Budgets,
     /// Load generation outside phases.
     pub load: Load,
     /// Rules on the generator (requirement R9.4).
@@ -240,8 +253,8 @@ pub struct Target {
     pub urls: Vec<String>,
     /// How it is started and stopped.
     pub platform: Option<PlatformRef>,
-    /// Faults may hit it.
-    pub chaos: bool,
+    /// How many of its instances faults may take away at once; `None` = no fault may hit it.
+    pub chaos: Option<Most>,
     /// Where its CPU and memory are read.
     pub resources: Resources,
     /// URL of its own Prometheus metrics, read for counts and custom metrics.
@@ -255,20 +268,31 @@ pub struct Target {
     pub tls: Tls,
 }
 
+impl Target {
+    /// The processes of the plan that run its instances, in the order of its URLs; empty where we do not run it.
+    #[must_use]
+    pub fn instances(&self) -> &[String] {
+        match &self.platform {
+            Some(PlatformRef::Processes(names)) => names,
+            None => &[],
+        }
+    }
+}
+
 /// The driver that runs a target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlatformRef {
-    /// A process of the plan.
-    Process(String),
+    /// Processes of the plan, each an instance: one per URL, in their order, each once.
+    Processes(Vec<String>),
 }
 
 /// Where CPU and memory of a target are read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resources {
-    /// A process of the plan, by name.
-    Process(String),
+    /// Processes of the plan, by name; an instance each.
+    Processes(Vec<String>),
     /// Any process, by id.
     Pid(u32),
     /// `process_cpu_seconds_total` and `process_resident_memory_bytes` of a Prometheus endpoint.

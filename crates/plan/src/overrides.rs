@@ -14,14 +14,14 @@ pub struct Overrides {
     pub time_scale: Option<f64>,
     /// `--load-scale`, over 0, at most 1 000.
     pub load_scale: Option<f64>,
-    /// `--only`: keep the scenarios that address this target and no other.
+    /// `--only`: keep the scenarios that address this target and no other, and the faults that hit it.
     pub only: Option<String>,
-    /// `--phases`: run these and no others, in the order of the cycle.
+    /// `--phases`: run these and no others, in the order of the cycle; faults of others do not come.
     pub phases: Option<Vec<PhaseName>>,
 }
 
 impl Overrides {
-    /// Applies all but `phases`, which choose presets and therefore come in earlier.
+    /// Applies all but what `phases` say of phases: they choose presets, and that comes in earlier.
     pub(crate) fn apply(&self, plan: &mut Plan, reader: &Reader<'_>) {
         if let Some(seed) = self.seed {
             if i64::try_from(seed).is_err() {
@@ -40,6 +40,9 @@ impl Overrides {
                 reader.report_flag(flag, message, String::new());
             }
             *scale = given;
+        }
+        if let Some(phases) = &self.phases {
+            plan.chaos.retain(|fault| phases.contains(&fault.phase));
         }
         if let Some(only) = &self.only {
             keep_only(plan, only, reader);
@@ -63,6 +66,7 @@ fn keep_only(plan: &mut Plan, only: &str, reader: &Reader<'_>) {
         return;
     }
     plan.scenarios.retain(|scenario| scenario.targets.iter().all(|target| target == only));
+    plan.chaos.retain(|fault| fault.target == only);
     let scenarios = &plan.scenarios;
     let runs = |name: &str| scenarios.iter().any(|scenario| scenario.name == name);
     let evaluable = |threshold: &Threshold| {

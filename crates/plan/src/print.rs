@@ -1,5 +1,7 @@
 //! Printing a plan with everything that it says, defaults included, so that it reads back as the same plan.
 
+mod chaos;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -7,8 +9,8 @@ use serde_json::Value as Json;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::model::{
-    Arrivals, Control, GuestRef, Load, LoadModel, LogLevel, OnFailure, Phase, Plan, PlatformRef, Process,
-    Range, Resources, Scenario, SchedulerRestart, Target, Tier, Validity,
+    Arrivals, Control, GuestRef, Load, LoadModel, LogLevel, Most, OnFailure, Phase, Plan, PlatformRef,
+    Process, Range, Resources, Scenario, SchedulerRestart, Target, Tier, Validity,
 };
 use crate::threshold::Threshold;
 use crate::units::{print_duration, print_share, print_size};
@@ -32,6 +34,7 @@ impl Plan {
         root["scenarios"] = Item::ArrayOfTables(scenarios);
         root["thresholds"] = Item::Table(thresholds(self));
         root["phases"] = group(self.phases.iter().map(|p| (p.name.name(), phase(p))));
+        chaos::print(self, &mut root);
         root["load"] = Item::Table(load(&self.load));
         root["validity"] = Item::Table(validity(&self.validity));
         root["control"] = Item::Table(control(&self.control));
@@ -95,12 +98,17 @@ fn process(process: &Process) -> Table {
 fn target(target: &Target) -> Table {
     let mut table = Table::new();
     table["url"] = one_or_more(&target.urls);
-    if let Some(PlatformRef::Process(process)) = &target.platform {
-        table["platform"] = inline([("process", process.into())]);
+    if let Some(PlatformRef::Processes(names)) = &target.platform {
+        table["platform"] = inline([("process", text_or_texts(names))]);
     }
-    table["chaos"] = value(target.chaos);
+    table["chaos"] = match target.chaos {
+        None => value(false),
+        Some(Most::All) => value(true),
+        Some(Most::Fixed(count)) => inline([("most", i64::from(count).into())]),
+        Some(Most::Percent(percent)) => inline([("most", format!("{percent}%").into())]),
+    };
     table["resources"] = match &target.resources {
-        Resources::Process(process) => inline([("process", process.into())]),
+        Resources::Processes(names) => inline([("process", text_or_texts(names))]),
         Resources::Pid(pid) => inline([("pid", i64::from(*pid).into())]),
         Resources::Prometheus(url) => inline([("prometheus", url.into())]),
         Resources::Absent => text("absent"),
@@ -136,9 +144,13 @@ fn target(target: &Target) -> Table {
 }
 
 fn one_or_more(texts: &[String]) -> Item {
+    value(text_or_texts(texts))
+}
+
+fn text_or_texts(texts: &[String]) -> Value {
     match texts {
-        [only] => text(only),
-        texts => value(texts.iter().collect::<Array>()),
+        [only] => only.into(),
+        texts => texts.iter().collect::<Array>().into(),
     }
 }
 

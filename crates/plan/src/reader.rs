@@ -263,13 +263,22 @@ impl<'r> Field<'r> {
         })
     }
 
+    /// A size that is not zero.
     pub(crate) fn size(&self) -> Option<u64> {
+        self.size_or_none().and_then(
+            |bytes| {
+                if bytes > 0 { Some(bytes) } else { self.wrong("a size over zero", "") }
+            },
+        )
+    }
+
+    pub(crate) fn size_or_none(&self) -> Option<u64> {
         let read = match &self.node.content {
             Content::Text(text) => units::parse_size(text),
             Content::Integer(value) => u64::try_from(*value).ok(),
             _ => None,
         };
-        read.filter(|bytes| *bytes > 0 && *bytes <= 1 << 40)
+        read.filter(|bytes| *bytes <= 1 << 40)
             .or_else(|| self.wrong("a size such as \"64MiB\", or bytes, up to 1TiB", ""))
     }
 
@@ -349,6 +358,20 @@ impl<'r> Field<'r> {
                 (entry.key.clone(), field)
             })
             .collect()
+    }
+
+    /// The value under a key of this table; this one where there is none.
+    pub(crate) fn at(&self, key: &str) -> Self {
+        let Content::Table(entries) = &self.node.content else { return self.clone() };
+        entries.iter().find(|entry| entry.key == key).map_or_else(
+            || self.clone(),
+            |entry| Self {
+                reader: self.reader,
+                node: &entry.node,
+                key_span: entry.key_span.clone(),
+                path: join(&self.path, key),
+            },
+        )
     }
 
     /// Whether the value is a table.

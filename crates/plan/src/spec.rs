@@ -2,6 +2,10 @@
 //!
 //! A new key is added here and read in `parse`; a test fails when only one of the two was done.
 
+mod chaos;
+
+pub(crate) use chaos::*;
+
 /// What a key holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
@@ -86,6 +90,9 @@ pub(crate) const ROOT: &[Key] = &[
     required("scenarios", List(&Table(SCENARIO)), "What users do, in a mix by weight."),
     key("phases", Table(PHASE_TABLES), "Changes to the presets of phases."),
     key("thresholds", Table(THRESHOLD_LISTS), "Conditions that the run or a phase has to meet."),
+    key("chaos", List(&Table(FAULT)), "What is broken while the run goes on: [[chaos]] tables."),
+    key("recovery", RECOVERIES, "How targets are watched and brought back, by target."),
+    key("recovery-budgets", Table(BUDGETS), "How long recovery may take."),
     key("load", Table(LOAD), "Load generation outside phases."),
     key("validity", Table(VALIDITY), "When the load generator itself was the bottleneck."),
     key("control", Table(CONTROL), "Pre-phase checks, decisions and shutdown."),
@@ -112,7 +119,11 @@ pub(crate) const PROCESS: &[Key] = &[
 pub(crate) const TARGET: &[Key] = &[
     required("url", TEXT_OR_TEXTS, "Base URL, or a list of them that are used round-robin."),
     key("platform", Table(PLATFORM), "How it is started and stopped. Default: not ours to touch."),
-    key("chaos", Bool, "Faults may hit it. Default false."),
+    key(
+        "chaos",
+        OneOf(&[Bool, Table(OPT_IN)]),
+        "Faults may hit it; { most = 1 } or { most = \"50%\" } = they may take away so many of its instances at once. Default false.",
+    ),
     key(
         "resources",
         OneOf(&[Table(RESOURCES), Words(&["absent"])]),
@@ -124,10 +135,20 @@ pub(crate) const TARGET: &[Key] = &[
     key("tls", Table(TLS), "Certificates."),
 ];
 
-pub(crate) const PLATFORM: &[Key] = &[required("process", Text, "A process of the plan, by name.")];
+pub(crate) const PLATFORM: &[Key] = &[required(
+    "process",
+    TEXT_OR_TEXTS,
+    "The process of the plan that serves its URL; a list for several URLs, in their order.",
+)];
+
+pub(crate) const OPT_IN: &[Key] = &[required(
+    "most",
+    OneOf(&[Integer(1, MANY), Text]),
+    "Instances that faults may take away at once, or a percentage of them (rounded down, at least 1).",
+)];
 
 pub(crate) const RESOURCES: &[Key] = &[
-    key("process", Text, "A process of the plan, by name."),
+    key("process", TEXT_OR_TEXTS, "A process of the plan, by name, or a list of them."),
     key("pid", Integer(1, u32::MAX as i64), "Any process of this host, by id."),
     key("prometheus", Text, "Endpoint with process_cpu_seconds_total and process_resident_memory_bytes."),
 ];

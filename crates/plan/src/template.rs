@@ -19,5 +19,17 @@ rate = 50                      # requests per second
 
 [thresholds]
 run = ["p(99) < 300ms", "error_rate < 1%"]
+
+# To break it while it is under load: uncomment this, and add "chaos" to run-phases.
+# [targets.app.chaos]
+# most = 1                     # of its instances, faults may take away so many at once
+# [[chaos]]
+# recipe = "latency"           # kill, pause and others need a `platform`, a process that we start
+# target = "app"
+# latency = "200ms"
+# duration = "20s"             # real time, whatever time-scale is
+# stop = "error_rate > 50%"    # what ends it before that; "none" where nothing does
+# [recovery.app]
+# strategy = ["shed-load"]     # or "restart", with a platform; "failover", with a backup
 "#
 }

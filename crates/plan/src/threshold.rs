@@ -82,7 +82,7 @@ pub enum Op {
 }
 
 /// The condition alone: `p(99) < 300ms`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Check {
     /// What is measured.
     pub measure: Measure,

@@ -75,6 +75,12 @@ pub(crate) struct Entry {
 }
 
 impl Node {
+    /// The value under a key, if this is a table that has it.
+    pub(crate) fn child(&self, key: &str) -> Option<&Self> {
+        let Content::Table(entries) = &self.content else { return None };
+        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
     /// What stands there, for an error message.
     pub(crate) fn describe(&self) -> String {
         match &self.content {

@@ -148,14 +148,17 @@ impl Starter<'_> {
     fn resources(&self) {
         let interval = self.plan.control.probe_interval.min(USAGE_PERIOD);
         match &self.target.resources {
-            Resources::Process(name) => {
+            Resources::Processes(names) => {
                 let mut found = false;
                 for process in self.watch.processes.iter().filter(|process| process.target == self.index) {
                     found = true;
                     self.process(process.pid, &process.instance, interval);
                 }
                 if !found {
-                    self.absent_resources(&format!("process {name:?} of the plan is not running"));
+                    self.absent_resources(&format!(
+                        "of the plan's processes {} none is running",
+                        names.join(", ")
+                    ));
                 }
             }
             Resources::Pid(pid) => self.process(*pid, "", interval),

@@ -53,10 +53,11 @@ impl Processes {
     pub(crate) fn watched(&self, plan: &Plan) -> Vec<v1::WatchedProcess> {
         let mut watched = Vec::new();
         for (index, target) in plan.targets.iter().enumerate() {
-            let Resources::Process(name) = &target.resources else { continue };
-            if let Some(running) = self.running.iter().find(|running| running.name() == name) {
-                let target = u32::try_from(index).unwrap_or(u32::MAX);
-                watched.push(v1::WatchedProcess { target, pid: running.pid(), instance: name.clone() });
+            let Resources::Processes(names) = &target.resources else { continue };
+            let target = u32::try_from(index).unwrap_or(u32::MAX);
+            for running in names.iter().filter_map(|name| self.running.iter().find(|r| r.name() == name)) {
+                let instance = running.name().to_owned();
+                watched.push(v1::WatchedProcess { target, pid: running.pid(), instance });
             }
         }
         watched

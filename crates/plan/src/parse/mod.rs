@@ -1,7 +1,10 @@
 //! From text to plan: every default filled in, every problem noted.
 
+mod chaos;
 mod load_model;
 mod phases;
+mod recipe;
+mod recovery;
 mod scenarios;
 mod settings;
 mod targets;
@@ -9,6 +12,7 @@ mod thresholds;
 
 use std::path::Path;
 
+pub use self::chaos::parse_fault;
 use crate::model::{PhaseName, Plan, Tier};
 use crate::overrides::Overrides;
 use crate::problem::{Problem, Problems};
@@ -32,8 +36,10 @@ pub fn parse_with(text: &str, origin: &Path, overrides: &Overrides) -> Result<Pl
     let source = Source::new(origin, text);
     let tree = source.parse().map_err(|problem| Problems(vec![*problem]))?;
     let reader = Reader::new(&source);
-    let mut plan = read(&reader, &tree, origin, overrides);
+    let (mut plan, places) = read(&reader, &tree, origin, overrides);
     overrides.apply(&mut plan, &reader);
+    // Only now: the command line may have changed how long phases are and which faults are left.
+    chaos::check_schedule(&plan, &places);
     reader.finish()?;
     Ok(plan)
 }
@@ -61,7 +67,12 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Plan, Problems> {
     parse_with(&text, path, overrides)
 }
 
-fn read(reader: &Reader<'_>, tree: &Node, origin: &Path, overrides: &Overrides) -> Plan {
+fn read<'r>(
+    reader: &'r Reader<'r>,
+    tree: &'r Node,
+    origin: &Path,
+    overrides: &Overrides,
+) -> (Plan, chaos::Places<'r>) {
     let root = Section::root(reader, tree, spec::ROOT);
     let name = root.get("name").and_then(|field| field.text()).unwrap_or_else(|| {
         origin.file_stem().map_or_else(|| "plan".to_owned(), |stem| stem.to_string_lossy().into_owned())
@@ -81,6 +92,7 @@ fn read(reader: &Reader<'_>, tree: &Node, origin: &Path, overrides: &Overrides) 
     let mut lists = thresholds::lists(&root, &names);
     let run_phases = overrides.phases.clone().or(run_phases);
     let phases = phases::phases(&root, tier, run_phases.as_deref(), &names, &mut lists);
+    let (chaos, places) = chaos::faults(&root, &targets);
     let plan = Plan {
         name,
         seed,
@@ -88,17 +100,20 @@ fn read(reader: &Reader<'_>, tree: &Node, origin: &Path, overrides: &Overrides) 
         load_scale,
         tier,
         phases,
-        processes,
         thresholds: lists.remove("run").unwrap_or_default(),
+        chaos,
+        recovery: recovery::recoveries(&root, &targets, &processes),
+        budgets: recovery::budgets(&root),
         load: settings::load(&root),
         validity: settings::validity(&root),
         control: settings::control(&root),
         report: settings::report(&root),
+        processes,
         targets,
         scenarios,
     };
     root.finish();
-    plan
+    (plan, places)
 }
 
 fn phase_names(field: &Field<'_>) -> Vec<PhaseName> {
@@ -123,6 +138,17 @@ fn check_name(field: &Field<'_>, name: &str) {
             "choose another name",
         );
     }
+}
+
+/// `"50%"`: a whole number of a hundred, from 1.
+fn percent(field: &Field<'_>) -> Option<u32> {
+    let Content::Text(text) = &field.node.content else {
+        return field.wrong("a percentage such as \"50%\"", "put it in quotes");
+    };
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim_end().parse::<u32>().ok());
+    number
+        .filter(|percent| (1..=100).contains(percent))
+        .or_else(|| field.wrong("a percentage from \"1%\" to \"100%\", without fractions", ""))
 }
 
 /// A value of the guest's own configuration as JSON.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check_name;
-use crate::model::{PlatformRef, Process, Resources, Target, Tls};
+use crate::model::{Most, PlatformRef, Process, Resources, Target, Tls};
 use crate::reader::{Field, Section};
 use crate::spec;
+use crate::tree::Content;
 use crate::units;
 
 pub(super) fn processes(root: &Section<'_>) -> BTreeMap<String, Process> {
@@ -59,35 +60,41 @@ pub(super) fn targets(root: &Section<'_>, processes: &BTreeMap<String, Process>)
     if named.is_empty() && field.is_table() {
         field.problem::<()>("found no target, expected at least one", "add [targets.NAME] with its `url`");
     }
-    let mut found = Vec::new();
+    let mut found: Vec<Target> = Vec::new();
     for (name, field) in named {
         check_name(&field, &name);
-        if let Some(section) = field.section(spec::TARGET) {
-            found.push(target(name, section, processes));
+        let Some(section) = field.section(spec::TARGET) else { continue };
+        let next = target(name, section, processes);
+        for process in next.instances() {
+            if let Some(other) = found.iter().find(|other| other.instances().contains(process)) {
+                field.at("platform").at("process").problem::<()>(
+                    format!("the process {process:?} runs the target {} already", other.name),
+                    "a process is an instance of one target: leave `platform` of the other out",
+                );
+            }
         }
+        found.push(next);
     }
     found
 }
 
 fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Process>) -> Target {
-    let urls = section.need("url").map(|field| {
-        let texts = field.texts();
-        texts.iter().filter_map(|(field, _)| url(field, &["http", "https"])).collect()
-    });
+    let written = section.need("url").map(|field| field.texts()).unwrap_or_default();
+    let urls = written.iter().filter_map(|(field, _)| url(field, &["http", "https"])).collect();
     let platform =
         section.get("platform").and_then(|field| field.section(spec::PLATFORM)).and_then(|inner| {
-            let process = inner.need("process").and_then(|field| process_name(&field, processes));
+            let found = inner.need("process").and_then(|field| instances(&field, processes, written.len()));
             inner.finish();
-            process.map(PlatformRef::Process)
+            found.map(PlatformRef::Processes)
         });
     let resources = section.get("resources").and_then(|field| resources(&field, processes));
     let metrics_url = section.get("metrics-url").and_then(|field| url(&field, &["http", "https"]));
     let metrics = metrics(&section, metrics_url.is_some());
     let target = Target {
-        urls: urls.unwrap_or_default(),
-        chaos: section.get("chaos").and_then(|field| field.boolean()).unwrap_or(false),
+        urls,
+        chaos: section.get("chaos").and_then(|field| most(&field)),
         resources: resources.unwrap_or_else(|| match &platform {
-            Some(PlatformRef::Process(process)) => Resources::Process(process.clone()),
+            Some(PlatformRef::Processes(names)) => Resources::Processes(names.clone()),
             None => Resources::Absent,
         }),
         platform,
@@ -99,6 +106,51 @@ fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Proce
     };
     section.finish();
     target
+}
+
+/// The processes that serve a target's URLs: as many, each once.
+fn instances(field: &Field<'_>, processes: &BTreeMap<String, Process>, urls: usize) -> Option<Vec<String>> {
+    let names = process_names(field, processes)?;
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            return field.problem(
+                format!("the process {name:?} stands here twice: each instance is a process of its own"),
+                "name another process, or leave `platform` out: then the target is not ours to touch",
+            );
+        }
+    }
+    if names.len() != urls && urls > 0 {
+        return field.problem(
+            format!("processes named: {}, expected one for each URL: {urls}", names.len()),
+            "name the process of each URL, in their order",
+        );
+    }
+    Some(names)
+}
+
+/// One name of a process or a list of them; `None` when one is wrong.
+fn process_names(field: &Field<'_>, processes: &BTreeMap<String, Process>) -> Option<Vec<String>> {
+    let texts = field.texts();
+    let names: Vec<String> = texts.iter().filter_map(|(field, _)| process_name(field, processes)).collect();
+    (!names.is_empty() && names.len() == texts.len()).then_some(names)
+}
+
+/// `true`, `{ most = 1 }`, `{ most = "50%" }`.
+fn most(field: &Field<'_>) -> Option<Most> {
+    if !field.is_table() {
+        let expected = "true, false or { most = … }";
+        let Content::Bool(value) = field.node.content else {
+            return field.wrong(expected, "such as chaos = { most = 1 }");
+        };
+        return value.then_some(Most::All);
+    }
+    let section = field.section(spec::OPT_IN)?;
+    let most = section.need("most").and_then(|field| match field.node.content {
+        Content::Integer(_) => field.whole(1..=spec::MANY).map(Most::Fixed),
+        _ => super::percent(&field).map(Most::Percent),
+    });
+    section.finish();
+    most
 }
 
 fn metrics(section: &Section<'_>, has_url: bool) -> BTreeMap<String, String> {
@@ -126,7 +178,7 @@ fn resources(field: &Field<'_>, processes: &BTreeMap<String, Process>) -> Option
     let prometheus = section.get("prometheus");
     section.finish();
     match (process, pid, prometheus) {
-        (Some(name), None, None) => process_name(&name, processes).map(Resources::Process),
+        (Some(names), None, None) => process_names(&names, processes).map(Resources::Processes),
         (None, Some(pid), None) => pid.whole(1..=i64::from(u32::MAX)).map(Resources::Pid),
         (None, None, Some(at)) => url(&at, &["http", "https"]).map(Resources::Prometheus),
         _ => field.problem(
@@ -136,7 +188,7 @@ fn resources(field: &Field<'_>, processes: &BTreeMap<String, Process>) -> Option
     }
 }
 
-fn process_name(field: &Field<'_>, processes: &BTreeMap<String, Process>) -> Option<String> {
+pub(super) fn process_name(field: &Field<'_>, processes: &BTreeMap<String, Process>) -> Option<String> {
     let name = field.text()?;
     if processes.contains_key(&name) {
         return Some(name);
@@ -171,7 +223,7 @@ fn tls(section: Section<'_>) -> Tls {
 }
 
 /// A URL of one of these schemes with a host and, if any, a port from 1 on.
-fn url(field: &Field<'_>, schemes: &[&str]) -> Option<String> {
+pub(super) fn url(field: &Field<'_>, schemes: &[&str]) -> Option<String> {
     let text = field.text()?;
     let expected = match schemes {
         [only] => format!("{only}://host:port"),

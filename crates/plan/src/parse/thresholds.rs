@@ -25,7 +25,7 @@ impl Names<'_> {
     }
 }
 
-fn known<'a>(
+pub(super) fn known<'a>(
     field: &Field<'_>,
     name: String,
     what: &str,
@@ -77,7 +77,7 @@ fn one(field: &Field<'_>, names: &Names<'_>) -> Option<Threshold> {
     Some(Threshold { over, abort, delay, scenario, step, target, ..Threshold::from(check?) })
 }
 
-fn check(field: &Field<'_>) -> Option<Check> {
+pub(super) fn check(field: &Field<'_>) -> Option<Check> {
     let text = field.text()?;
     match text.parse() {
         Ok(check) => Some(check),

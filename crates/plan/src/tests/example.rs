@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{and, overridden, parse};
-use crate::model::{GuestRef, PhaseName, PlatformRef, Resources};
+use crate::model::{GuestRef, Most, PhaseName, PlatformRef, Resources};
 use crate::threshold::{Check, Threshold};
 use crate::{BundleFile, Overrides};
 
@@ -45,9 +45,9 @@ fn the_example_of_the_design() {
     assert_eq!((plan.name.as_str(), plan.seed, plan.time_scale), ("shop under stress", 7, 0.01));
     assert_eq!(plan.processes["shop"].ready.as_deref(), Some("http://127.0.0.1:8080/health"));
     let target = &plan.targets[0];
-    assert_eq!(target.platform, Some(PlatformRef::Process("shop".to_owned())));
-    assert_eq!(target.resources, Resources::Process("shop".to_owned()));
-    assert!(target.chaos);
+    assert_eq!(target.platform, Some(PlatformRef::Processes(vec!["shop".to_owned()])));
+    assert_eq!(target.resources, Resources::Processes(vec!["shop".to_owned()]));
+    assert_eq!(target.chaos, Some(Most::All));
     let scenario = &plan.scenarios[0];
     assert_eq!((scenario.name.as_str(), scenario.weight), ("http", 3.0));
     assert_eq!(scenario.config["steps"][0]["check"], json!({ "status": 200, "json": "$.price" }));
@@ -75,6 +75,17 @@ fn the_template_is_a_plan() {
     let plan = parse(crate::init_template()).unwrap();
     assert_eq!(plan.phases.len(), 1);
     assert_eq!(plan.phases[0].duration, Duration::from_secs(30));
+}
+
+#[test]
+fn what_the_template_has_commented_out_is_a_plan_too() {
+    let (before, commented) = crate::init_template().split_once("\n# To break it").unwrap();
+    let chaos: String =
+        commented.lines().skip(1).map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let text = format!("{before}\n{chaos}").replace("[\"baseline\"]", "[\"baseline\", \"chaos\"]");
+    let plan = parse(&text).unwrap();
+    assert_eq!(plan.chaos[0].recipe.describe(), "latency 200ms from the target");
+    assert!(plan.recovery.contains_key("app"));
 }
 
 #[test]
@@ -106,7 +117,7 @@ fn resources_default_to_the_process_of_the_platform() {
     let text = "processes.p.command = [\"p\"]\ntargets.a.url = \"http://a\"\ntargets.a.platform.process = \"p\"\n\
                 targets.b.url = \"http://b\"\n[[scenarios]]\nguest = \"http\"\ntarget = [\"a\", \"b\"]\n";
     let plan = parse(text).unwrap();
-    assert_eq!(plan.targets[0].resources, Resources::Process("p".to_owned()));
+    assert_eq!(plan.targets[0].resources, Resources::Processes(vec!["p".to_owned()]));
     assert_eq!(plan.targets[1].resources, Resources::Absent);
     assert_eq!(plan.scenarios[0].targets, ["a", "b"]);
 }

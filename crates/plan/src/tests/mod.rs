@@ -3,8 +3,12 @@
 mod defaults;
 mod errors;
 mod example;
+mod faults;
+mod plans_with_faults;
+mod recovery;
 mod roundtrip;
 mod scales;
+mod schedule;
 mod schema;
 
 use std::path::Path;

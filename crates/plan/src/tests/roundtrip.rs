@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::strategy::Strategy;
 
 use super::parse;
 use crate::model::*;
@@ -76,13 +77,14 @@ fn process() -> impl Strategy<Value = Process> {
         })
 }
 
-fn target(processes: Vec<String>) -> impl Strategy<Value = Target> {
-    let process = option::of(proptest::sample::select(if processes.is_empty() {
-        vec![String::new()]
-    } else {
-        processes
-    }))
-    .prop_map(|name| name.filter(|name| !name.is_empty()));
+fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
+    let process = (any::<bool>(), proptest::sample::subsequence(processes.to_vec(), 0..=processes.len()))
+        .prop_map(|(declared, names)| Some(names).filter(|names| declared && !names.is_empty()));
+    let chaos = option::of(prop_oneof![
+        Just(Most::All),
+        (1..1000_u32).prop_map(Most::Fixed),
+        (1..=100_u32).prop_map(Most::Percent)
+    ]);
     let tls = (
         option::of(text().prop_map(PathBuf::from)),
         option::of((text().prop_map(PathBuf::from), text().prop_map(PathBuf::from))),
@@ -97,11 +99,14 @@ fn target(processes: Vec<String>) -> impl Strategy<Value = Target> {
     ];
     let metrics =
         (option::of(url()), btree_map(proptest::sample::select(crate::spec::METRICS), text(), 0..3));
-    (name(), vec(url(), 1..3), process, any::<bool>(), resources, metrics, option::of(url()), tls).prop_map(
-        |(name, urls, platform, chaos, resources, (metrics_url, metrics), health, tls)| Target {
+    (name(), vec(url(), 3), process, chaos, resources, metrics, option::of(url()), tls).prop_map(
+        |(name, mut urls, platform, chaos, resources, (metrics_url, metrics), health, tls)| Target {
             name,
-            urls,
-            platform: platform.map(PlatformRef::Process),
+            urls: {
+                urls.truncate(platform.as_ref().map_or(2, Vec::len));
+                urls
+            },
+            platform: platform.map(PlatformRef::Processes),
             chaos,
             resources,
             metrics: if metrics_url.is_some() {
@@ -339,11 +344,17 @@ fn plan() -> impl Strategy<Value = Plan> {
     let phase_names = proptest::sample::subsequence(PhaseName::ALL.to_vec(), 1..=3);
     let parts = (btree_map(name(), process(), 0..3), phase_names)
         .prop_flat_map(|(processes, phases)| {
-            let names = processes.keys().cloned().collect();
-            (Just(processes), Just(phases), vec(target(names), 1..3))
+            let names: Vec<String> = processes.keys().cloned().collect();
+            (Just(processes), Just(phases), vec(target(&names), 1..3))
         })
         .prop_flat_map(|(processes, phases, mut targets)| {
             targets.dedup_by(|a, b| a.name == b.name);
+            if let [first, rest @ ..] = targets.as_mut_slice() {
+                // A process runs one target.
+                let shares =
+                    |target: &&mut Target| target.instances().iter().any(|p| first.instances().contains(p));
+                rest.iter_mut().filter(shares).for_each(|target| target.platform = None);
+            }
             let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
             (Just(processes), Just(phases), Just(targets), vec(scenario(names), 1..3))
         })
@@ -374,6 +385,9 @@ fn plan() -> impl Strategy<Value = Plan> {
             targets,
             scenarios,
             thresholds,
+            chaos: Vec::new(),
+            recovery: BTreeMap::new(),
+            budgets: Budgets::default(),
             load,
             validity,
             control,

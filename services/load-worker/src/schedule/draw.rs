@@ -1,5 +1,8 @@
 //! Seeded draws that need no state: the n-th draw of a stream can be had without those before it.
 
+pub(super) use draws::at;
+use draws::mix;
+
 /// What a draw is for. Append only: the numbers are part of what a seed reproduces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -22,24 +25,11 @@ pub const fn draw(seed: u64, phase: u32, stream: Stream, n: u64) -> u64 {
     at(key(seed, phase, stream), n)
 }
 
-/// The part of [`draw`] that is the same for all of a stream.
+/// The part of [`draw`] that is the same for all of a stream; [`at`] is the rest of it.
 pub(super) const fn key(seed: u64, phase: u32, stream: Stream) -> u64 {
     let a = mix(seed ^ 0x6a09_e667_f3bc_c908);
     let b = mix(a ^ ((phase as u64) << 8 | stream as u64));
     mix(b)
-}
-
-/// The rest of it.
-#[inline]
-pub(super) const fn at(key: u64, n: u64) -> u64 {
-    mix(key.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-}
-
-#[inline]
-const fn mix(x: u64) -> u64 {
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// 64 bits as a number over 0, at most 1.
