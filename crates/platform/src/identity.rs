@@ -190,9 +190,9 @@ impl Handle {
     }
 }
 
-/// The processes of the session that `leader` began, and all that descend from one of them, the leader first if it is
-/// alive. Without it the others are found all the same: their session keeps the pid from being used anew. What left the
-/// session *and* whose parent has ended belongs to nobody and is not found.
+/// The living processes of the session that `leader` leads, and all that descend from it or from one of them, the leader
+/// first. When the leader has ended the others are found all the same: their session keeps its pid from being used anew.
+/// What left the session *and* whose parent has ended belongs to nobody and is not found.
 ///
 /// # Errors
 /// When `/proc` cannot be read.

@@ -95,12 +95,6 @@ pub fn all() -> Vec<Stat> {
     entries.flatten().filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?).ok()).collect()
 }
 
-/// The members of a process group.
-#[must_use]
-pub fn group(group: u32) -> Vec<Stat> {
-    all().into_iter().filter(|stat| stat.group == group).collect()
-}
-
 /// The process and all that descend from it, itself first. Those whose parent has ended belong to init and are not among
 /// them. Empty when there is no such process.
 #[must_use]
@@ -108,10 +102,10 @@ pub fn tree(root: u32) -> Vec<Stat> {
     with_descendants(|stat| stat.pid == root)
 }
 
-/// The members of a session and all that descend from one of them, members first.
+/// The process that leads a session, the session's members, and all that descend from one of them, members first.
 #[must_use]
-pub fn session(session: u32) -> Vec<Stat> {
-    with_descendants(|stat| stat.session == session)
+pub fn session(leader: u32) -> Vec<Stat> {
+    with_descendants(|stat| stat.session == leader || stat.pid == leader)
 }
 
 fn with_descendants(root: impl Fn(&Stat) -> bool) -> Vec<Stat> {

@@ -15,6 +15,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) struct Scripted {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
+    is_open: bool,
 }
 
 impl Scripted {
@@ -28,16 +29,37 @@ impl Scripted {
             command.process_group(0);
         }
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
+        Self::of(command)
+    }
+
+    /// Runs a command whose output is a pipe.
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, output }
+        Self { child, output, is_open: true }
     }
 
     /// The next line that it prints; blocks until it does.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
+        self.is_open = self.output.read_line(&mut line).unwrap() > 0;
         line.trim_end().to_owned()
+    }
+
+    /// Its output has not ended.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) {
+        self.child.wait().unwrap();
+    }
+
+    /// Kills and reaps the one process.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn pid(&self) -> u32 {
