@@ -27,3 +27,20 @@ pub(crate) fn leave_terminal(name: &std::ffi::CStr) {
     // What `ps` and `top` show; else it is `exe`.
     let _ = rustix::thread::set_name(name);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_comes_before_the_role() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = StateDir::make(temp.path()).unwrap();
+        let command = command(&["fault-agent".into()], "hog", &dir);
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(
+            arguments,
+            ["fault-agent".as_ref(), "hog".as_ref(), "--state".as_ref(), dir.path().as_os_str()]
+        );
+    }
+}

@@ -65,7 +65,7 @@ fn a_torn_last_line_is_as_if_it_was_not_there() {
     drop(journal);
     let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     for zeros in [0, 3] {
-        for length in 0..=whole.len() {
+        for length in (0..=whole.len()).filter(|length| length % 7 == 0 || length.abs_diff(first) < 2) {
             let bytes = [&whole[..length], &vec![0; zeros]].concat();
             fs::write(dir.journal(), bytes).unwrap();
             let (mut journal, replayed) = Journal::open(&dir).unwrap();

@@ -97,14 +97,17 @@ impl Agent {
             );
             self.output.say(&Reply::Unrecovered(Unrecovered { id: "journal".to_owned(), detail }));
         }
-        self.forget_ended();
     }
 
     /// Tells that requests are taken now.
     pub(super) fn ready(&mut self, agent: &ProcessId) {
         if let Some(guardian) = self.guard.as_ref().map(|guard| guard.id().clone()) {
             self.output.say(&Reply::Ready { agent: agent.clone(), guardian });
-            self.output.flush();
+        }
+        self.say_all();
+        if self.output.is_empty() {
+            // What is in the pipe is heard, even if we die now.
+            self.forget_ended();
         }
     }
 
@@ -233,9 +236,16 @@ impl Agent {
     }
 
     /// A journal that cannot be written anew goes on being added to.
-    pub(super) fn forget_ended(&mut self) {
+    fn forget_ended(&mut self) {
         let left: Vec<Entry> = self.stuck.iter().map(|stuck| stuck.entry.clone()).collect();
         let _ = self.journal.keep_only(&left);
+    }
+
+    fn say_all(&mut self) {
+        wait::until(LAST_WORDS, || {
+            self.output.flush();
+            self.output.is_empty().then_some(())
+        });
     }
 
     pub(super) fn flush(&mut self) -> bool {
@@ -246,10 +256,7 @@ impl Agent {
     /// hear them, so that the next agent need not tell them.
     pub(super) fn leave(mut self, heard: bool) -> Result<(), Problem> {
         if heard {
-            wait::until(LAST_WORDS, || {
-                self.output.flush();
-                self.output.is_empty().then_some(())
-            });
+            self.say_all();
             self.forget_ended();
         }
         if let Some(problem) = self.not_recovered() {

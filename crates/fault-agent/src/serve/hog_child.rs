@@ -21,6 +21,9 @@ use crate::wait;
 /// What a hog may live beyond its fault's duration, until it is ready and until it is ended, before it ends by itself.
 const BEYOND: Duration = Duration::from_secs(60);
 
+/// How long one that was killed may take to end.
+const ENDS: Duration = Duration::from_secs(1);
+
 /// A process that carries a fault out.
 #[derive(Debug)]
 pub(super) struct HogChild {
@@ -153,9 +156,9 @@ impl HogChild {
         Ok(found.collect())
     }
 
-    /// Takes note of its end, so that it is no zombie. It must have been killed.
-    pub(super) fn reap(mut self) -> String {
+    /// Takes note of its end, so that it is no zombie. One that could not be killed sees that its pipe is closed.
+    pub(super) fn reap(mut self) {
         drop(self.input);
-        self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+        wait::until(ENDS, || self.child.try_wait().map_or(Some(()), |status| status.map(|_| ())));
     }
 }

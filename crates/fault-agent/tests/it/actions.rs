@@ -9,6 +9,7 @@ use std::time::Duration;
 use fault_agent::{Action, Clock, How, Reply, Request, Take};
 use platform::identity::Signal;
 
+use crate::controller::ours;
 use crate::session::{Session, eventually, signal, state};
 use crate::wire::{Wire, clean, findings, place};
 
@@ -202,6 +203,18 @@ fn disk_space_is_taken_by_a_file_without_a_name() {
     let verified = wire.end("d").verified;
     assert!(verified.starts_with("no process of the fault is left, no file of it is in "), "{verified}");
     clean(&dir);
+}
+
+#[test]
+fn agent_guardian_and_hogs_are_out_of_a_terminals_reach() {
+    let (_temp, dir) = place();
+    let mut wire = Wire::start(&dir);
+    wire.inject("c", Action::Cpu { threads: 1 });
+    let ours = ours(&dir);
+    assert_eq!(ours.len(), 3, "{ours:?}");
+    for (id, line) in ours {
+        assert_eq!(platform::proc_fs::stat(id.pid).unwrap().session, id.pid, "{line}");
+    }
 }
 
 #[test]

@@ -140,6 +140,33 @@ async fn an_agent_that_cannot_be_started_is_an_error() {
 }
 
 #[tokio::test]
+async fn an_agent_that_cannot_be_replaced_is_given_up_and_what_it_held_is_unrecovered() {
+    let (temp, dir) = place();
+    let session = Session::start();
+    let started = temp.path().join("started");
+    let script = format!("mkdir {} 2>/dev/null || exit 9; exec {PROGRAM} \"$@\"", started.display());
+    let tasks = Tasks::new(Shutdown::new());
+    let options = Options::new(["sh", "-c", &script, "sh"], &dir);
+    let (agent, mut events) = Agent::start(options, &tasks).await.unwrap();
+    let pause = Action::Pause { victims: vec![session.id.clone()] };
+    agent.inject("p", pause, LONG).await.unwrap();
+    signal(&agent.process().await.unwrap(), Signal::KILL);
+    assert!(matches!(next(&mut events).await, Event::Lost { .. }));
+    let Event::Unrecovered(unrecovered) = next(&mut events).await else { panic!("not unrecovered") };
+    assert!(
+        unrecovered.detail.contains("nothing shows")
+            || unrecovered.detail.contains("no agent can be started")
+    );
+    let Event::GaveUp { detail } = next(&mut events).await else { panic!("not given up") };
+    assert!(detail.contains("exit status: 9"), "{detail}");
+    assert_eq!(events.next().await, None);
+    assert_eq!(agent.end("p").await, Err(EndError::Gone));
+    // All the same, its guardian has undone it.
+    clean(&dir);
+    assert_eq!(session.states(), "SSS");
+}
+
+#[tokio::test]
 async fn what_is_not_undone_fails_the_close() {
     let (temp, dir) = place();
     let (_tasks, agent, mut events) = start(&dir, Duration::from_secs(5)).await;
@@ -153,7 +180,9 @@ async fn what_is_not_undone_fails_the_close() {
     assert_eq!(agent.close().await, Err(CloseError::Unrecovered("d".to_owned())));
     std::fs::remove_dir(&filler).unwrap();
     let (_tasks, agent, mut events) = start(&dir, Duration::from_secs(5)).await;
-    assert_eq!(ended(&mut events).await.how, How::LeftOver);
+    // By the guardian of the first, which went on trying, or by this one.
+    let over = ended(&mut events).await;
+    assert!(matches!(over.how, How::AgentGone | How::LeftOver), "{over:?}");
     assert_eq!(agent.close().await, Ok(()));
     clean(&dir);
 }

@@ -10,7 +10,7 @@ use platform::identity::Signal;
 
 use crate::actions::with_clock;
 use crate::controller::{Controller, Orders, ours};
-use crate::session::{Session, pass, signal};
+use crate::session::{Session, pass, signal, state};
 use crate::wire::place;
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -58,6 +58,7 @@ fn crash_matrix() {
         let kind = KINDS[moment % KINDS.len()];
         let step = ["inject", "hold", "undo"][draw.below(3) as usize];
         let after = Duration::from_millis(draw.below(250));
+        println!("{moment}: {kind:?} {} ms after {step}", after.as_millis());
         let took = one(kind, step, after).unwrap_or_else(|left| {
             panic!("{moment}: {kind:?} {after:?} after {step} (seed {seed}) left {left:#?}")
         });
@@ -141,6 +142,10 @@ fn one(kind: Kind, step: &str, after: Duration) -> Result<Duration, Vec<String>>
         let mut left: Vec<String> = check(&dir, &options).unwrap().iter().map(ToString::to_string).collect();
         // And once more without any of the checker's code.
         left.extend(ours(&dir).into_iter().filter(|(_, line)| line.contains(" hog ")).map(|(_, line)| line));
+        // An agent or guardian that hangs is to be replaced.
+        left.extend(
+            ours(&dir).into_iter().filter(|(id, _)| state(id.pid) == Some('T')).map(|(_, line)| line),
+        );
         let stopped = [&paused, &skewed].map(Session::states).concat().contains('T');
         left.extend(stopped.then(|| "a victim is stopped".to_owned()));
         let skew = fs::read_to_string(&clock).unwrap();
@@ -165,12 +170,15 @@ fn one(kind: Kind, step: &str, after: Duration) -> Result<Duration, Vec<String>>
 
 /// How long after `began` nothing is left for the first time, if that is in time.
 fn until_nothing(began: Instant, look: impl Fn() -> Vec<String>) -> Result<Duration, Vec<String>> {
+    let mut last = Vec::new();
     loop {
         let left = look();
         let took = began.elapsed();
         if left.is_empty() {
+            println!("  {} ms, last: {last:?}", took.as_millis());
             return Ok(took);
         }
+        last.clone_from(&left);
         if took > LEASE + GRANTED {
             return Err(left);
         }

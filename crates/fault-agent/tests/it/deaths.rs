@@ -6,8 +6,8 @@ use fault_agent::{Action, CheckOptions, Clock, How, Reply, Take, check};
 use platform::identity::Signal;
 
 use crate::actions::with_clock;
-use crate::controller::{Controller, Orders};
-use crate::session::{Session, eventually, signal};
+use crate::controller::{Controller, Orders, ours};
+use crate::session::{Session, eventually, signal, state};
 use crate::wire::{Wire, clean, findings, place};
 
 /// Pauses, hogs and a clock; what is left of them is looked for in three ways.
@@ -75,7 +75,7 @@ fn the_controller_hangs_up() {
 
 #[test]
 fn the_agent_is_killed() {
-    for deadly in [Signal::KILL, Signal::TERM, Signal::SEGV] {
+    for deadly in [Signal::KILL, Signal::TERM, Signal::ABORT] {
         let held = Held::new();
         let mut wire = Wire::start(&held.dir);
         held.inject(&mut wire);
@@ -175,6 +175,10 @@ fn an_agent_that_hangs_without_a_guardian_is_replaced_only_when_its_controller_i
     held.inject(&mut wire);
     signal(&wire.agent, Signal::STOP);
     signal(&wire.guardian, Signal::KILL);
+    eventually("hogs have ended by themselves, for want of beats", || {
+        (!ours(&held.dir).iter().any(|(_, line)| line.contains(" hog "))).then_some(())
+    });
+    assert_eq!(state(wire.agent.pid), Some('T'));
     let (status, text) = crate::wire::serve_nothing(&held.dir);
     assert_eq!(status, Some(3), "{text}");
     assert!(text.contains(" works in "), "{text}");
