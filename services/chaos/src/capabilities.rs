@@ -86,7 +86,7 @@ impl Found {
 async fn clocks(instances: &Instances, plan: &Plan, item: &Item) -> Option<String> {
     let target = plan.targets.iter().find(|target| target.name == item.fault.target)?;
     for victim in &item.victims {
-        let name = target.process(*victim as usize)?;
+        let name = target.instances().get(*victim as usize)?;
         match instances.get(name).await.map(|instance| instance.clock) {
             Ok(Some(platform::Clock::Adjustable { .. })) => {}
             Ok(Some(platform::Clock::Fixed { why })) => return Some(why),

@@ -70,8 +70,8 @@ impl Item {
 /// A victim as people know it.
 fn named(target: &Target, fault: &Fault, victim: u32) -> String {
     let index = victim as usize;
-    let process = target.process(index).filter(|_| fault.recipe.kind() == RecipeKind::Process);
-    process.or_else(|| target.urls.get(index).map(String::as_str)).unwrap_or_default().to_owned()
+    let processes = if fault.recipe.kind() == RecipeKind::Process { target.instances() } else { &[] };
+    processes.get(index).or_else(|| target.urls.get(index)).cloned().unwrap_or_default()
 }
 
 /// What ends a fault before its time, in words.

@@ -88,8 +88,7 @@ mod tests {
     use super::*;
 
     fn aggregate(answered: u64, failed: u64) -> v1::Aggregate {
-        let counts = v1::Counts { answered, failed, ..v1::Counts::default() };
-        let total = v1::Series { counts: Some(counts), ..v1::Series::default() };
+        let total = v1::Series { answered, failed, good: answered, ..v1::Series::default() };
         v1::Aggregate { total: Some(total), to_offset_ns: 5_000_000_000, ..v1::Aggregate::default() }
     }
 

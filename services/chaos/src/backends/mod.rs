@@ -261,8 +261,8 @@ impl Backends {
     /// The processes that a fault hits.
     fn processes(&self, item: &Item) -> Vec<String> {
         let target = self.plan.targets.iter().find(|target| target.name == item.fault.target);
-        let process = |victim: &u32| target.and_then(|target| target.process(*victim as usize));
-        item.victims.iter().filter_map(process).map(str::to_owned).collect()
+        let process = |victim: &u32| target.and_then(|target| target.instances().get(*victim as usize));
+        item.victims.iter().filter_map(process).cloned().collect()
     }
 
     /// The agent's names of a fault: what it takes is less than what a plan may say.

@@ -1,5 +1,6 @@
 //! The fault proxy: a process that is there as long as its run, and again on the same ports when it dies.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ struct Inner {
     command: ProxyCommand,
     client: Client,
     record: Mutex<ProxyRecord>,
+    /// Where proxies lead when nobody has led them elsewhere, by name.
+    upstreams: BTreeMap<String, String>,
     life: watch::Sender<Life>,
     stop: Shutdown,
     stopped: Shutdown,
@@ -78,11 +81,15 @@ impl Proxy {
         if let Some(kept) = &kept {
             proxy_process::end(&kept.process).await;
         }
+        let upstreams = proxies.iter().filter_map(|proxy| Some((proxy.name.clone()?, proxy.upstream.clone()?)));
+        let upstreams = upstreams.collect();
         let (mut api, mut token) = (format!("{}:0", bracketed(command.address)), fresh_token()?);
         if let Some(kept) = kept.filter(|kept| kept.run == run) {
             for proxy in &mut proxies {
-                let same = kept.proxies.iter().find(|known| known.name == proxy.name);
-                proxy.listen = same.and_then(|known| known.listen.clone()).or_else(|| proxy.listen.take());
+                if let Some(known) = kept.proxies.iter().find(|known| known.name == proxy.name) {
+                    // Also where failover had led it.
+                    proxy.clone_from(known);
+                }
             }
             (api, token) = (kept.api, kept.token);
         }
@@ -100,6 +107,7 @@ impl Proxy {
             command,
             client,
             record: Mutex::new(record),
+            upstreams,
             life: watch::Sender::new(Life::Up(1)),
             stop: Shutdown::new(),
             stopped: Shutdown::new(),
@@ -251,6 +259,11 @@ impl Proxy {
             let done = match deed {
                 Deed::Toxic(stream, attributes) => {
                     let toxic = ToxicInput::new(id, attributes).on(*stream).hitting(toxicity).leased(lease);
+                    // Load that failover leads elsewhere leaves the fault behind.
+                    let toxic = match self.inner.upstreams.get(proxy) {
+                        Some(upstream) => toxic.only_for(upstream),
+                        None => toxic,
+                    };
                     self.inner.client.add_toxic(proxy, &toxic).await.map(|_| ())
                 }
                 Deed::Refuse => self.inner.client.set_enabled(proxy, false).await.map(|_| ()),

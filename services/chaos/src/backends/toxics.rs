@@ -61,7 +61,7 @@ pub(crate) fn deed(recipe: &Recipe) -> Option<Deed> {
             toxic(&Direction::FromTarget, http(*share, HttpEffect::Delay { delay: millis(*delay) }))
         }
         Recipe::HttpStatus { share, status } => {
-            toxic(&Direction::FromTarget, http(*share, HttpEffect::Status { status: *status }))
+            toxic(&Direction::FromTarget, http(*share, HttpEffect::Status { status: u64::from(*status) }))
         }
         Recipe::HttpHeader { share, header, value, direction } => {
             let effect = HttpEffect::Header { name: header.clone(), value: value.clone() };

@@ -30,7 +30,7 @@ async fn by_hand_is_as_by_plan() {
     let Event::FaultBeginning { fault } = begun else { unreachable!() };
     assert_eq!((fault.by.as_str(), fault.victims.len()), ("cli", 1));
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +59,7 @@ async fn what_may_not_be_is_refused_with_its_reason() {
     assert_eq!(lab.events().len(), told, "nothing of what was refused is told");
     assert_eq!(lab.end("").await.unrecovered, Vec::<String>::new());
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,5 +75,5 @@ async fn the_cap_of_a_target_holds_by_hand_too() {
         assert!(why.contains("allows at most 1") || why.contains("would hit the instance"), "{reply:?}");
     }
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }

@@ -58,7 +58,7 @@ async fn a_fault_whose_time_has_passed_is_skipped() {
     assert!(why.contains("its time had passed"), "{why}");
     lab.ended("next").await;
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

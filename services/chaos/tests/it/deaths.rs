@@ -27,7 +27,7 @@ async fn an_agent_that_dies_has_its_faults_undone_and_told() {
         assert!(how.contains("the fault agent"), "{how}");
         assert!(!verified.is_empty());
     }
-    lab.nothing_left();
+    lab.nothing_left().await;
     // There is another one.
     let asked = "recipe = \"pause\"\ntarget = \"shop\"\nduration = \"1s\"\nstop = \"none\"\n";
     let reply = lab.inject(asked).await;
@@ -35,7 +35,7 @@ async fn an_agent_that_dies_has_its_faults_undone_and_told() {
     lab.ended(&reply.fault).await;
     assert_eq!(lab.end("").await.unrecovered, Vec::<String>::new());
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +77,7 @@ async fn a_service_that_was_started_anew_goes_on_in_the_run() {
     let agent = lab.helper("fault-agent").await;
     lab.kill_chaos();
     eventually("the agent's end", || (!agent.is_alive().unwrap()).then_some(()), || ()).await;
-    lab.nothing_left();
+    lab.nothing_left().await;
     lab.start_chaos().await;
     let end = protocol::v1::EndChaosPhase { run: lab.run.to_bytes(), phase: 1, reason: String::new() };
     let refused = lab.send(&end).await.unwrap_err().to_string();
@@ -90,7 +90,7 @@ async fn a_service_that_was_started_anew_goes_on_in_the_run() {
     eventually("both faults again", || (held() >= 4).then_some(()), || lab.events()).await;
     assert_eq!(lab.end("").await.unrecovered, Vec::<String>::new());
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -275,9 +275,10 @@ impl Lab {
     }
 
     /// Demands that nothing of any fault is left on this host.
-    pub(crate) fn nothing_left(&self) {
-        let options = fault_agent::CheckOptions::default();
-        let findings = fault_agent::check(&self.state().join("agent"), &options);
+    pub(crate) async fn nothing_left(&self) {
+        let victims = self.processes.instances().await.unwrap().into_iter().filter_map(|one| one.process);
+        let options = fault_agent::CheckOptions { victims: victims.collect(), ..Default::default() };
+        let findings = fault_agent::check(&self.state().join("agent"), &options).unwrap();
         assert!(findings.is_empty(), "{findings:?}");
     }
 }

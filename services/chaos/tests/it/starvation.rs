@@ -26,7 +26,7 @@ async fn what_is_taken_of_the_host_is_given_back() {
     }
     assert_eq!(lab.end("").await.unrecovered, Vec::<String>::new());
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,5 +49,5 @@ async fn what_cannot_be_done_here_is_skipped_with_its_reason() {
     assert!(why.contains("memory"), "{why}");
     assert_eq!(lab.end("").await.unrecovered, Vec::<String>::new());
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }

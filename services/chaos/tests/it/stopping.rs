@@ -16,8 +16,7 @@ async fn metrics(lab: &Lab, failed: u64) -> Tasks {
             assert_eq!((request.body.phase, request.body.target), (Some(1), Some(0)));
             assert!(request.body.window_ns <= 3_000_000_000, "{}", request.body.window_ns);
             let answered = 100 - failed;
-            let counts = v1::Counts { answered, failed, ..v1::Counts::default() };
-            let total = v1::Series { counts: Some(counts), ..v1::Series::default() };
+            let total = v1::Series { answered, failed, good: answered, ..v1::Series::default() };
             let aggregate = v1::Aggregate { total: Some(total), to_offset_ns: 1, ..v1::Aggregate::default() };
             request.reply(Ok(aggregate));
         }
@@ -43,7 +42,7 @@ async fn a_stop_condition_ends_a_fault_and_what_would_come_of_it() {
     let why = lab.skipped(&second.fault).await;
     assert!(why.contains("its phase had ended") || why.contains("seen 61%"), "{why}");
     lab.close().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
 }
 
 async fn in_order(lab: &Lab) -> (protocol::faults::PlannedFault, protocol::faults::PlannedFault) {
@@ -108,7 +107,7 @@ async fn the_end_of_a_phase_ends_all_faults_and_skips_the_rest() {
     }
     let ended = lab.end("signal SIGINT").await;
     assert_eq!(ended.unrecovered, Vec::<String>::new());
-    lab.nothing_left();
+    lab.nothing_left().await;
     for id in ["hangs", "busy", "slow"] {
         assert_eq!(lab.ended(id).await.0, "signal SIGINT");
     }
@@ -135,7 +134,7 @@ async fn a_shutdown_in_the_middle_of_chaos_leaves_nothing() {
     let (agent, proxy) = (lab.helper("fault-agent").await, lab.helper("fault-proxy").await);
     lab.shutdown.trigger("signal SIGTERM");
     lab.chaos_ended().await;
-    lab.nothing_left();
+    lab.nothing_left().await;
     assert!(!agent.is_alive().unwrap() && !proxy.is_alive().unwrap());
     for id in ["hangs", "busy", "slow"] {
         assert_eq!(lab.ended(id).await.0, "the chaos service ends: signal SIGTERM");
