@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::guests;
 use crate::paths::{cargo, root, run, target};
+use crate::{guests, tools};
 
 /// Port of the reference target in `examples/demo.toml`; the demo puts a free one in its place.
 const PORT: &str = "18080";
@@ -39,7 +39,15 @@ pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
     std::fs::write(&file, plan)?;
     std::fs::copy(root().join("examples/items.csv"), dir.join("items.csv"))?;
     println!("demo: gauntlet run {}", file.display());
-    let status = Command::new(target.join("release/gauntlet"))
+    let mut gauntlet = Command::new(target.join("release/gauntlet"));
+    match tools::libfaketime() {
+        Ok(library) => {
+            gauntlet.env("GAUNTLET_LIBFAKETIME", library);
+        }
+        // The demo's plan sets no clock; one that does would be told.
+        Err(error) => println!("demo: going on without libfaketime: {error:#}"),
+    }
+    let status = gauntlet
         .arg("run")
         .arg(&file)
         .arg("--report-dir")

@@ -27,10 +27,11 @@ pub(crate) fn test() -> anyhow::Result<()> {
 }
 
 /// Guests and servers, and the variables by which tests find them.
-pub(crate) fn set_up() -> anyhow::Result<[(&'static str, PathBuf); 5]> {
+pub(crate) fn set_up() -> anyhow::Result<[(&'static str, PathBuf); 6]> {
     guests::build()?;
     Ok([
         ("GAUNTLET_GUESTS", target()?.join("guests")),
+        ("GAUNTLET_LIBFAKETIME", tools::libfaketime()?),
         ("GAUNTLET_TEST_NGINX", tools::nginx()?),
         ("GAUNTLET_TEST_NATS", tools::nats()?),
         ("GAUNTLET_TEST_POSTGRES", tools::postgres()?),

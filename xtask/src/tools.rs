@@ -12,6 +12,11 @@ use crate::paths::{cargo, root, run, target};
 /// Upstream version of nginx that the tests were written against; Debian's security fixes change what follows.
 const NGINX: &str = "1.22.1";
 
+/// Upstream version of libfaketime that the tests were written against.
+const LIBFAKETIME: &str = "0.9.10";
+/// That for programs with threads.
+const LIBFAKETIME_FILE: &str = "libfaketimeMT.so.1";
+
 /// Version of PostgreSQL that the tests were written against; what follows is Debian's.
 const POSTGRES: &str = "15";
 
@@ -68,6 +73,30 @@ pub(crate) fn nginx() -> anyhow::Result<PathBuf> {
     anyhow::ensure!(program.exists(), "Debian's package nginx holds no usr/sbin/nginx");
     println!("nginx: using {}", program.display());
     Ok(program)
+}
+
+/// The library libfaketime, with which the plan's processes get clocks that can be set off: the system's, else Debian's.
+pub(crate) fn libfaketime() -> anyhow::Result<PathBuf> {
+    let in_system = library_in(Path::new("/usr/lib"));
+    if let Some(found) = in_system {
+        println!("libfaketime: using {}", found.display());
+        return Ok(found);
+    }
+    let dir = target()?.join("tools/libfaketime");
+    let lib = dir.join("usr/lib");
+    if library_in(&lib).is_none() {
+        unpack("libfaketime", &[format!("libfaketime={LIBFAKETIME}-*")], &dir)?;
+    }
+    let found = library_in(&lib)
+        .with_context(|| format!("Debian's package holds no usr/lib/*/faketime/{LIBFAKETIME_FILE}"))?;
+    println!("libfaketime: using {}", found.display());
+    Ok(found)
+}
+
+/// Debian puts it below a directory that is named after the architecture.
+fn library_in(lib: &Path) -> Option<PathBuf> {
+    let architectures = std::fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
+    architectures.map(|dir| dir.join("faketime").join(LIBFAKETIME_FILE)).find(|file| file.is_file())
 }
 
 /// The nats-server program: the one in PATH, else PyPI's.

@@ -13,7 +13,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -152,7 +152,8 @@ impl Starter<'_> {
                 let mut found = false;
                 for process in self.watch.processes.iter().filter(|process| process.target == self.index) {
                     found = true;
-                    self.process(process.pid, &process.instance, interval);
+                    let state_dir = Some(&process.state_dir).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+                    self.process(process.pid, &process.instance, state_dir, interval);
                 }
                 if !found {
                     self.absent_resources(&format!(
@@ -161,7 +162,7 @@ impl Starter<'_> {
                     ));
                 }
             }
-            Resources::Pid(pid) => self.process(*pid, "", interval),
+            Resources::Pid(pid) => self.process(*pid, "", None, interval),
             // Read with the target's own metrics.
             Resources::Prometheus(_) => {}
             Resources::Absent => {
@@ -170,9 +171,10 @@ impl Starter<'_> {
         }
     }
 
-    fn process(&self, pid: u32, instance: &str, interval: Duration) {
+    fn process(&self, pid: u32, instance: &str, state_dir: Option<PathBuf>, interval: Duration) {
         let ids = [self.probe("cpu".into(), interval), self.probe("memory".into(), interval)];
-        let probe = usage::Usage { ids, target: self.index, pid, instance: instance.to_owned(), interval };
+        let instance = instance.to_owned();
+        let probe = usage::Usage { ids, target: self.index, pid, instance, state_dir, interval };
         self.tasks.spawn("process probe", OnError::Log, probe.run(self.context.clone()));
     }
 

@@ -46,7 +46,8 @@ pub struct Options {
     pub token: Option<String>,
     /// Told the API's address once it listens and commands are served.
     pub ready: Option<oneshot::Sender<SocketAddr>>,
-    /// Directory for what the plan's processes print (`<name>.log`); its free disk is checked before each phase.
+    /// Directory for what the plan's processes print (`<name>.log`), and, while they run, for what is known of them
+    /// (`processes/`, which others open to act on them); its free disk is checked before each phase.
     pub run_dir: PathBuf,
     /// Workers that are known before their first heartbeat, as in one process; a run need not wait to hear them, and ends
     /// when one is lost. Empty = workers are apart and known by their heartbeats: they may be lost, come back and join.

@@ -1,9 +1,11 @@
 //! The plan's processes: started before the run, watched during it, stopped after it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plan::model::{Plan, Resources};
-use platform::process::{Running, Spec};
+use platform::identity::ProcessId;
+use platform::processes::{Events, Processes as Driver, Spec};
+use platform::{EventKind, InstanceId, Platform as _, PlatformError};
 use protocol::event::Event;
 use protocol::v1;
 use store::StoreError;
@@ -13,11 +15,21 @@ use crate::history::History;
 use crate::run::Trouble;
 use crate::verdict::{Reason, code};
 
-/// The processes that were started, and those of them that were seen to end.
+/// What is said of an end that nobody knows more of.
+const UNKNOWN: &str = "ended with unknown status";
+
+/// Where the driver keeps what it knows of a run's processes.
+pub(crate) fn state_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("processes")
+}
+
+/// The processes that were started, by a driver that others open in the same directory.
 #[derive(Default)]
 pub(crate) struct Processes {
-    running: Vec<Running>,
-    ended: Vec<String>,
+    driver: Option<Driver>,
+    events: Option<Events>,
+    /// In the order in which they were started; each is here before it is.
+    ids: Vec<InstanceId>,
 }
 
 impl Processes {
@@ -30,66 +42,120 @@ impl Processes {
         &mut self,
         plan: &Plan,
         base_dir: &Path,
-        log_dir: &Path,
+        run_dir: &Path,
         history: &History,
     ) -> Result<(), Trouble> {
+        if plan.processes.is_empty() {
+            return Ok(());
+        }
+        let (driver, events) = take(run_dir).await.map_err(|error| trouble("processes", &error))?;
+        self.events = Some(events);
+        let driver = self.driver.insert(driver);
         for (name, process) in &plan.processes {
-            let wrong = |error: platform::process::StartError| {
-                Trouble::Reason(Reason::new(code::ENVIRONMENT, format!("process {name}: {error}")))
-            };
-            let log = log_dir.join(format!("{name}.log"));
-            let running = Running::start(&Spec::from_plan(name, process), base_dir, &log).map_err(wrong)?;
-            let pid = running.pid();
-            self.running.push(running);
-            let Some(running) = self.running.last() else { continue };
-            let ready_after = running.wait_ready().await.map_err(wrong)?;
-            let ready_after_ms = ms(ready_after);
+            let wrong = |error: PlatformError| trouble(&format!("process {name}"), &error);
+            let log = run_dir.join(format!("{name}.log"));
+            let id = driver.define(&Spec::from_plan(name, process), base_dir, &log).await.map_err(wrong)?;
+            self.ids.push(id.clone());
+            let started = driver.start(&id).await.map_err(wrong)?;
+            let pid = started.instance.process.map_or(0, |process| process.pid);
+            let ready_after_ms = ms(started.ready_after);
             history.append(Event::ProcessStarted { process: name.clone(), pid, ready_after_ms }).await?;
         }
         Ok(())
     }
 
     /// The processes by target, for whoever reads their CPU and memory.
-    pub(crate) fn watched(&self, plan: &Plan) -> Vec<v1::WatchedProcess> {
+    pub(crate) async fn watched(&self, plan: &Plan) -> Vec<v1::WatchedProcess> {
+        let Some(driver) = &self.driver else { return Vec::new() };
+        let state_dir = driver.dir().to_string_lossy().into_owned();
         let mut watched = Vec::new();
-        for (index, target) in plan.targets.iter().enumerate() {
-            let Resources::Processes(names) = &target.resources else { continue };
-            let target = u32::try_from(index).unwrap_or(u32::MAX);
-            for running in names.iter().filter_map(|name| self.running.iter().find(|r| r.name() == name)) {
-                let instance = running.name().to_owned();
-                watched.push(v1::WatchedProcess { target, pid: running.pid(), instance });
+        for (target, name) in
+            (0..).zip(&plan.targets).flat_map(|(index, target)| named(index, &target.resources))
+        {
+            let Some(id) = self.ids.iter().find(|id| id.as_str() == name) else { continue };
+            let process = driver.instance(id).await.ok().and_then(|instance| instance.process);
+            if let Some(process) = process {
+                let (instance, state_dir) = (name.clone(), state_dir.clone());
+                watched.push(v1::WatchedProcess { target, pid: process.pid, instance, state_dir });
             }
         }
         watched
     }
 
-    /// Reports processes that have ended since the last look: `shop: exit code 1`.
+    /// Reports processes that have ended since the last look; returns those of them that nobody had asked to:
+    /// `shop: exit code 1`.
     ///
     /// # Errors
     /// When the history cannot be stored.
     pub(crate) async fn look(&mut self, history: &History) -> Result<Vec<String>, StoreError> {
+        let Some(events) = &mut self.events else { return Ok(Vec::new()) };
+        let news = events.look().unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether the plan's processes run is not known");
+            Vec::new()
+        });
         let mut exits = Vec::new();
-        for running in &self.running {
-            let Some(status) = running.try_status() else { continue };
-            let process = running.name().to_owned();
-            if !self.ended.contains(&process) {
+        for event in news {
+            let EventKind::Exited { status, asked } = event.kind else { continue };
+            let process = event.instance.to_string();
+            let status = status.unwrap_or_else(|| UNKNOWN.to_owned());
+            if asked.is_none() {
                 exits.push(format!("{process}: {status}"));
-                self.ended.push(process.clone());
-                history.append(Event::ProcessExited { process, status }).await?;
             }
+            history.append(Event::ProcessExited { process, status }).await?;
         }
         Ok(exits)
     }
 
-    /// Stops them, the last one started first. Says which had to be killed.
+    /// Stops them, the last one started first. Says which had to be killed, or could not be ended.
     pub(crate) async fn stop(&mut self) -> Vec<String> {
-        let mut killed = Vec::new();
-        while let Some(running) = self.running.pop() {
-            let name = running.name().to_owned();
-            if running.stop().await.killed {
-                killed.push(name);
+        self.events = None;
+        let Some(driver) = self.driver.take() else { return Vec::new() };
+        let mut notices = Vec::new();
+        while let Some(id) = self.ids.pop() {
+            match driver.stop(&id).await {
+                Ok(stopped) if stopped.killed => {
+                    notices.push(format!("process {id} did not end in time after SIGTERM and was killed"));
+                }
+                Ok(_) => {}
+                Err(error) => notices.push(error.to_string()),
             }
         }
-        killed
+        if let Err(error) = driver.close().await {
+            notices.push(error.to_string());
+        }
+        notices
     }
+}
+
+/// Takes a run's state directory.
+async fn take(run_dir: &Path) -> Result<(Driver, Events), PlatformError> {
+    end_orphans(run_dir).await?;
+    let us =
+        ProcessId::current().map_err(|source| PlatformError::State { path: "/proc/self".into(), source })?;
+    let driver = Driver::create(&state_dir(run_dir), us)?;
+    let events = driver.watch()?;
+    Ok((driver, events))
+}
+
+/// Ends processes of a scheduler that was killed: they run on without it.
+///
+/// # Errors
+/// When the state directory cannot be read, or one cannot be ended.
+pub(crate) async fn end_orphans(run_dir: &Path) -> Result<(), PlatformError> {
+    for orphan in Driver::end_orphans(&state_dir(run_dir)).await? {
+        tracing::warn!(process = %orphan, "a process of a scheduler that was killed is ended");
+    }
+    Ok(())
+}
+
+/// The processes that a target's CPU and memory are read from.
+fn named(target: u32, resources: &Resources) -> Vec<(u32, &String)> {
+    match resources {
+        Resources::Processes(names) => names.iter().map(|name| (target, name)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn trouble(what: &str, error: &PlatformError) -> Trouble {
+    Trouble::Reason(Reason::new(code::ENVIRONMENT, format!("{what}: {error}")))
 }

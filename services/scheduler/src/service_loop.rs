@@ -21,7 +21,7 @@ use crate::history::{History, entry_message};
 use crate::orphans::{Keeper, SWEEP};
 use crate::table::{Active, Bundle};
 use crate::workers::Workers;
-use crate::{Error, Options, api};
+use crate::{Error, Options, api, processes};
 
 /// Faults of guests that a run's history takes; what is beyond is counted.
 const MOST_FAULTS: usize = 200;
@@ -66,6 +66,10 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
     let heartbeats = Workers::subscribe(&bus).await?;
     let listener = api::listen(&options.api, options.token.is_some()).await?;
     let address = listener.local_addr().map_err(Error::Serve)?;
+    // A run that is taken up or closed finds nothing of them.
+    if let Err(error) = processes::end_orphans(&options.run_dir).await {
+        tracing::error!(%error, "processes of an earlier scheduler may still run");
+    }
     let tasks = Tasks::new(shutdown.clone());
     let workers = Workers::new(&options.workers, bus.clone());
     let keeper = Keeper {

@@ -719,10 +719,15 @@ pub struct WatchRun {
 pub struct WatchedProcess {
     #[prost(uint32, tag = "1")]
     pub target: u32,
+    /// The process when this is sent.
     #[prost(uint32, tag = "2")]
     pub pid: u32,
     #[prost(string, tag = "3")]
     pub instance: ::prost::alloc::string::String,
+    /// Directory in which the platform's driver records which process `instance` is, as it may be started anew; empty = it
+    /// stays `pid`.
+    #[prost(string, tag = "4")]
+    pub state_dir: ::prost::alloc::string::String,
 }
 /// Command to `metrics`: stop probing; final results are durable when answered.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

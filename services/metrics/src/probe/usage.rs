@@ -1,6 +1,7 @@
 //! CPU and memory of a process and its children.
 
 use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use platform::usage::read_tree;
@@ -17,6 +18,8 @@ pub(super) struct Usage {
     pub(super) target: u32,
     pub(super) pid: u32,
     pub(super) instance: String,
+    /// Where the platform records which process the instance is now; absent = it is always this one.
+    pub(super) state_dir: Option<PathBuf>,
     pub(super) interval: Duration,
 }
 
@@ -25,12 +28,15 @@ impl Usage {
         let mut rounds = context.rounds(self.interval);
         let mut before: Option<(platform::usage::Usage, Now)> = None;
         while rounds.next().await {
-            let pid = self.pid;
+            let (pid, instance, state_dir) = (self.pid, self.instance.clone(), self.state_dir.clone());
             // It reads all of /proc: some milliseconds on a busy machine.
             let reading = async {
                 // The time is taken beside the reading: a busy machine comes back to this task late.
-                let read = tokio::task::spawn_blocking(move || (Now::read(), read_tree(pid))).await;
-                let (now, usage) = read.map_err(|error| error.to_string())?;
+                let read = tokio::task::spawn_blocking(move || {
+                    let pid = state_dir.and_then(|dir| present(&dir, &instance)).unwrap_or(pid);
+                    (pid, Now::read(), read_tree(pid))
+                });
+                let (pid, now, usage) = read.await.map_err(|error| error.to_string())?;
                 usage.map(|usage| (usage, now)).map_err(|error| format!("process {pid}: {error}"))
             };
             let Some(result) = context.attempt(reading).await else { break };
@@ -59,6 +65,12 @@ impl Usage {
         }
         Ok(())
     }
+}
+
+/// The process that an instance is now: it may have been started anew. `None` where the platform's records cannot be read,
+/// as on another host.
+fn present(state_dir: &Path, instance: &str) -> Option<u32> {
+    platform::processes::leader(state_dir, instance).ok().flatten().map(|process| process.pid)
 }
 
 /// Share of the cores between two readings of the same process. A fall (a child that took its time along) gives none.

@@ -1,7 +1,12 @@
 //! Probes as the scheduler sees them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use platform::Platform as _;
+use platform::identity::ProcessId;
+use platform::processes::{Processes, Spec};
 use protocol::id::RunId;
 use protocol::v1;
 
@@ -152,11 +157,65 @@ async fn metrics_endpoints_are_summed_by_instance() {
 }
 
 #[tokio::test]
+async fn a_process_is_followed_when_it_is_started_anew() {
+    let suite = Suite::start().await;
+    let target = Target::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let us = ProcessId::current().unwrap();
+    let platform = Processes::create(&place.path().join("state"), us).unwrap();
+    let plan =
+        target.plan("resources = { process = \"shop\" }\n[processes.shop]\ncommand = [\"sleep\", \"600\"]\n");
+    let spec = Spec {
+        name: "shop".into(),
+        command: ["sleep", "600"].map(str::to_owned).to_vec(),
+        ready: None,
+        ready_timeout: Duration::from_secs(20),
+        env: BTreeMap::new(),
+        dir: None,
+        stop_timeout: Duration::from_secs(20),
+        clock_adjustable: false,
+    };
+    let shop = platform.define(&spec, place.path(), &place.path().join("shop.log")).await.unwrap();
+    platform.start(&shop).await.unwrap();
+
+    let run = RunId::new();
+    let watched = v1::WatchedProcess {
+        target: 0,
+        // Beyond the largest pid that Linux gives: what the platform has recorded goes before.
+        pid: 1 << 23,
+        instance: "shop".into(),
+        state_dir: platform.dir().to_str().unwrap().to_owned(),
+    };
+    suite.watch(run, &plan, vec![watched]).await;
+    for _ in 0..2 {
+        until("the process is read", async || {
+            let probes = suite.probes(run).await;
+            find(&probes, 0, "memory").filter(|probe| probe.healthy).map(|_| ())
+        })
+        .await;
+        platform.kill(&shop).await.unwrap();
+        until("its end is seen", async || {
+            let probes = suite.probes(run).await;
+            find(&probes, 0, "memory").filter(|probe| !probe.healthy).map(|_| ())
+        })
+        .await;
+        platform.start(&shop).await.unwrap();
+    }
+    suite.ask(v1::UnwatchRun { run: run.to_bytes() }).await.unwrap();
+    platform.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_probes_saw_is_durable_once_unwatched() {
     let suite = Suite::start().await;
     let target = Target::start().await;
     let run = RunId::new();
-    let process = v1::WatchedProcess { target: 0, pid: std::process::id(), instance: "shop-0".into() };
+    let process = v1::WatchedProcess {
+        target: 0,
+        pid: std::process::id(),
+        instance: "shop-0".into(),
+        ..Default::default()
+    };
     let plan = target.plan("resources = { process = \"shop\" }\n[processes.shop]\ncommand = [\"true\"]\n");
     suite.watch(run, &plan, vec![process]).await;
     for phase in 0..2 {

@@ -57,9 +57,7 @@ impl Run {
             {
                 lost = Some(Reason::new(code::ABORTED, error.to_string()));
             }
-            for name in processes.stop().await {
-                notices.push(format!("process {name} did not end in time after SIGTERM and was killed"));
-            }
+            notices.extend(processes.stop().await);
             (notices, lost)
         };
         let (notices, lost) = self.inbox.refusing("the run is ending", work).await;

@@ -36,7 +36,7 @@ impl Run {
         let steps = self.steps.clone();
 
         let watch = async {
-            let watched = self.processes.watched(&ctx.plan);
+            let watched = self.processes.watched(&ctx.plan).await;
             ctx.metrics.watch(&ctx.plan_digest, watched, steps).await.map_err(Trouble::Metrics)
         };
         let doing = "the monitoring is being set up";

@@ -387,6 +387,8 @@ fn queries(check: &mut Checked) {
     };
     check.check("WatchRun", &watch);
     check.check("WatchedProcess", &process());
+    let recorded = WatchedProcess { state_dir: text("/runs/1/processes"), ..process() };
+    check.check("WatchedProcess.state_dir", &recorded);
     check.check("UnwatchRun", &UnwatchRun { run: run(), ..Default::default() });
     check.check("QueryProbes", &QueryProbes { run: run(), ..Default::default() });
     check.check("ProbeStates", &ProbeStates { probes: vec![probe()], ..Default::default() });

@@ -65,6 +65,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The program that begins sessions is not there.
+    #[error("process {name}: program \"setsid\" not found: looked for {}: install util-linux", list(.looked))]
+    NoSetsid {
+        /// The process.
+        name: String,
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+    },
     /// The system refused to start it.
     #[error("process {name}: {} cannot be started: {source}", .program.display())]
     Spawn {
