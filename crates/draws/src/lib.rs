@@ -34,7 +34,6 @@ pub fn text(text: &str) -> u64 {
 
 /// A draw as one of the whole numbers from 0 to `most`, evenly.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the upper half of the product is at most `most`")]
 pub const fn up_to(most: u64, draw: u64) -> u64 {
     ((draw as u128 * (most as u128 + 1)) >> 64) as u64
 }

@@ -95,7 +95,15 @@ pub(super) fn draw(
         gap.left -= waiting.need;
         gap.waiting.push(waiting);
     }
-    Ok(gaps.into_iter().flat_map(spread).collect())
+    let mut found: Vec<_> = gaps.into_iter().flat_map(spread).collect();
+    // All comings of a fault are alike: they are numbered in the order in which they come.
+    found.sort_by_key(|(fault, _, at)| (*fault, *at));
+    let mut last = (usize::MAX, 0);
+    for (fault, time, _) in &mut found {
+        last = (*fault, if last.0 == *fault { last.1 + 1 } else { 0 });
+        *time = last.1;
+    }
+    Ok(found)
 }
 
 impl Waiting {

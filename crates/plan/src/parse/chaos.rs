@@ -175,21 +175,10 @@ fn fault<'r>(section: &Section<'r>, targets: &[Target], when: When) -> Option<Un
         );
     }
     let (target, target_field) = target?;
-    if let (Some(mode), Some(most)) = (mode, target.chaos)
-        && recipe.takes_away()
-    {
-        let instances = target.urls.len();
-        let (hit, most) = (mode.of(instances), most.of(instances));
-        if hit > most {
-            written_mode.as_ref().unwrap_or(&target_field).problem::<()>(
-                format!(
-                    "{hit} of {instances} instances of {} would be taken away at once, its `chaos` allows at most {most}",
-                    target.name
-                ),
-                "lower the mode, or raise `most` of the target",
-            );
-        }
-    }
+    let within = mode.is_none_or(|mode| {
+        let field = written_mode.as_ref().unwrap_or(&target_field);
+        !recipe.takes_away() || within_most(mode, target, field)
+    });
     let (phase, at, times) = time?;
     let (name, given) =
         name.map_or_else(|| (recipe.name().to_owned(), None), |(name, field)| (name, Some(field)));
@@ -206,7 +195,7 @@ fn fault<'r>(section: &Section<'r>, targets: &[Target], when: When) -> Option<Un
         times,
         recipe,
     };
-    allowed.then_some((fault, given))
+    (allowed && within).then_some((fault, given))
 }
 
 fn opted_in(target: &Target, field: &Field<'_>) -> bool {
@@ -217,6 +206,23 @@ fn opted_in(target: &Target, field: &Field<'_>) -> bool {
         );
     }
     target.chaos.is_some()
+}
+
+/// Whether the target allows that so many instances are taken away.
+fn within_most(mode: Mode, target: &Target, field: &Field<'_>) -> bool {
+    let instances = target.urls.len();
+    let hit = mode.of(instances);
+    let most = target.chaos.map_or(instances, |most| most.of(instances));
+    if hit > most {
+        field.problem::<()>(
+            format!(
+                "{hit} of {instances} instances of {} would be taken away at once, its `chaos` allows at most {most}",
+                target.name
+            ),
+            "lower the mode, or raise `most` of the target",
+        );
+    }
+    hit <= most
 }
 
 /// Phase, `at` and `times`.

@@ -77,7 +77,7 @@ fn recovery(section: &Section<'_>, target: Option<&Target>, around: &Around<'_>)
         strategy,
         backup,
         interval,
-        timeout: timeout.unwrap_or(default.timeout.min(interval)),
+        timeout: timeout.unwrap_or_else(|| default.timeout.min(interval)),
         fall: count("fall", 1, default.fall),
         rise: count("rise", 1, default.rise),
         restarts: count("restarts", 0, default.restarts),

@@ -434,7 +434,12 @@ fn faults_by_hand() {
             "duration",
             "longer than its phase: 2m in light, which runs 1m",
         ),
-        (kill.replace("shop", "off"), PhaseName::Light, "target", "does not allow faults"),
+        (
+            kill.replace("shop", "off").replace("kill", "refuse"),
+            PhaseName::Light,
+            "target",
+            "does not allow faults",
+        ),
         (kill.replace("kill", "latency"), PhaseName::Light, "latency", "missing"),
         (kill.to_owned(), PhaseName::Heavy, "", "the phase heavy does not run"),
     ] {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::collection::{btree_map, vec};
-use proptest::option;
 use proptest::prelude::*;
 
 use super::parse;

@@ -77,8 +77,8 @@ fn process() -> impl Strategy<Value = Process> {
         })
 }
 
-fn target(processes: Vec<String>) -> impl Strategy<Value = Target> {
-    let process = (any::<bool>(), proptest::sample::subsequence(processes.clone(), 0..=processes.len()))
+fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
+    let process = (any::<bool>(), proptest::sample::subsequence(processes.to_vec(), 0..=processes.len()))
         .prop_map(|(declared, names)| Some(names).filter(|names| declared && !names.is_empty()));
     let chaos = option::of(prop_oneof![
         Just(Most::All),
@@ -344,8 +344,8 @@ fn plan() -> impl Strategy<Value = Plan> {
     let phase_names = proptest::sample::subsequence(PhaseName::ALL.to_vec(), 1..=3);
     let parts = (btree_map(name(), process(), 0..3), phase_names)
         .prop_flat_map(|(processes, phases)| {
-            let names = processes.keys().cloned().collect();
-            (Just(processes), Just(phases), vec(target(names), 1..3))
+            let names: Vec<String> = processes.keys().cloned().collect();
+            (Just(processes), Just(phases), vec(target(&names), 1..3))
         })
         .prop_flat_map(|(processes, phases, mut targets)| {
             targets.dedup_by(|a, b| a.name == b.name);

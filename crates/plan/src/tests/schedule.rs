@@ -52,7 +52,15 @@ chaos = [
 fn the_schedule_of_a_seed_never_changes() {
     let plan = parse(DEMO).unwrap();
     let placed = schedule(&plan).unwrap();
-    assert_eq!(text(&placed), ["to be taken from the first run"]);
+    assert_eq!(
+        text(&placed),
+        [
+            "pause 1671ms [1] a1f7fa13db5743db",
+            "kill 7937ms [1] e0a9613aa1ab06f5",
+            "pause#2 14466ms [0] b0307027f019e69f",
+            "latency 19514ms [1] 3bf81e874afcaf21",
+        ]
+    );
     let other = Plan { seed: 8, ..plan };
     assert_ne!(text(&schedule(&other).unwrap()), text(&placed));
 }
@@ -157,7 +165,7 @@ proptest! {
     #[test]
     fn every_plan_has_one_schedule(plan in plan()) {
         let placed = schedule(&plan).unwrap();
-        prop_assert_eq!(&placed, &schedule(&plan.clone()).unwrap());
+        prop_assert_eq!(&placed, &schedule(&plan).unwrap());
         prop_assert!(placed.is_sorted_by_key(|p| (p.phase, p.at)));
         let ids: std::collections::BTreeSet<&str> = placed.iter().map(|p| p.id.as_str()).collect();
         prop_assert_eq!(ids.len(), placed.len());
@@ -179,6 +187,12 @@ proptest! {
             if fault.recipe.takes_away() {
                 prop_assert!(hit <= target.chaos.unwrap().of(target.urls.len()));
             }
+        }
+        for (index, fault) in plan.chaos.iter().enumerate() {
+            let mut comings = placed.iter().filter(|p| p.fault == index).map(|p| p.id.as_str());
+            prop_assert_eq!(comings.next(), Some(fault.name.as_str()));
+            let numbered: Vec<String> = (2..=fault.times).map(|n| format!("{}#{n}", fault.name)).collect();
+            prop_assert_eq!(comings.collect::<Vec<_>>(), numbered, "in the order in which they come");
         }
         for pair in placed.windows(2).filter(|pair| pair[0].phase == pair[1].phase) {
             let healthy = plan.chaos[pair[0].fault].duration / 4;

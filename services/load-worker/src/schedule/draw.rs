@@ -1,5 +1,6 @@
 //! Seeded draws that need no state: the n-th draw of a stream can be had without those before it.
 
+pub(super) use draws::at;
 use draws::mix;
 
 /// What a draw is for. Append only: the numbers are part of what a seed reproduces.
@@ -21,18 +22,15 @@ pub enum Stream {
 #[inline]
 #[must_use]
 pub const fn draw(seed: u64, phase: u32, stream: Stream, n: u64) -> u64 {
-    draws::at(key(seed, phase, stream), n)
+    at(key(seed, phase, stream), n)
 }
 
-/// The part of [`draw`] that is the same for all of a stream.
+/// The part of [`draw`] that is the same for all of a stream; [`at`] is the rest of it.
 pub(super) const fn key(seed: u64, phase: u32, stream: Stream) -> u64 {
     let a = mix(seed ^ 0x6a09_e667_f3bc_c908);
     let b = mix(a ^ ((phase as u64) << 8 | stream as u64));
     mix(b)
 }
-
-/// The rest of it.
-pub(super) use draws::at;
 
 /// 64 bits as a number over 0, at most 1.
 #[inline]
