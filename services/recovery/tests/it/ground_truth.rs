@@ -130,7 +130,8 @@ async fn one(rig: &Rig, fault: &str, recipe: &'static str, victim: usize) -> Res
     }
     let Event::IncidentClosed { fault: cause, recovered_after_ms, .. } = closed else { unreachable!() };
     if cause.as_deref() != Some(fault) {
-        return Err(format!("{fault}: the cause of {incident} is said to be {cause:?}"));
+        let told = rig.told();
+        return Err(format!("{fault}: the cause of {incident} is said to be {cause:?}: {told:#?}"));
     }
     let since = u64::try_from(at.saturating_sub(injected) / 1_000_000).unwrap_or(0);
     Ok(Found { recipe, detected: detected.unwrap_or(since), healthy: since + recovered_after_ms })

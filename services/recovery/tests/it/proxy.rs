@@ -57,5 +57,5 @@ fn run() {
     }
     // It ends by itself when the test is gone: nobody calls it any more.
     let arguments = ["gauntlet-fault-proxy", "--listen", "127.0.0.1:0", "--lease", "120000", "--log", "off"];
-    fault_proxy::main(arguments.map(OsString::from));
+    let _ = fault_proxy::main(arguments.map(OsString::from));
 }
