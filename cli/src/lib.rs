@@ -29,7 +29,7 @@ pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         // Programs of their own: they read their arguments, log and end as these, and no runtime of ours is in their way.
-        Some(word) if word == FAULT_AGENT => return fault_agent::main(&[FAULT_AGENT], arguments),
+        Some(word) if word == FAULT_AGENT => return fault_agent::main([FAULT_AGENT], arguments),
         Some(word) if word == FAULT_PROXY => {
             return fault_proxy::main(std::iter::once("gauntlet fault-proxy".into()).chain(arguments));
         }

@@ -260,7 +260,9 @@ stop = "none"
 fn the_same_seed_breaks_the_same_in_one_process_and_over_nats() {
     let dir = Alone::new();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-    [&a, &b].map(|dir| std::fs::create_dir(dir).unwrap());
+    for dir in [&a, &b] {
+        std::fs::create_dir(dir).unwrap();
+    }
     let (first, second) = (Core::start(&a, "{}"), Core::start(&b, "{}"));
     let plan = network_plan([&first.url(), &second.url()]);
     let seen = |history: &[Value]| {
