@@ -1,5 +1,6 @@
 //! `report.html`: one self-contained page: verdict first, then one timeline, then the tables.
 
+mod chaos_events;
 mod events;
 mod timeline;
 

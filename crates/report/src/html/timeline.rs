@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::RunData;
 use crate::charts::{Chart, Line, svg};
 use crate::figures;
-use crate::phases::real;
+use crate::phases::{real, whole_seconds};
 use crate::run_dir::WriteError;
 use crate::summary::{PhaseSummary, Summary};
 
@@ -167,14 +167,7 @@ fn points<'a>(data: &'a RunData, summary: &'a Summary) -> Vec<Point<'a>> {
     let mut points = Vec::new();
     for phase in &summary.phases {
         let start = real(phase.start_ms) / 1e3;
-        let Some(series) = data.series.phases.iter().find(|series| series.phase == phase.index) else {
-            continue;
-        };
-        for second in &series.seconds {
-            // What trickles in after the phase's end is in the tables; as a rate over a few milliseconds it misleads.
-            if second.offset_ns / 1_000_000 >= phase.planned_ms && phase.lasted_ms <= phase.planned_ms + 100 {
-                continue;
-            }
+        for second in whole_seconds(data, phase) {
             let (from, length) = (start + real(second.offset_ns) / 1e9, real(second.length_ns) / 1e9);
             let shares: &[f64] = if all <= STRETCHES { &[0.0, 0.999] } else { &[0.5] };
             for share in shares {
