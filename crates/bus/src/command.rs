@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use prost::Message as _;
 use protocol::id::RunId;
 use protocol::message::Command;
-use service::traces;
+use service::{Shutdown, traces};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
-use tracing::Span;
+use tracing::{Instrument as _, Span};
 
 use crate::Address;
 use crate::in_process::servers::RawRequest;
@@ -50,6 +50,25 @@ impl<C: Command> Requests<C> {
 }
 
 impl<C: Command> Requests<C> {
+    /// Answers one request after the other until `end`, or until the bus has ended. What `handle` does is done in the span
+    /// of its command.
+    pub async fn answer<R>(mut self, end: &Shutdown, handle: impl Fn(C) -> R)
+    where
+        R: Future<Output = Result<C::Reply, String>>,
+    {
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = end.triggered() => return,
+                request = self.next() => request,
+            };
+            let Some(request) = request else { return };
+            let (command, replier) = request.into_parts();
+            let answer = handle(command).instrument(replier.span().clone()).await;
+            replier.reply(answer);
+        }
+    }
+
     /// What a server does for a command.
     fn span_of(&self, command: &C) -> Span {
         let (area, what) = C::SUBJECT;

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod broadcast;
+mod clock;
 mod command;
 mod error;
 mod in_process;
@@ -28,6 +29,7 @@ use service::traces::TraceParent;
 use store::{RecordKey, Store};
 
 pub use broadcast::Subscription;
+pub use clock::{Offset, SchedulerClock};
 pub use command::{Replier, Request, Requests};
 pub use error::{BusError, CommandError, RecordError, Unanswered, Why};
 use in_process::InProcess;

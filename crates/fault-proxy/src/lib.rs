@@ -33,12 +33,16 @@
 //! # Where it is not Toxiproxy, and why
 //!
 //! * **One draw a connection.** Whether a toxic hits a connection is a function of (seed, proxy, number of the connection,
-//!   toxic), and so is every jitter and loss. Toxiproxy draws anew whenever the list changes, and its seed has no effect.
+//!   toxic), which [`toxicity_draw`] computes for anyone, and so is every jitter and loss, chunk by chunk. Toxiproxy draws anew whenever the list changes, and its seed has no effect.
 //! * **Nobody waits for a connection.** A change of the toxics is published; each connection takes it over before the next
 //!   byte. Toxiproxy holds a lock while what a removed toxic held is sent, and one stuck client stops its whole API.
 //! * **`stream: "both"`**, and **toxics in `/populate`** and in the file: all that the proxy shall have.
 //! * **Leases.** `ttl` (ms) on a toxic or a proxy: it ends by itself unless it is changed, in any way, within that time;
-//!   0 takes the lease away. Shown as `ttl` and `ends_in`, where there is one.
+//!   0 takes the lease away. Shown as `ttl` and `ends_in`, where there is one. A renewal disturbs no connection. With
+//!   `--lease` the whole process ends when nobody has called its API for so long.
+//! * **Another upstream keeps the port.** The listener stays open, connections that led to the old one are closed, and who
+//!   connects meanwhile comes to the new one. Toxiproxy closes the listener for a moment. A toxic with `upstream` acts on
+//!   connections that lead there only: one that broke the way to a server does not break the way to its replacement.
 //! * **Half-closed connections go on**: the end of one direction is passed on as such. Toxiproxy closes both.
 //! * **Mistakes are named**: an attribute that the type does not have, a negative number, a toxicity over 1, slices of no
 //!   size are refused with status 400 (`bad request body: …`). Toxiproxy takes them, and some make it crash.
@@ -49,7 +53,8 @@
 //!   `Authorization: Bearer …`. Without one, only requests to loopback names are answered. An empty `listen` is
 //!   `127.0.0.1:0`.
 //! * **Held bytes are bounded**: all connections together by `--buffer-bytes`; beyond, senders wait.
-//! * **`GET /counters`** and, always, **`GET /metrics`**.
+//! * **`GET /counters`**, **`GET /proxies/{proxy}/draws`** (which toxics hit which of the last connections) and, always,
+//!   **`GET /metrics`**.
 //!
 //! # Limits
 //!
@@ -60,11 +65,13 @@
 
 pub mod api;
 mod budget;
+pub mod client;
 mod connection;
 mod draw;
 mod error;
 mod flow;
 mod link;
+mod program;
 mod proxy;
 mod registry;
 mod splice;
@@ -73,9 +80,14 @@ mod wire;
 
 use std::time::Duration;
 
+pub use draw::toxicity_draw;
 pub use error::Error;
+pub use program::main;
 pub use registry::Registry;
-pub use wire::{ProxyInput, ProxyView, ToxicInput, ToxicView};
+pub use wire::{
+    ConnectionDraws, Counters, Draws, LeaseView, ProxyCounters, ProxyInput, ProxyView, StreamCounters,
+    ToxicDraw, ToxicEffects, ToxicInput, ToxicView,
+};
 
 /// How the proxies of a process work.
 #[derive(Clone, Debug)]

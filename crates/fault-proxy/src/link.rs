@@ -95,7 +95,7 @@ impl Link {
     }
 
     fn is_hit_by(&self, toxic: &Toxic) -> bool {
-        toxic.stream.covers(self.direction) && self.identity.toxicity(&toxic.name) < toxic.toxicity
+        toxic.stream.covers(self.direction) && self.identity.is_hit_by(toxic)
     }
 
     fn remove(&mut self, index: usize) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -219,8 +220,17 @@ impl Registry {
 
     /// Closes all listeners, waits for connections to end by themselves for at most the options' grace, then closes them.
     pub async fn close(&self) {
+        self.close_within(self.inner.options.grace).await;
+    }
+
+    /// Closes all listeners and connections.
+    pub async fn close_at_once(&self) {
+        self.close_within(Duration::ZERO).await;
+    }
+
+    async fn close_within(&self, grace: Duration) {
         let _one = self.inner.changing.lock().await;
-        let deadline = Instant::now() + self.inner.options.grace;
+        let deadline = Instant::now() + grace;
         let proxies = std::mem::take(&mut *self.proxies());
         let ends =
             proxies.values().map(|proxy| proxy.end(deadline.saturating_duration_since(Instant::now())));

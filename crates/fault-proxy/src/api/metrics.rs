@@ -10,8 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry as Metrics, Unit};
 
-use super::answer;
-use super::counters::OfProxy;
+use super::{answer, counters};
 use crate::Registry;
 use crate::proxy::Proxy;
 
@@ -50,7 +49,7 @@ struct Looks {
 
 impl Looks {
     fn take(&self, proxy: &Proxy) {
-        let (view, counters) = (proxy.view(), OfProxy::new(proxy));
+        let (view, counters) = (proxy.view(), counters::of(proxy));
         for (direction, stream) in [("upstream", &counters.upstream), ("downstream", &counters.downstream)] {
             let of = OfStream {
                 direction: direction.to_owned(),

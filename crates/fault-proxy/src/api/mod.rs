@@ -1,9 +1,10 @@
-//! The HTTP API: Toxiproxy's, call for call, and `/counters` and `/metrics`.
+//! The HTTP API: Toxiproxy's, call for call, and `/counters`, `/proxies/{proxy}/draws` and `/metrics`.
 //!
 //! Bodies of errors are `{"error": …, "status": …}` with the content type that Toxiproxy gives them, `text/plain`. Which
 //! path there is, which method it takes and how a browser is turned away is Toxiproxy's too.
 
 mod answer;
+mod calls;
 mod counters;
 mod guard;
 mod metrics;
@@ -26,6 +27,8 @@ use service::Shutdown;
 use tokio::net::TcpListener;
 
 use crate::Registry;
+
+pub use calls::Calls;
 
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -76,7 +79,7 @@ pub async fn listen(address: &str, has_token: bool) -> Result<TcpListener, ApiEr
     TcpListener::bind(socket).await.map_err(|source| ApiError::Listen { address: socket, source })
 }
 
-/// Answers until the shutdown, and finishes what it has begun.
+/// Answers until the shutdown, and finishes what it has begun. Calls are noted in `calls`.
 ///
 /// # Errors
 /// When the listener fails.
@@ -84,16 +87,17 @@ pub async fn serve(
     listener: TcpListener,
     registry: Registry,
     token: Option<String>,
+    calls: Calls,
     shutdown: Shutdown,
 ) -> Result<(), io::Error> {
-    let app = router(registry, token);
+    let app = router(registry, token, calls);
     axum::serve(listener, app)
         .with_graceful_shutdown(async move { shutdown.triggered().await })
         .into_future()
         .await
 }
 
-fn router(registry: Registry, token: Option<String>) -> Router {
+fn router(registry: Registry, token: Option<String>, calls: Calls) -> Router {
     Router::new()
         .route("/reset", post(proxies::reset))
         .route("/proxies", get(proxies::list).post(proxies::create))
@@ -102,6 +106,7 @@ fn router(registry: Registry, token: Option<String>) -> Router {
             "/proxies/{proxy}",
             get(proxies::show).post(proxies::update).patch(proxies::update).delete(proxies::delete),
         )
+        .route("/proxies/{proxy}/draws", get(proxies::draws))
         .route("/proxies/{proxy}/toxics", get(toxics::list).post(toxics::create))
         .route(
             "/proxies/{proxy}/toxics/{toxic}",
@@ -113,6 +118,7 @@ fn router(registry: Registry, token: Option<String>) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(calls, calls::note))
         .layer(middleware::from_fn_with_state(guard::Guard::new(token), guard::check))
         .layer(middleware::from_fn(no_browsers))
         .with_state(registry)

@@ -72,6 +72,10 @@ pub(super) async fn show(State(registry): State<Registry>, Path(name): Path<Stri
     Ok(answer::json(StatusCode::OK, &registry.proxy(&name)?.view()))
 }
 
+pub(super) async fn draws(State(registry): State<Registry>, Path(name): Path<String>) -> Answer {
+    Ok(answer::json(StatusCode::OK, &registry.proxy(&name)?.draws()))
+}
+
 pub(super) async fn update(
     State(registry): State<Registry>,
     Path(name): Path<String>,

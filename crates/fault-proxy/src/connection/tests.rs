@@ -47,6 +47,7 @@ fn chain(toxics: &[(&str, Stream, Value)]) -> Chain {
             revision: 0,
             name: (*type_name).to_owned(),
             stream: *stream,
+            upstream: None,
             toxicity: 1.0,
             attributes: defaults.with(attributes.as_object().unwrap()).unwrap(),
             lease: None,

@@ -12,6 +12,7 @@ fn toxic(id: u64, type_name: &str, attributes: &Value) -> Arc<Toxic> {
         revision: 0,
         name: format!("{type_name}_{id}"),
         stream: Stream::Both,
+        upstream: None,
         toxicity: 1.0,
         attributes: defaults.with(attributes.as_object().unwrap()).unwrap(),
         lease: None,

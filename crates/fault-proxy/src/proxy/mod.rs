@@ -15,7 +15,7 @@ use crate::budget::Budget;
 use crate::flow::Chain;
 use crate::splice::Pipes;
 use crate::toxic::{Lease, Stream};
-use crate::wire::{self, ProxyInput, ProxyView, ToxicView};
+use crate::wire::{self, Draws, ProxyInput, ProxyView, ToxicView};
 use crate::{Error, Options};
 
 pub(crate) use serve::{Common, Counters};
@@ -46,7 +46,7 @@ struct State {
 
 struct Running {
     listening: Tasks,
-    connections: Tasks,
+    course: Arc<serve::Course>,
 }
 
 impl Proxy {
@@ -78,6 +78,17 @@ impl Proxy {
 
     pub(crate) fn counters(&self) -> &Counters {
         self.common.counters()
+    }
+
+    /// What was drawn for its connections.
+    pub(crate) fn draws(&self) -> Draws {
+        self.common.draws()
+    }
+
+    /// Its toxics as a connection sees them.
+    #[cfg(test)]
+    pub(crate) fn subscribed(&self) -> watch::Receiver<Chain> {
+        self.chain.subscribe()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,7 +155,8 @@ impl Proxy {
         self.close(&mut running, grace).await;
     }
 
-    /// Changes what is given. Another address or upstream restarts it: its connections are closed.
+    /// Changes what is given. Another address or upstream closes its connections; another address its listener, too. With
+    /// another upstream alone it keeps its port throughout: who connects meanwhile is led to the new one.
     ///
     /// # Errors
     /// When the new address cannot be had; the proxy is then disabled, and keeps the new address.
@@ -152,13 +164,18 @@ impl Proxy {
         let ttl = wire::ttl(input.ttl)?;
         let mut running = self.running.lock().await;
         let present = self.state().clone();
-        let listen = input.listen.clone().unwrap_or_else(|| present.listen.clone());
-        let upstream = input.upstream.clone().unwrap_or_else(|| present.upstream.clone());
-        if self.differs(&listen, &upstream).await? {
+        if let Some(listen) = &input.listen
+            && self.listens_elsewhere(listen).await?
+        {
             self.close(&mut running, Duration::ZERO).await;
-            let mut state = self.state();
-            state.listen = listen;
-            state.upstream = upstream;
+            self.state().listen.clone_from(listen);
+        }
+        if let Some(upstream) = input.upstream.as_ref().filter(|upstream| **upstream != present.upstream) {
+            self.state().upstream.clone_from(upstream);
+            if let Some(running) = &*running {
+                end(&running.course.change(upstream)).await;
+                tracing::info!(proxy = self.name, upstream, "proxy leads elsewhere");
+            }
         }
         self.lease(ttl);
         if input.enabled.unwrap_or(present.enabled) {
@@ -174,14 +191,12 @@ impl Proxy {
     /// # Errors
     /// When the address is none.
     pub(crate) async fn differs(&self, listen: &str, upstream: &str) -> Result<bool, Error> {
-        let present = self.state().clone();
-        if present.upstream != upstream {
-            return Ok(true);
-        }
-        if present.listen == listen {
-            return Ok(false);
-        }
-        Ok(address::resolve(listen).await?.to_string() != present.listen)
+        Ok(self.state().upstream != upstream || self.listens_elsewhere(listen).await?)
+    }
+
+    async fn listens_elsewhere(&self, listen: &str) -> Result<bool, Error> {
+        let present = self.state().listen.clone();
+        Ok(present != listen && address::resolve(listen).await?.to_string() != present)
     }
 
     async fn open(&self, running: &mut Option<Running>) -> Result<(), Error> {
@@ -190,16 +205,9 @@ impl Proxy {
         }
         let State { listen, upstream, .. } = self.state().clone();
         let (listener, bound) = address::listen(&listen, self.options.any_address).await?;
-        // Nobody hears this signal: connections end by being dropped, and none of them can fail the proxy.
-        let started =
-            Running { listening: Tasks::new(Shutdown::new()), connections: Tasks::new(Shutdown::new()) };
-        let accept = serve::accept(
-            listener,
-            upstream,
-            Arc::clone(&self.common),
-            self.chain.subscribe(),
-            started.connections.clone(),
-        );
+        let course = Arc::new(serve::Course::new(&upstream));
+        let started = Running { listening: Tasks::new(Shutdown::new()), course: Arc::clone(&course) };
+        let accept = serve::accept(listener, course, Arc::clone(&self.common), self.chain.subscribe());
         started.listening.spawn("proxy listener", OnError::Log, accept);
         *running = Some(started);
         let mut state = self.state();
@@ -211,14 +219,20 @@ impl Proxy {
 
     async fn close(&self, running: &mut Option<Running>, grace: Duration) {
         self.state().enabled = false;
-        let Some(Running { listening, connections }) = running.take() else { return };
+        let Some(Running { listening, course }) = running.take() else { return };
         listening.abort();
         listening.finish(CLOSING).await;
+        let connections = course.connections();
         if !grace.is_zero() {
             connections.finish(grace).await;
         }
-        connections.abort();
-        connections.finish(CLOSING).await;
+        end(&connections).await;
         tracing::info!(proxy = self.name, "proxy closed");
     }
+}
+
+/// Closes connections.
+async fn end(connections: &Tasks) {
+    connections.abort();
+    connections.finish(CLOSING).await;
 }

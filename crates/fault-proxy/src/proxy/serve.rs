@@ -1,19 +1,21 @@
 //! The listener's loop and the life of a connection.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use service::{OnError, Tasks};
+use rustix::net::sockopt::set_tcp_congestion;
+use service::{OnError, Shutdown, Tasks};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::budget::Budget;
 use crate::connection::{self, Closing, Setting};
-use crate::draw::Identity;
+use crate::draw::{DrawLog, Identity};
 use crate::flow::{Chain, Traffic};
 use crate::splice::Pipes;
+use crate::wire::Draws;
 
 /// How long to wait after a connection could not be accepted: the process has no free file.
 const BREATH: Duration = Duration::from_millis(100);
@@ -42,34 +44,79 @@ pub(crate) struct Common {
     budget: Budget,
     pipes: Pipes,
     counters: Counters,
+    draws: Arc<DrawLog>,
 }
 
 impl Common {
     pub(crate) fn new(name: &str, seed: u64, budget: Budget, pipes: Pipes) -> Self {
-        Self { name: name.to_owned(), seed, budget, pipes, counters: Counters::default() }
+        Self {
+            name: name.to_owned(),
+            seed,
+            budget,
+            pipes,
+            counters: Counters::default(),
+            draws: Arc::default(),
+        }
     }
 
     pub(crate) const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(crate) fn draws(&self) -> Draws {
+        self.draws.view(self.seed)
+    }
+}
+
+/// Where connections lead at present, and who owns them.
+pub(super) struct Course {
+    present: Mutex<(Arc<str>, Tasks)>,
+}
+
+impl Course {
+    pub(super) fn new(upstream: &str) -> Self {
+        Self { present: Mutex::new(Self::leading_to(upstream)) }
+    }
+
+    /// Nobody hears this signal: connections end by being dropped, and none of them can fail the proxy.
+    fn leading_to(upstream: &str) -> (Arc<str>, Tasks) {
+        (upstream.into(), Tasks::new(Shutdown::new()))
+    }
+
+    /// Leads all that come from now on elsewhere; the owner of those that came before.
+    pub(super) fn change(&self, upstream: &str) -> Tasks {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *present, Self::leading_to(upstream)).1
+    }
+
+    /// The owner of the connections that are there.
+    pub(super) fn connections(&self) -> Tasks {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// Begins a connection. It belongs to those that came before a change, or leads where the change says.
+    fn begin<F>(&self, life: impl FnOnce(Arc<str>) -> F)
+    where
+        F: Future<Output = Result<(), Infallible>> + Send + 'static,
+    {
+        let present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        present.1.spawn("proxied connection", OnError::Log, life(Arc::clone(&present.0)));
     }
 }
 
 /// Accepts until it is aborted.
 pub(super) async fn accept(
     listener: TcpListener,
-    upstream: String,
+    course: Arc<Course>,
     common: Arc<Common>,
     chain: watch::Receiver<Chain>,
-    connections: Tasks,
 ) -> Result<(), Infallible> {
-    let upstream: Arc<str> = upstream.into();
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
                 let number = common.counters.accepted.fetch_add(1, Ordering::Relaxed) + 1;
                 let counted = Counted(Arc::clone(&common));
-                let life = serve(client, Arc::clone(&upstream), number, counted, chain.clone());
-                connections.spawn("proxied connection", OnError::Log, life);
+                course.begin(|upstream| serve(client, upstream, number, counted, chain.clone()));
             }
             Err(error) => {
                 let before = common.counters.not_accepted.fetch_add(1, Ordering::Relaxed);
@@ -108,11 +155,12 @@ async fn serve(
         }
     };
     for socket in [&client, &server] {
-        // Refused, it only costs time. A slice is to be a packet, and a small answer is not to wait.
-        let _ = socket.set_nodelay(true);
+        prepare(socket);
     }
     let setting = Setting {
-        identity: Identity::new(common.seed, &common.name, number),
+        identity: Identity::new(common.seed, &common.name, number)
+            .leading_to(upstream)
+            .noted_in(Arc::clone(&common.draws)),
         chain,
         budget: common.budget.clone(),
         upstream: Arc::clone(&common.counters.upstream),
@@ -128,4 +176,16 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+/// Has a socket send at once what it is given. What is refused only costs time.
+fn prepare(socket: &TcpStream) {
+    // A slice is to be a packet, and a small answer is not to wait.
+    let _ = socket.set_nodelay(true);
+    let is_near = || Ok::<_, std::io::Error>(socket.peer_addr()?.ip() == socket.local_addr()?.ip());
+    if is_near().unwrap_or(false) {
+        // On the way to this very machine there is nothing to be congested, and a control that paces (BBR, where it is the
+        // system's default) takes a timer for every packet. This one is in every kernel and open to everybody.
+        let _ = set_tcp_congestion(socket, "reno");
+    }
 }

@@ -71,7 +71,7 @@ impl Proxy {
         Arc::clone(&self.chain.borrow())
     }
 
-    /// Makes these all its toxics. One that is there with its name, type and stream is changed and not replaced.
+    /// Makes these all its toxics. One that is there with its name, type, stream and upstream is changed and not replaced.
     ///
     /// # Errors
     /// When one is wrong; then nothing has changed.
@@ -83,6 +83,7 @@ impl Proxy {
                 let same = |toxic: &&Arc<Toxic>| {
                     toxic.name == parts.name
                         && toxic.stream == parts.stream
+                        && toxic.upstream == parts.upstream
                         && toxic.attributes.type_name() == parts.attributes.type_name()
                 };
                 let toxic = match chain.iter().find(same) {
@@ -123,6 +124,7 @@ impl Proxy {
             revision: 0,
             name: parts.name,
             stream: parts.stream,
+            upstream: parts.upstream,
             toxicity: parts.toxicity,
             attributes,
             lease: wire::lease(None, parts.ttl),
@@ -138,14 +140,16 @@ impl Proxy {
         state.next_id
     }
 
-    /// Publishes another list, made from the present one; nobody else changes it meanwhile.
+    /// Publishes another list, made from the present one; nobody else changes it meanwhile. Connections are woken where there is
+    /// anything in it for them.
     fn change<T>(&self, make: impl FnOnce(&Chain) -> Result<(Chain, T), Error>) -> Result<T, Error> {
         let mut result = Err(Error::NoToxic);
         self.chain.send_if_modified(|chain| match make(chain) {
             Ok((changed, value)) => {
+                let is_news = differ(chain, &changed);
                 *chain = changed;
                 result = Ok(value);
-                true
+                is_news
             }
             Err(error) => {
                 result = Err(error);
@@ -156,11 +160,20 @@ impl Proxy {
     }
 }
 
+/// Whether connections have to know: leases are none of their business.
+fn differ(before: &Chain, after: &Chain) -> bool {
+    let same = |(a, b): (&Arc<Toxic>, &Arc<Toxic>)| {
+        a.id == b.id && a.revision == b.revision && a.toxicity.to_bits() == b.toxicity.to_bits()
+    };
+    before.len() != after.len() || !before.iter().zip(after.iter()).all(same)
+}
+
 fn updated(present: &Toxic, input: &ToxicInput) -> Result<Toxic, Error> {
+    let attributes = input.attributes(&present.attributes)?;
     Ok(Toxic {
-        revision: present.revision + 1,
+        revision: present.revision + u64::from(attributes != present.attributes),
         toxicity: input.toxicity(present.toxicity)?,
-        attributes: input.attributes(&present.attributes)?,
+        attributes,
         lease: wire::lease(present.lease, wire::ttl(input.ttl)?),
         ..present.clone()
     })

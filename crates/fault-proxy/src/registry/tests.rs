@@ -94,3 +94,21 @@ async fn a_proxy_that_ends_frees_its_name_and_port() {
         .unwrap_err();
     assert!(wrong.to_string().contains("ttl: found 1099511627776"), "{wrong}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_disturbs_no_connection() {
+    let (registry, _tasks) = leased();
+    registry.create(&proxy(&json!({"name": "shop", "upstream": "127.0.0.1:1"}))).await.unwrap();
+    let jitter = json!({"type": "latency", "name": "slow", "ttl": 1_000, "attributes": {"latency": 100, "jitter": 50}});
+    registry.add_toxic("shop", &toxic(&jitter)).unwrap();
+    let shop = registry.proxy("shop").unwrap();
+    let mut connection = shop.subscribed();
+    connection.mark_unchanged();
+    after(900).await;
+    registry.update_toxic("shop", "slow", &toxic(&json!({"attributes": {"latency": 100}}))).unwrap();
+    after(900).await;
+    assert_eq!(names(&registry), [("shop".to_owned(), 1)], "it is renewed");
+    assert!(!connection.has_changed().unwrap(), "what it has drawn stands");
+    registry.update_toxic("shop", "slow", &toxic(&json!({"toxicity": 0.5}))).unwrap();
+    assert!(connection.has_changed().unwrap());
+}

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 pub use attributes::{
@@ -35,7 +35,7 @@ pub enum Direction {
 }
 
 /// Where a toxic acts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
     /// From the client to the server.
@@ -109,12 +109,14 @@ pub struct ToxicCounters {
 pub struct Toxic {
     /// Of this toxic and no later one of the same name.
     pub(crate) id: u64,
-    /// Counts its changes.
+    /// Counts changes of its attributes: a renewal of its lease disturbs no connection.
     pub(crate) revision: u64,
     /// Unique within the proxy.
     pub name: String,
     /// Where it acts.
     pub stream: Stream,
+    /// Connections that lead elsewhere are none of its business; `None` = it is for all.
+    pub upstream: Option<String>,
     /// Share of connections that it hits, 0 to 1.
     pub toxicity: f64,
     /// What it does.

@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Method, Response};
+use fault_proxy::client::Client;
+use reqwest::{Method, Response};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ pub(crate) struct Program {
     child: Child,
     /// Of its API, without a slash at the end.
     pub(crate) url: String,
-    http: Client,
+    http: reqwest::Client,
 }
 
 impl Program {
@@ -31,7 +32,7 @@ impl Program {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim_end().strip_prefix("listening on ").map(str::to_owned);
-        let mut program = Self { child, url: String::new(), http: Client::new() };
+        let mut program = Self { child, url: String::new(), http: reqwest::Client::new() };
         program.url = url.unwrap_or_else(|| panic!("it said {line:?}"));
         program
     }
@@ -39,6 +40,11 @@ impl Program {
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Who drives it as services do.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.url, None).unwrap()
     }
 
     /// A request, with a body where there is one.

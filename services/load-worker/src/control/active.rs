@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bus::{Bus, Replier};
+use bus::{Bus, Replier, SchedulerClock};
 use plan::Plan;
 use plan::model::{LoadModel, Phase};
 use protocol::v1;
 use tokio::sync::mpsc;
 
 use super::Error;
-use super::clock::WorkerClock;
 use super::phases::{PhaseParts, Shape};
 use super::publisher::Publisher;
 use super::running::{Running, add, running};
@@ -50,7 +49,7 @@ pub(super) struct GuestName {
 /// A run on this worker.
 pub(super) struct Active {
     pub(super) setting: Setting,
-    clock: WorkerClock,
+    clock: SchedulerClock,
     spool: RunSpool,
     publisher: Publisher,
     pub(super) threads: Vec<ThreadHandle>,
@@ -70,7 +69,7 @@ pub(super) struct Active {
 impl Active {
     pub(super) fn new(
         setting: Setting,
-        clock: WorkerClock,
+        clock: SchedulerClock,
         spool: RunSpool,
         threads: Vec<ThreadHandle>,
         events: mpsc::Receiver<EngineEvent>,

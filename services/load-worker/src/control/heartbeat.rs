@@ -2,9 +2,9 @@
 
 use std::io;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bus::{Bus, BusError};
+use bus::{Bus, BusError, SchedulerClock};
 use protocol::id::{IncarnationId, WorkerId};
 use protocol::v1;
 use protocol::v1::heartbeat::State;
@@ -12,7 +12,6 @@ use service::Shutdown;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::clock::WorkerClock;
 use crate::lease::Lease;
 
 /// What heartbeats tell.
@@ -35,7 +34,7 @@ pub(super) struct Pulse {
     pub(super) bus: Bus,
     pub(super) worker: WorkerId,
     pub(super) every: Duration,
-    pub(super) clock: WorkerClock,
+    pub(super) clock: SchedulerClock,
     /// Where the worker runs, for people.
     pub(super) host: String,
     /// Renewed when the bus answers; `None` in one process.
@@ -137,14 +136,6 @@ async fn beat_once(pulse: &Pulse, beats: &mut watch::Receiver<Beat>) -> Result<(
         lease.renew(sent, term, Instant::now());
     }
     Ok(())
-}
-
-/// A wall-clock time as messages carry it.
-pub(super) fn unix_ns(at: SystemTime) -> i64 {
-    match at.duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
-    }
 }
 
 /// The machine's name.

@@ -5,7 +5,6 @@
 
 mod active;
 mod assign;
-mod clock;
 mod endpoints;
 mod guests;
 mod heartbeat;

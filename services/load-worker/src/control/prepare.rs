@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bus::Bus;
+use bus::{Bus, SchedulerClock};
 use plan::Plan;
 use plan::model::Phase;
 use protocol::id::{IncarnationId, RunId};
@@ -15,7 +15,6 @@ use sandbox::{Host, HostConfig, Limits};
 use tokio::sync::mpsc;
 
 use super::active::{Active, GuestName, Setting};
-use super::clock::WorkerClock;
 use super::guests::{Loader, Prepared};
 use super::phases::{Shape, parts};
 use super::{Options, endpoints};
@@ -50,7 +49,7 @@ const EVENTS: usize = 1_024;
 /// By which clock, and until when, a worker sends.
 #[derive(Clone)]
 pub(super) struct Terms {
-    pub(super) clock: WorkerClock,
+    pub(super) clock: SchedulerClock,
     pub(super) lease: Lease,
 }
 

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bus::{Address, Bus, Replier};
+use bus::{Address, Bus, Replier, SchedulerClock};
 use protocol::id::RunId;
 use protocol::v1;
 use service::{OnError, Shutdown, Tasks, traces};
@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::active::Active;
-use super::clock::WorkerClock;
 use super::heartbeat::{Beat, Heartbeats, Pulse, host};
 use super::prepare::{Terms, announced_threads, prepare, problem, spool_dir};
 use super::scheduler_lost::SchedulerWatch;
@@ -198,9 +197,9 @@ fn idle() -> Beat {
 /// Clock and lease of this worker; where it is apart from its scheduler, its clock is measured from now on.
 fn terms(options: &Options, bus: &Bus, tasks: &Tasks, shutdown: &Shutdown) -> Terms {
     let Some(apart) = options.apart else {
-        return Terms { clock: WorkerClock::default(), lease: Lease::for_ever() };
+        return Terms { clock: SchedulerClock::default(), lease: Lease::for_ever() };
     };
-    let clock = WorkerClock::shifted(apart.clock_shift_ns);
+    let clock = SchedulerClock::shifted(apart.clock_shift_ns);
     let (measured, bus, shutdown) = (clock.clone(), bus.clone(), shutdown.clone());
     tasks.spawn("clock", OnError::Log, async move {
         measured.keep(bus, apart.clock_every, shutdown).await;

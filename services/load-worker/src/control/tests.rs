@@ -7,9 +7,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bus::{Address, Bus, CommandError};
+use bus::{Address, Bus, CommandError, SchedulerClock};
 use prost::Message as _;
 use protocol::id::{RunId, WorkerId};
 use protocol::message::Command as Message;
@@ -17,7 +17,6 @@ use protocol::v1;
 use service::{OnError, Shutdown, Tasks};
 use store::Store;
 
-use super::heartbeat::unix_ns;
 use super::{Options, run};
 
 /// Nothing here takes long; on a busy machine it may all the same.
@@ -123,7 +122,7 @@ impl Rig {
         let command = v1::StartPhase {
             run: self.run.to_bytes(),
             phase,
-            t0_unix_ns: unix_ns(SystemTime::now() + Duration::from_millis(5)),
+            t0_unix_ns: SchedulerClock::default().unix_ns() + 5_000_000,
             duration_ns: length.as_nanos() as u64,
             ..v1::StartPhase::default()
         };

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use fault_proxy::api::ApiError;
-use fault_proxy::{Options, ProxyInput};
 use service::telemetry;
+
+use crate::api::ApiError;
+use crate::{Options, ProxyInput};
 
 /// A TCP proxy with seeded faults, driven through the Toxiproxy HTTP API
 #[derive(Debug, Parser)]
@@ -35,6 +36,12 @@ pub(crate) struct Arguments {
     /// Milliseconds that connections may take to end by themselves when the process is told to end
     #[arg(long, env = "GAUNTLET_FAULT_PROXY_GRACE", value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     grace: u64,
+    /// Milliseconds after which it ends, and closes everything at once, when nobody has called its API; 0 = never
+    #[arg(long, env = "GAUNTLET_FAULT_PROXY_LEASE", value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=u64::from(u32::MAX)))]
+    lease: u64,
+    /// Leave the session of who starts it, so that a terminal's Ctrl-C does not end it
+    #[arg(long, env = "GAUNTLET_FAULT_PROXY_OWN_SESSION")]
+    pub(crate) own_session: bool,
     /// Threads that carry connections [default: half the cores: clients and servers need the others]
     #[arg(long, env = "GAUNTLET_FAULT_PROXY_THREADS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     threads: Option<usize>,
@@ -78,7 +85,7 @@ impl Problem {
 
 /// What is wrong with the API's address.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-pub(crate) fn of_api(error: ApiError) -> Problem {
+pub(super) fn of_api(error: ApiError) -> Problem {
     match error {
         ApiError::Address { .. } | ApiError::Unprotected(_) => Problem::Input(error.to_string()),
         ApiError::Listen { .. } => Problem::Environment(error.to_string()),
@@ -100,6 +107,11 @@ impl Arguments {
             any_address: has_token,
             grace: Duration::from_millis(self.grace),
         }
+    }
+
+    /// How long it goes on when nobody calls its API; `None` = as long as it may.
+    pub(crate) fn lease(&self) -> Option<Duration> {
+        (self.lease > 0).then(|| Duration::from_millis(self.lease))
     }
 
     /// How it logs.
@@ -162,6 +174,7 @@ mod tests {
         assert_eq!(three.threads(), 3);
         assert_eq!((options.seed, options.buffer_bytes, options.any_address), (0, 256 << 20, false));
         assert_eq!((options.grace, arguments.log_format), (Duration::from_secs(5), LogFormat::Json));
+        assert_eq!((arguments.lease(), arguments.own_session), (None, false));
         assert!(arguments.token().unwrap().is_none() && arguments.proxies().unwrap().is_empty());
     }
 }

@@ -1,13 +1,12 @@
 //! What time it is for the scheduler (requirement R9.6): its clock against this host's, and instants of its clock on ours.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bus::{Address, Bus};
 use protocol::v1;
 use service::Shutdown;
 
-use super::heartbeat::unix_ns;
+use crate::{Address, Bus};
 
 /// Questions of which the one with the shortest way is believed.
 const PINGS: u32 = 8;
@@ -16,45 +15,56 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 /// The scheduler's clock minus this host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Offset {
+pub struct Offset {
     /// Nanoseconds to add to this host's wall clock.
-    pub(super) ns: i64,
+    pub ns: i64,
     /// By how much that may be wrong: half of the shortest way there and back.
-    pub(super) error_ns: u64,
+    pub error_ns: u64,
 }
 
-/// This host's wall clock and what is known of the scheduler's. Clones share it.
+/// This host's wall clock and what is known of the scheduler's. Clones share it. The default shows this host's time and has
+/// measured nothing.
 #[derive(Clone, Debug, Default)]
-pub(super) struct WorkerClock {
+pub struct SchedulerClock {
     shift_ns: i64,
     offset: Arc<Mutex<Option<Offset>>>,
 }
 
-impl WorkerClock {
-    /// A clock that shows `shift_ns` too much.
-    pub(super) fn shifted(shift_ns: i64) -> Self {
+impl SchedulerClock {
+    /// A clock that shows `shift_ns` too much: what a wrong clock does is tried with it.
+    #[must_use]
+    pub fn shifted(shift_ns: i64) -> Self {
         Self { shift_ns, offset: Arc::default() }
     }
 
     /// This host's wall clock, Unix nanoseconds.
-    pub(super) fn unix_ns(&self) -> i64 {
-        unix_ns(SystemTime::now()).saturating_add(self.shift_ns)
+    #[must_use]
+    pub fn unix_ns(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_add(self.shift_ns)
+    }
+
+    /// The scheduler's wall clock, Unix nanoseconds; this host's as long as nothing was measured.
+    #[must_use]
+    pub fn scheduler_unix_ns(&self) -> i64 {
+        self.unix_ns().saturating_add(self.offset().map_or(0, |offset| offset.ns))
     }
 
     /// What was measured last.
-    pub(super) fn offset(&self) -> Option<Offset> {
+    #[must_use]
+    pub fn offset(&self) -> Option<Offset> {
         *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An instant of the scheduler's clock on this host's monotonic one, mapped once: later jumps of the wall clock move
     /// nothing.
-    pub(super) fn monotonic(&self, scheduler_unix_ns: i64) -> Instant {
-        let offset = self.offset().map_or(0, |offset| offset.ns);
-        monotonic(scheduler_unix_ns, self.unix_ns().saturating_add(offset), Instant::now())
+    #[must_use]
+    pub fn monotonic(&self, scheduler_unix_ns: i64) -> Instant {
+        monotonic(scheduler_unix_ns, self.scheduler_unix_ns(), Instant::now())
     }
 
     /// Measures once: of several questions, the one that was answered soonest.
-    pub(super) async fn measure(&self, bus: &Bus) {
+    pub async fn measure(&self, bus: &Bus) {
         let mut best: Option<Offset> = None;
         for _ in 0..PINGS {
             let (sent, sent_unix) = (Instant::now(), self.unix_ns());
@@ -72,7 +82,7 @@ impl WorkerClock {
     }
 
     /// Measures again and again until the shutdown.
-    pub(super) async fn keep(self, bus: Bus, every: Duration, shutdown: Shutdown) {
+    pub async fn keep(self, bus: Bus, every: Duration, shutdown: Shutdown) {
         loop {
             tokio::select! {
                 () = shutdown.triggered() => return,

@@ -1,0 +1,13 @@
+//! Chaos on real processes: the agent, the proxy, targets; a bus and a store in this process; the scheduler is who sends the
+//! commands.
+
+mod by_hand;
+mod commands;
+mod deaths;
+mod lab;
+mod network;
+mod processes;
+mod seeds;
+mod starvation;
+mod stopping;
+mod target;
