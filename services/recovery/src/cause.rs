@@ -111,10 +111,12 @@ impl Journal {
     }
 
     /// The fault that explains it: one that was there when it began and can do such a thing to it. Of several, one whose kind
-    /// fits what was seen, then one of this target rather than of the host, then the one that began last.
+    /// fits what was seen, then one of this target rather than of the host, then one that was not over, then the one that
+    /// began last.
     pub(crate) fn explain(&self, onset: &Onset) -> Option<Cause> {
         let fitting = self.faults.values().filter_map(|fault| Some((fault.fit(onset)?, fault)));
-        let (_, best) = fitting.max_by_key(|(fit, fault)| (*fit, fault.began_ns))?;
+        let lives = |fault: &Fault| fault.ended_ns.is_none_or(|ended| ended >= onset.detected_ns);
+        let (_, best) = fitting.max_by_key(|(fit, fault)| (*fit, lives(fault), fault.began_ns))?;
         Some(Cause {
             fault: best.planned.fault.clone(),
             began_ns: best.began_ns,

@@ -183,6 +183,9 @@ impl Guard {
             match self.incidents.iter_mut().find(|incident| incident.covers(instance)) {
                 Some(incident) => {
                     incident.instances.insert(instance);
+                    // One look can be wrong about who asks directly, as on a busy host; what comes after it tells.
+                    let way_alone = condition.trouble.as_ref().is_some_and(Trouble::way_alone);
+                    incident.onset.way_alone |= way_alone && incident.done.is_empty();
                 }
                 None if bad_enough => self.open(instance, at),
                 None => {}
