@@ -25,7 +25,6 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// A run. Dropped, everything of it is ended.
 pub(crate) struct Lab {
-    dir: tempfile::TempDir,
     pub(crate) bus: Bus,
     pub(crate) run: RunId,
     pub(crate) shutdown: Shutdown,
@@ -35,6 +34,8 @@ pub(crate) struct Lab {
     pub(crate) targets: Vec<String>,
     news: Arc<Mutex<Vec<v1::FaultNews>>>,
     plan_digest: String,
+    // Last, for the processes end by what is in it.
+    dir: tempfile::TempDir,
 }
 
 /// What a plan of these tests begins with: two instances of a shop, which are ours, and one that nobody may touch.
@@ -112,7 +113,7 @@ impl Lab {
         });
         let chaos = Mutex::new(Tasks::new(Shutdown::new()));
         let run = RunId::new();
-        let lab = Self { dir, bus, run, shutdown, tasks, chaos, processes, targets, news, plan_digest };
+        let lab = Self { bus, run, shutdown, tasks, chaos, processes, targets, news, plan_digest, dir };
         lab.start_chaos().await;
         lab
     }

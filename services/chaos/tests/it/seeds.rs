@@ -35,7 +35,7 @@ async fn run(seed: u64) -> (Vec<PlannedFault>, Vec<String>, Vec<(u64, bool)>) {
         match event {
             Event::FaultsPlanned { faults, .. } => planned.extend(faults),
             Event::FaultBeginning { fault } => {
-                told.push(format!("{} hits {}", fault.fault, fault.victims.len()))
+                told.push(format!("{} hits {}", fault.fault, fault.victims.len()));
             }
             _ => {}
         }
