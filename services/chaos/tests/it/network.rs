@@ -44,7 +44,7 @@ async fn latency_is_on_the_way_of_the_load_and_nowhere_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_cuts_one_endpoint_off() {
     // A name may be whatever people like.
-    let name = "a shop, cut off? #1 50%";
+    let name = "a shop, cut off? 50%";
     let lab = Lab::new(&fault(name, "partition", "100ms", "3s", "mode = { fixed = 1 }")).await;
     let opened = lab.open().await;
     lab.begin().await;
