@@ -25,7 +25,12 @@ pub(crate) struct AgentSource {
 }
 
 impl AgentSource {
-    pub(crate) fn new(command: Vec<OsString>, state_dir: &std::path::Path, lease: Duration, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        command: Vec<OsString>,
+        state_dir: &std::path::Path,
+        lease: Duration,
+        tasks: Tasks,
+    ) -> Self {
         let (agent, leftovers) = (tokio::sync::Mutex::new(None), Arc::new(Mutex::new(BTreeMap::new())));
         Self { command, dir: state_dir.join(DIR), lease, tasks, agent, leftovers }
     }

@@ -90,13 +90,14 @@ impl Board {
 
     /// How many faults were asked for by hand.
     pub(crate) fn by_hand(&self) -> usize {
-        self.lock().faults.iter().filter(|entry| entry.item.planned.by != "plan").count()
+        self.lock().faults.iter().filter(|entry| !entry.item.is_planned()).count()
     }
 
     /// The faults of a phase that have not begun, in their order.
     pub(crate) fn to_come(&self, phase: u32) -> Vec<Arc<Item>> {
         let inner = self.lock();
-        let waiting = |entry: &&Entry| entry.item.planned.phase == phase && entry.state == FaultState::Planned;
+        let waiting =
+            |entry: &&Entry| entry.item.planned.phase == phase && entry.state == FaultState::Planned;
         inner.faults.iter().filter(waiting).map(|entry| Arc::clone(&entry.item)).collect()
     }
 

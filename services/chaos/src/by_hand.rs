@@ -22,7 +22,10 @@ const ENDED: Duration = Duration::from_secs(28);
 
 impl Run {
     /// Injects a fault that somebody asks for; its id, or why not. Its victims are drawn, as those of the plan are.
-    pub(crate) async fn inject_by_hand(self: &Arc<Self>, command: &v1::InjectFault) -> Result<String, String> {
+    pub(crate) async fn inject_by_hand(
+        self: &Arc<Self>,
+        command: &v1::InjectFault,
+    ) -> Result<String, String> {
         let phase = self.under_way().ok_or("no phase is under way: faults are injected while load runs")?;
         if self.board.by_hand() >= MOST {
             return Err(format!("{MOST} faults were asked for by hand in this run: more are not taken"));
@@ -33,7 +36,7 @@ impl Run {
         self.fits(&fault, &phase)?;
         self.has_way(&fault, &phase)?;
         let item = self.item(fault, &phase, &command.by)?;
-        let found = self.found().await;
+        let found = self.found(item.fault.recipe.kind()).await;
         if let Some(why) = found.obstacle(&self.plan, &item).await {
             return Err(why);
         }
@@ -92,9 +95,8 @@ impl Run {
         if fault.recipe.kind() != RecipeKind::Network {
             return Ok(());
         }
-        let there = |detour: &&v1::Detour| {
-            detour.target == fault.target && detour.phases.contains(&phase.index)
-        };
+        let there =
+            |detour: &&v1::Detour| detour.target == fault.target && detour.phases.contains(&phase.index);
         if self.opened.detours.iter().any(|detour| there(&detour)) {
             return Ok(());
         }
@@ -118,18 +120,23 @@ impl Run {
         let victims = plan::chaos::victims(&fault, target.urls.len(), draw);
         let at = Instant::now().saturating_duration_since(phase.t0);
         let by = if by.is_empty() { "unknown" } else { by };
-        Item::new(&self.plan, fault, id, phase.index, at, victims, by).ok_or("the plan has no such target".to_owned())
+        Item::new(&self.plan, fault, id, phase.index, at, victims, by)
+            .ok_or_else(|| "the plan has no such target".to_owned())
     }
 
-    /// What can be done now.
-    async fn found(&self) -> Found {
+    /// What can be done now to such things.
+    async fn found(&self, kind: RecipeKind) -> Found {
+        let agent = match kind {
+            RecipeKind::Network => Ok(()),
+            RecipeKind::Process | RecipeKind::Host => self.backends.agent.get().await.map(|_| ()),
+        };
         let instances: Option<Instances> = self.backends.instances.clone();
         let proxy = match &self.backends.proxy {
             Some(proxy) => proxy.given_up().map_or(Ok(()), Err),
             None => Err("there is no fault proxy in this run".to_owned()),
         };
         Found {
-            agent: self.backends.agent.get().await.map(|_| ()),
+            agent,
             instances: instances.ok_or_else(|| "the plan's processes are not known to chaos".to_owned()),
             proxy,
         }

@@ -96,7 +96,7 @@ async fn hold(run: &Arc<Run>, item: &Item, claim: &mut Claim, held: &mut Held, s
         run: run.id,
         phase: item.planned.phase,
         target: item.target,
-        stop: item.fault.stop.clone(),
+        stop: item.fault.stop,
     };
     tokio::select! {
         biased;
@@ -114,7 +114,10 @@ fn words(run: &Run, item: &Item, end: End) -> String {
         End::Time => "its time is over".to_owned(),
         End::Broke(Broke { how }) => how,
         End::Fired(Fired::Condition(text) | Fired::Blind(text)) => {
-            run.board.halt(&item.fault.name, format!("{text} ended {}", item.id()));
+            // Who asks by hand asks anew.
+            if item.is_planned() {
+                run.board.halt(&item.fault.name, format!("{text} ended {}", item.id()));
+            }
             text
         }
     }

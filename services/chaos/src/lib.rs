@@ -57,6 +57,15 @@ pub enum Error {
     Task(#[from] ::service::Failure),
 }
 
+/// Ends the service's tasks with it, also when it is dropped before its end: some of them hold what owns them.
+struct Ended(Tasks);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Serves until `shutdown` is triggered. On return every fault was undone, or was told to be unrecovered, and neither agent
 /// nor proxy runs any more.
 ///
@@ -68,6 +77,7 @@ pub async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Result<(), E
     // Faults end after the shutdown; what tells of them ends after they have.
     let end = Shutdown::new();
     let tasks = Tasks::new(end.clone());
+    let _ended = Ended(tasks.clone());
     let Options { ready, .. } = options;
     let options = Options { ready: None, ..options };
     let service = Arc::new(Service::new(options, bus, tasks.clone(), shutdown.clone()));

@@ -53,7 +53,7 @@ const PROXY: &str = "fault-proxy";
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
-        Some(word) if word == AGENT => fault_agent::main(&[AGENT], arguments),
+        Some(word) if word == AGENT => fault_agent::main([AGENT], arguments),
         Some(word) if word == PROXY => {
             fault_proxy::main(std::iter::once(OsString::from("gauntlet-chaos fault-proxy")).chain(arguments))
         }

@@ -104,7 +104,9 @@ impl Writer {
         loop {
             match self.bus.record(&key, news).await {
                 Ok(()) => return Ok(()),
-                Err(RecordError::Bus(error @ bus::BusError::TooLarge { .. })) => return Err(error.to_string()),
+                Err(RecordError::Bus(error @ bus::BusError::TooLarge { .. })) => {
+                    return Err(error.to_string());
+                }
                 Err(error) if pause == PAUSE => {
                     tracing::warn!(%error, "news of faults cannot be recorded now and wait");
                 }

@@ -151,7 +151,8 @@ impl Service {
     }
 
     fn opened(&self, plan: &Plan, backends: &Backends, ways: &Ways, items: &[Item]) -> v1::OpenChaosReply {
-        let planned_json = items.iter().filter_map(|item| serde_json::to_string(&item.planned).ok()).collect();
+        let planned_json =
+            items.iter().filter_map(|item| serde_json::to_string(&item.planned).ok()).collect();
         let mut reply = v1::OpenChaosReply { planned_json, ..v1::OpenChaosReply::default() };
         let Some(proxy) = &backends.proxy else { return reply };
         let (api, token) = proxy.api();
@@ -206,7 +207,9 @@ impl Run {
         }
         match self.backends.run_again(&owed).await {
             Ok(verified) => tracing::info!(verified, "what an earlier life of this service ended runs again"),
-            Err(error) => tracing::error!(error, "what an earlier life of this service ended does not run again"),
+            Err(error) => {
+                tracing::error!(error, "what an earlier life of this service ended does not run again");
+            }
         }
     }
 }
@@ -219,8 +222,11 @@ fn ways(plan: &Plan, items: &[Item]) -> Ways {
     for item in items.iter().filter(|item| item.fault.recipe.kind() == RecipeKind::Network) {
         ways.entry(item.fault.target.clone()).or_default().insert(item.planned.phase);
     }
-    let loaded: Vec<u32> =
-        (0..).zip(&plan.phases).filter(|(_, phase)| phase.model != LoadModel::None).map(|(index, _)| index).collect();
+    let loaded: Vec<u32> = (0..)
+        .zip(&plan.phases)
+        .filter(|(_, phase)| phase.model != LoadModel::None)
+        .map(|(index, _)| index)
+        .collect();
     for (target, recovery) in &plan.recovery {
         if recovery.strategy.contains(&Strategy::Failover) {
             ways.entry(target.clone()).or_default().extend(&loaded);

@@ -47,7 +47,8 @@ impl Phase {
             }
             let late = Instant::now().saturating_duration_since(due);
             if late > LATE {
-                let why = format!("its time had passed {} s ago when the phase was told to begin", late.as_secs());
+                let why =
+                    format!("its time had passed {} s ago when the phase was told to begin", late.as_secs());
                 run.skip(item, &why).await;
             } else {
                 run.begin(Arc::clone(item)).await;

@@ -32,6 +32,11 @@ impl Item {
         &self.planned.fault
     }
 
+    /// Whether the plan has it; else somebody asked by hand.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.planned.by == PLAN
+    }
+
     /// One that the schedule has.
     pub(crate) fn placed(plan: &Plan, placed: Placed) -> Option<Self> {
         let fault = plan.chaos.get(placed.fault)?;

@@ -44,7 +44,11 @@ impl Service {
     pub(crate) async fn clean_up(&self) {
         self.agent.clean_up().await;
         for (fault, detail) in self.agent.leftovers() {
-            tracing::error!(fault, detail, "a fault of an earlier run is unrecovered: no run is taken until it is");
+            tracing::error!(
+                fault,
+                detail,
+                "a fault of an earlier run is unrecovered: no run is taken until it is"
+            );
         }
     }
 
@@ -77,7 +81,9 @@ impl Service {
             return Err("the chaos service is ending".to_owned());
         }
         match &table.open {
-            Some(run) if run.id == id && run.plan_digest == command.plan_digest => return Ok(run.opened.clone()),
+            Some(run) if run.id == id && run.plan_digest == command.plan_digest => {
+                return Ok(run.opened.clone());
+            }
             Some(run) if run.id == id => {
                 return Err(format!("run {id} is open with another plan: {}", run.plan_digest));
             }
@@ -104,7 +110,10 @@ impl Service {
         })
     }
 
-    pub(crate) async fn begin_phase(self: Arc<Self>, command: v1::BeginChaosPhase) -> Result<v1::Ack, String> {
+    pub(crate) async fn begin_phase(
+        self: Arc<Self>,
+        command: v1::BeginChaosPhase,
+    ) -> Result<v1::Ack, String> {
         let run = self.run(&command.run).await?;
         if self.shutdown.is_triggered() {
             return Err("the chaos service is ending".to_owned());
@@ -137,7 +146,10 @@ impl Service {
         Ok(v1::ChaosClosed { unrecovered: outcome.unrecovered, last_sequence })
     }
 
-    pub(crate) async fn inject(self: Arc<Self>, command: v1::InjectFault) -> Result<v1::InjectFaultReply, String> {
+    pub(crate) async fn inject(
+        self: Arc<Self>,
+        command: v1::InjectFault,
+    ) -> Result<v1::InjectFaultReply, String> {
         let run = self.run(&command.run).await?;
         Ok(match run.inject_by_hand(&command).await {
             Ok(fault) => v1::InjectFaultReply { refused: String::new(), fault },
@@ -178,5 +190,7 @@ fn run_id(bytes: &[u8]) -> Result<RunId, String> {
 
 /// As after a restart: whoever has the run may open it again.
 fn unknown(id: RunId) -> String {
-    format!("chaos does not know run {id}: it was never opened here, or this service was started anew since; open it first")
+    format!(
+        "chaos does not know run {id}: it was never opened here, or this service was started anew since; open it first"
+    )
 }

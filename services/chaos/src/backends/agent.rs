@@ -167,7 +167,8 @@ impl AgentBackend {
 impl Held {
     /// Waits until a part has ended by itself; why.
     pub(crate) async fn broke(&mut self) -> Broke {
-        let waits = self.parts.iter_mut().map(|(_, told)| Box::pin(told.wait_for(|slot| *slot != Slot::Alive)));
+        let waits =
+            self.parts.iter_mut().map(|(_, told)| Box::pin(told.wait_for(|slot| *slot != Slot::Alive)));
         let (first, ..) = select_all(waits).await;
         match first.map(|slot| slot.clone()) {
             Ok(Slot::Ended(ended)) => Broke { how: how(ended.how).to_owned() },

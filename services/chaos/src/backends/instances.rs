@@ -86,16 +86,17 @@ impl Instances {
 
     /// Makes sure that they run and are ready, all at once.
     pub(crate) async fn run(&self, names: &[String]) -> Result<String, String> {
-        let starts = names.iter().map(async |name| match self.platform.start(&InstanceId::new(name)?).await {
-            Ok(Started { instance, by_us, ready_after }) => {
-                let process = instance.process.map(|process| process.pid).unwrap_or_default();
-                let who = if by_us { "was started again" } else { "runs again already" };
-                Ok(format!("{name} {who}: process {process}, ready after {} ms", ready_after.as_millis()))
-            }
-            // Then it is to stay as it is.
-            Err(error @ PlatformError::OwnerEnded { .. }) => Ok(error.to_string()),
-            Err(error) => Err(error),
-        });
+        let starts =
+            names.iter().map(async |name| match self.platform.start(&InstanceId::new(name)?).await {
+                Ok(Started { instance, by_us, ready_after }) => {
+                    let process = instance.process.map(|process| process.pid).unwrap_or_default();
+                    let who = if by_us { "was started again" } else { "runs again already" };
+                    Ok(format!("{name} {who}: process {process}, ready after {} ms", ready_after.as_millis()))
+                }
+                // Then it is to stay as it is.
+                Err(error @ PlatformError::OwnerEnded { .. }) => Ok(error.to_string()),
+                Err(error) => Err(error),
+            });
         all(join_all(starts).await)
     }
 }

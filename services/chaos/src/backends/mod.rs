@@ -194,14 +194,22 @@ impl Backends {
     /// Where an endpoint listens.
     async fn address(&self, fault: &Fault, endpoint: usize) -> Result<SocketAddr, String> {
         let target = self.plan.targets.iter().find(|target| target.name == fault.target);
-        let url = target.and_then(|target| target.urls.get(endpoint)).ok_or("the plan has no such endpoint")?;
+        let url =
+            target.and_then(|target| target.urls.get(endpoint)).ok_or("the plan has no such endpoint")?;
         let authority = authority(url).ok_or_else(|| format!("{url} has no host"))?;
         let found = tokio::time::timeout(RESOLVES, tokio::net::lookup_host(&authority)).await;
         let found = found.map_err(|_| format!("{authority} was not resolved within {RESOLVES:?}"))?;
-        found.map_err(|error| format!("{authority}: {error}"))?.next().ok_or(format!("{authority} has no address"))
+        found
+            .map_err(|error| format!("{authority}: {error}"))?
+            .next()
+            .ok_or_else(|| format!("{authority} has no address"))
     }
 
-    async fn with_agent(&self, item: &Item, actions: Vec<Action>) -> Result<(agent::Held, String), NotInjected> {
+    async fn with_agent(
+        &self,
+        item: &Item,
+        actions: Vec<Action>,
+    ) -> Result<(agent::Held, String), NotInjected> {
         let agent = self.agent().await.map_err(NotInjected::Refused)?;
         let ids = self.agent_ids(item, actions.len());
         agent.inject(ids.into_iter().zip(actions).collect(), item.fault.duration).await

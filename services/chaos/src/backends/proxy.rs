@@ -81,7 +81,8 @@ impl Proxy {
         if let Some(kept) = &kept {
             proxy_process::end(&kept.process).await;
         }
-        let upstreams = proxies.iter().filter_map(|proxy| Some((proxy.name.clone()?, proxy.upstream.clone()?)));
+        let upstreams =
+            proxies.iter().filter_map(|proxy| Some((proxy.name.clone()?, proxy.upstream.clone()?)));
         let upstreams = upstreams.collect();
         let (mut api, mut token) = (format!("{}:0", bracketed(command.address)), fresh_token()?);
         if let Some(kept) = kept.filter(|kept| kept.run == run) {
@@ -214,7 +215,8 @@ impl Proxy {
                     let mut record = self.inner.record.lock().unwrap_or_else(PoisonError::into_inner);
                     for proxy in &mut record.proxies {
                         let view = proxy.name.as_ref().and_then(|name| views.get(name));
-                        proxy.upstream = view.map(|view| view.upstream.clone()).or_else(|| proxy.upstream.take());
+                        proxy.upstream =
+                            view.map(|view| view.upstream.clone()).or_else(|| proxy.upstream.take());
                     }
                 }
                 Ok(Err(_)) | Err(_) => silent += 1,
@@ -277,7 +279,9 @@ impl Proxy {
                 Err(why) => {
                     return Err(match self.undo(held).await {
                         Ok(_) => NotInjected::Refused(why),
-                        Err(detail) => NotInjected::Unrecovered(format!("{why}; of what had begun: {detail}")),
+                        Err(detail) => {
+                            NotInjected::Unrecovered(format!("{why}; of what had begun: {detail}"))
+                        }
                     });
                 }
             }

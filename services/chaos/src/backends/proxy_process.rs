@@ -63,7 +63,12 @@ impl ProxyCommand {
     ///
     /// # Errors
     /// Why it does not run.
-    pub(crate) async fn start(&self, api: &str, token: &str, proxies: &[ProxyInput]) -> Result<ProxyProcess, String> {
+    pub(crate) async fn start(
+        &self,
+        api: &str,
+        token: &str,
+        proxies: &[ProxyInput],
+    ) -> Result<ProxyProcess, String> {
         let [program, arguments @ ..] = self.command.as_slice() else {
             return Err("the fault proxy has no program".to_owned());
         };
@@ -71,7 +76,8 @@ impl ProxyCommand {
             format!("the fault proxy {} cannot be started: {error}", program.to_string_lossy())
         };
         let files = self.files(token, proxies);
-        let (token_file, config, log) = files.map_err(|error| failed(&format!("{}: {error}", self.dir.display())))?;
+        let (token_file, config, log) =
+            files.map_err(|error| failed(&format!("{}: {error}", self.dir.display())))?;
         let errors = fs::File::create(&log).map_err(|error| failed(&error))?;
         let mut child = Command::new(program)
             .args(arguments)

@@ -30,9 +30,7 @@ pub(crate) fn deed(recipe: &Recipe) -> Option<Deed> {
             let rate = bytes_per_second.div_ceil(1_000).max(1);
             toxic(direction, Attributes::Bandwidth(Bandwidth { rate }))
         }
-        Recipe::Partition { direction } => {
-            toxic(direction, Attributes::Timeout(Timeout { timeout: 0 }))
-        }
+        Recipe::Partition { direction } => toxic(direction, Attributes::Timeout(Timeout { timeout: 0 })),
         Recipe::Refuse => Some(Deed::Refuse),
         // At the first data of a request, so that nothing of it comes to the target.
         Recipe::Reset { after } => {
@@ -54,9 +52,7 @@ pub(crate) fn deed(recipe: &Recipe) -> Option<Deed> {
             let attributes = PacketLoss { loss_rate: *loss, correlation: *correlation };
             toxic(direction, Attributes::PacketLoss(attributes))
         }
-        Recipe::HttpAbort { share } => {
-            toxic(&Direction::ToTarget, http(*share, HttpEffect::Abort {}))
-        }
+        Recipe::HttpAbort { share } => toxic(&Direction::ToTarget, http(*share, HttpEffect::Abort {})),
         Recipe::HttpDelay { share, delay } => {
             toxic(&Direction::FromTarget, http(*share, HttpEffect::Delay { delay: millis(*delay) }))
         }

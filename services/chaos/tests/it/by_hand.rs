@@ -6,7 +6,9 @@ use crate::lab::{Lab, fault};
 
 /// A fault as it is asked for by hand.
 fn asked(recipe: &str, target: &str, duration: &str, lines: &str) -> String {
-    format!("recipe = \"{recipe}\"\ntarget = \"{target}\"\nduration = \"{duration}\"\nstop = \"none\"\n{lines}\n")
+    format!(
+        "recipe = \"{recipe}\"\ntarget = \"{target}\"\nduration = \"{duration}\"\nstop = \"none\"\n{lines}\n"
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,8 +47,8 @@ async fn what_may_not_be_is_refused_with_its_reason() {
         (asked("pause", "nobody", "1s", ""), "nobody"),
         (asked("pause", "shop", "2h", ""), "duration"),
         (asked("pause", "shop", "59900ms", ""), "the fault would go on after its phase"),
-        (asked("pause", "shop", "1s", "mode = \"all\""), "would hit the instance"),
-        (asked("kill", "shop", "1s", "mode = \"all\""), "would hit the instance"),
+        (asked("pause", "shop", "1s", "mode = \"all\""), "allows at most 1"),
+        (asked("memory", "shop", "1s", "size = \"1TiB\"\nmode = \"all\""), "mode"),
         (asked("latency", "shop", "1s", "latency = \"1s\""), "the load goes to shop directly"),
         (asked("explode", "shop", "1s", ""), "explode"),
         ("recipe = \"pause\"\ntarget = \"shop\"".to_owned(), "duration"),

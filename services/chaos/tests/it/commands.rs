@@ -32,7 +32,8 @@ async fn commands_may_come_twice() {
     lab.ended("slow").await;
     assert_eq!(lab.end("").await, lab.end("").await);
     assert_eq!(lab.close().await, lab.close().await);
-    let begun = lab.events().iter().filter(|event| format!("{event:?}").starts_with("FaultBeginning")).count();
+    let begun =
+        lab.events().iter().filter(|event| format!("{event:?}").starts_with("FaultBeginning")).count();
     assert_eq!(begun, 1);
 }
 

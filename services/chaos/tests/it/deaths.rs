@@ -15,7 +15,8 @@ fn kill(process: &ProcessId) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_dies_has_its_faults_undone_and_told() {
-    let faults = fault("hangs", "pause", "100ms", "50s", "") + &fault("busy", "cpu", "100ms", "50s", "cores = 1");
+    let faults =
+        fault("hangs", "pause", "100ms", "50s", "") + &fault("busy", "cpu", "100ms", "50s", "cores = 1");
     let lab = Lab::new(&faults).await;
     lab.open().await;
     lab.begin().await;
@@ -86,7 +87,8 @@ async fn a_service_that_was_started_anew_goes_on_in_the_run() {
     assert_eq!(first.detours, second.detours, "load goes on by the same ways");
     assert_eq!(first.planned_json, second.planned_json);
     lab.begin().await;
-    let held = || lab.events().iter().filter(|event| format!("{event:?}").starts_with("FaultInjected")).count();
+    let held =
+        || lab.events().iter().filter(|event| format!("{event:?}").starts_with("FaultInjected")).count();
     eventually("both faults again", || (held() >= 4).then_some(()), || lab.events()).await;
     assert_eq!(lab.end("").await.unrecovered, Vec::<String>::new());
     lab.close().await;

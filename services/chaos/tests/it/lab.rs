@@ -25,7 +25,6 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// A run. Dropped, everything of it is ended.
 pub(crate) struct Lab {
-    dir: tempfile::TempDir,
     pub(crate) bus: Bus,
     pub(crate) run: RunId,
     pub(crate) shutdown: Shutdown,
@@ -35,6 +34,8 @@ pub(crate) struct Lab {
     pub(crate) targets: Vec<String>,
     news: Arc<Mutex<Vec<v1::FaultNews>>>,
     plan_digest: String,
+    // Last, for the processes end by what is in it.
+    dir: tempfile::TempDir,
 }
 
 /// What a plan of these tests begins with: two instances of a shop, which are ours, and one that nobody may touch.
@@ -89,7 +90,8 @@ impl Lab {
             targets.push(address.to_string());
         }
         let text = plan(&targets, seed, faults);
-        let parsed = plan::parse(&text, Path::new("plan.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+        let parsed =
+            plan::parse(&text, Path::new("plan.toml")).unwrap_or_else(|problems| panic!("{problems}"));
         let plan_digest = bus.put_object(parsed.to_toml().as_bytes()).await.unwrap();
         let (shutdown, news) = (Shutdown::new(), Arc::new(Mutex::new(Vec::new())));
         let tasks = Tasks::new(Shutdown::new());
@@ -111,7 +113,7 @@ impl Lab {
         });
         let chaos = Mutex::new(Tasks::new(Shutdown::new()));
         let run = RunId::new();
-        let lab = Self { dir, bus, run, shutdown, tasks, chaos, processes, targets, news, plan_digest };
+        let lab = Self { bus, run, shutdown, tasks, chaos, processes, targets, news, plan_digest, dir };
         lab.start_chaos().await;
         lab
     }
@@ -146,10 +148,6 @@ impl Lab {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.dir.path().join("chaos")
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
     }
 
     pub(crate) async fn send<C: Command>(&self, command: &C) -> Result<C::Reply, CommandError> {
@@ -192,7 +190,9 @@ impl Lab {
 
     pub(crate) async fn inject(&self, fault_toml: &str) -> v1::InjectFaultReply {
         let fault_toml = fault_toml.to_owned();
-        self.send(&v1::InjectFault { run: self.run.to_bytes(), fault_toml, by: "cli".to_owned() }).await.unwrap()
+        self.send(&v1::InjectFault { run: self.run.to_bytes(), fault_toml, by: "cli".to_owned() })
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn stop(&self, fault: &str) -> v1::StopFaultReply {
@@ -229,21 +229,26 @@ impl Lab {
     }
 
     pub(crate) async fn injected(&self, id: &str) -> String {
-        let event = self.told("FaultInjected", |event| matches!(event, Event::FaultInjected { fault, .. } if fault == id));
+        let event = self.told(
+            "FaultInjected",
+            |event| matches!(event, Event::FaultInjected { fault, .. } if fault == id),
+        );
         let Event::FaultInjected { seen, .. } = event.await else { unreachable!() };
         seen
     }
 
     /// How a fault ended, and what was read back.
     pub(crate) async fn ended(&self, id: &str) -> (String, String) {
-        let event = self.told("FaultEnded", |event| matches!(event, Event::FaultEnded { fault, .. } if fault == id));
+        let event =
+            self.told("FaultEnded", |event| matches!(event, Event::FaultEnded { fault, .. } if fault == id));
         let Event::FaultEnded { how, verified, .. } = event.await else { unreachable!() };
         (how, verified)
     }
 
     /// Why a fault was skipped.
     pub(crate) async fn skipped(&self, id: &str) -> String {
-        let event = self.told("FaultSkipped", |event| matches!(event, Event::FaultSkipped { fault, .. } if fault == id));
+        let event = self
+            .told("FaultSkipped", |event| matches!(event, Event::FaultSkipped { fault, .. } if fault == id));
         let Event::FaultSkipped { reason, .. } = event.await else { unreachable!() };
         reason
     }
@@ -260,13 +265,14 @@ impl Lab {
     pub(crate) async fn helper(&self, word: &str) -> ProcessId {
         let state = self.state().to_string_lossy().into_owned();
         let look = || {
-            let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-                entry.ok()?.file_name().to_str()?.parse::<u32>().ok()
-            });
+            let pids = std::fs::read_dir("/proc")
+                .unwrap()
+                .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
             let ours = |pid: &u32| {
                 let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 let line = String::from_utf8_lossy(&line).replace('\0', " ");
-                line.contains(&format!(" {word} ")) && line.contains(&state)
+                line.contains(&format!(" {word} "))
+                    && line.contains(&state)
                     && platform::proc_fs::stat(*pid).is_ok_and(|stat| stat.parent == std::process::id())
             };
             pids.filter(ours).find_map(|pid| ProcessId::of(pid).ok())
@@ -322,5 +328,7 @@ pub(crate) async fn eventually<T, D: std::fmt::Debug>(
             tokio::time::sleep(LOOK).await;
         }
     };
-    tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("waited for {what}; there was {:?}", instead()))
+    tokio::time::timeout(LONG, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("waited for {what}; there was {:?}", instead()))
 }

@@ -43,16 +43,18 @@ async fn latency_is_on_the_way_of_the_load_and_nowhere_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_cuts_one_endpoint_off() {
-    let lab = Lab::new(&fault("cut", "partition", "100ms", "3s", "mode = { fixed = 1 }")).await;
+    // A name may be whatever people like.
+    let name = "a shop, cut off? 50%";
+    let lab = Lab::new(&fault(name, "partition", "100ms", "3s", "mode = { fixed = 1 }")).await;
     let opened = lab.open().await;
     lab.begin().await;
-    let seen = lab.injected("cut").await;
+    let seen = lab.injected(name).await;
     let cut = u32::from(seen.contains("shop-1 "));
     let nothing = within(way(&opened, cut), Duration::from_secs(1)).await;
     assert!(nothing.is_err(), "{nothing:?}");
     within(way(&opened, 1 - cut), PATIENCE).await.unwrap();
     within(lab.targets[cut as usize].clone(), PATIENCE).await.unwrap();
-    lab.ended("cut").await;
+    lab.ended(name).await;
     within(way(&opened, cut), PATIENCE).await.unwrap();
     lab.close().await;
 }

@@ -10,9 +10,9 @@ const CONNECTIONS: usize = 12;
 
 /// What a run planned and did, and which connections its toxic hit.
 async fn run(seed: u64) -> (Vec<PlannedFault>, Vec<String>, Vec<(u64, bool)>) {
-    let lines = "latency = \"1ms\"\ntoxicity = 0.5\nmode = \"all\"";
+    let lines = "latency = \"1ms\"\nshare = 0.5\nmode = \"all\"";
     let faults = [
-        fault("slow", "latency", "100ms", "50s", lines),
+        fault("slow", "latency", "100ms", "20s", lines),
         fault("hangs", "pause", "200ms", "1s", ""),
         fault("drawn", "pause", "", "1s", "times = 3"),
     ];
@@ -34,7 +34,9 @@ async fn run(seed: u64) -> (Vec<PlannedFault>, Vec<String>, Vec<(u64, bool)>) {
     for event in lab.events() {
         match event {
             Event::FaultsPlanned { faults, .. } => planned.extend(faults),
-            Event::FaultBeginning { fault } => told.push(format!("{} hits {}", fault.fault, fault.victims.len())),
+            Event::FaultBeginning { fault } => {
+                told.push(format!("{} hits {}", fault.fault, fault.victims.len()));
+            }
             _ => {}
         }
     }

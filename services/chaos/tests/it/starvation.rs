@@ -33,7 +33,7 @@ async fn what_is_taken_of_the_host_is_given_back() {
 async fn what_cannot_be_done_here_is_skipped_with_its_reason() {
     let faults = [
         fault("nowhere", "disk-full", "100ms", "1s", "path = \"/nowhere/at/all\"\nsize = \"1MiB\""),
-        fault("too much", "memory", "100ms", "1s", "size = \"4096GiB\""),
+        fault("too much", "memory", "100ms", "1s", "size = \"1TiB\""),
     ];
     let lab = Lab::new(&faults.concat()).await;
     lab.open().await;

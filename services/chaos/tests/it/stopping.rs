@@ -54,7 +54,8 @@ async fn in_order(lab: &Lab) -> (protocol::faults::PlannedFault, protocol::fault
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_stop_condition_the_next_coming_is_skipped() {
-    let faults = fault("busy", "pause", "", "1500ms", "times = 2\nstop = \"error_rate > 50%\"\nstop-over = \"3s\"");
+    let faults =
+        fault("busy", "pause", "", "1500ms", "times = 2\nstop = \"error_rate > 50%\"\nstop-over = \"3s\"");
     let lab = Lab::new(&faults).await;
     let _metrics = metrics(&lab, 100).await;
     lab.open().await;
