@@ -79,7 +79,7 @@ impl Guard {
         let watched = Arc::new(watched);
         let (ear, heard) = mpsc::channel(QUEUE);
         let (pace, paces) = watch::channel(watched.recovery.interval);
-        let now = shared.clock.now();
+        let now = shared.now();
         let mut guard = Self {
             shared: Arc::clone(shared),
             watched: Arc::clone(&watched),
@@ -153,7 +153,7 @@ impl Guard {
             Heard::Ended(instance, how) => {
                 // An end that is our doing, or of what stands idle, is no news.
                 if !self.is_acted_upon(instance) && !self.led.contains_key(&instance) {
-                    let now = self.shared.clock.now();
+                    let now = self.shared.now();
                     if let Some(condition) = self.conditions.get_mut(instance) {
                         condition.fell(Trouble::ended(how));
                         condition.bad = condition.bad.max(self.watched.recovery.fall);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bus::Bus;
+use bus::{Bus, SchedulerClock};
 use plan::model::{Strategy, Target, Tls};
 use plan::{Plan, Problems};
 use platform::Platform;
@@ -12,7 +12,6 @@ use prober::{Connector, connector};
 use protocol::id::RunId;
 use protocol::v1;
 
-use crate::options::Clock;
 use crate::place::{Files, Watched};
 use crate::route::Route;
 use crate::run::Parts;
@@ -25,7 +24,7 @@ pub(crate) async fn open(
     run: RunId,
     command: &v1::OpenRecovery,
     bus: &Bus,
-    clock: &Clock,
+    clock: &SchedulerClock,
 ) -> Result<Parts, Vec<v1::Problem>> {
     let plan = plan_of(bus, &command.plan_digest).await.map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::service::{OnError, Shutdown, Tasks};
-use bus::Bus;
+use bus::{Bus, SchedulerClock};
 use plan::Plan;
 use platform::{EventKind, EventSource, InstanceId, InstanceState, Platform};
 use protocol::event::Event;
@@ -19,7 +19,7 @@ use crate::board::Board;
 use crate::cause::{Cause, Journal, Onset};
 use crate::guard::{Ear, Guard, Heard};
 use crate::news::News;
-use crate::options::Clock;
+use crate::options::Moment;
 use crate::place::Watched;
 use crate::route::Route;
 
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) platform: Option<Arc<dyn Platform>>,
     pub(crate) news: News,
     pub(crate) board: Board,
-    pub(crate) clock: Clock,
+    clock: SchedulerClock,
     pub(crate) phase: watch::Sender<Option<Phase>>,
     /// Counts what chaos has told.
     pub(crate) faults_told: watch::Sender<u64>,
@@ -68,7 +68,7 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) plan: Plan,
     pub(crate) platform: Option<Arc<dyn Platform>>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: SchedulerClock,
     pub(crate) route: Route,
     pub(crate) watched: Vec<Watched>,
 }
@@ -119,7 +119,9 @@ impl Run {
     ///
     /// # Errors
     /// When the platform cannot be asked for events.
-    pub(crate) fn begin_phase(&self, index: u32) -> Result<(), String> {
+    pub(crate) async fn begin_phase(&self, index: u32) -> Result<(), String> {
+        // Stamps are compared with those of chaos, which may be on another host: both go by the scheduler's clock.
+        self.shared.clock.measure(&self.shared.bus).await;
         self.shared.phase.send_replace(Some(Phase { index, is_on: true }));
         let watched = std::mem::take(&mut *lock(&self.watched));
         if watched.is_empty() {
@@ -198,6 +200,11 @@ impl Run {
 }
 
 impl Shared {
+    /// Now.
+    pub(crate) fn now(&self) -> Moment {
+        Moment::now(&self.clock)
+    }
+
     /// The ways of load as they are now.
     pub(crate) fn route(&self) -> Route {
         lock(&self.route).clone()

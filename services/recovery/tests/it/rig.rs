@@ -143,6 +143,13 @@ impl Rig {
             }
             Ok::<(), Infallible>(())
         });
+        let mut asked = self.bus.serve::<v1::QueryClock>(Address::Service).await.unwrap();
+        self.tasks.spawn("scheduler's clock", OnError::ShutDown, async move {
+            while let Some(request) = asked.next().await {
+                request.reply(Ok(v1::ClockReply { unix_ns: unix_ns() }));
+            }
+            Ok::<(), Infallible>(())
+        });
         let mut asked = self.bus.serve::<v1::ShedLoad>(Address::Service).await.unwrap();
         let shed = Arc::clone(&self.shed);
         self.tasks.spawn("scheduler's load", OnError::ShutDown, async move {
