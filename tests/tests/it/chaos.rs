@@ -243,7 +243,7 @@ stop = "none"
 times = 3
 latency = "20ms"
 jitter = "10ms"
-toxicity = 0.5
+share = 0.5
 
 [[chaos]]
 name = "refused"
