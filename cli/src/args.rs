@@ -46,6 +46,10 @@ pub(crate) enum Command {
     },
     /// Steer a run that is under way
     Control(ControlArgs),
+    /// See, inject and end faults of a run that is under way
+    Chaos(ChaosArgs),
+    /// See what recovery knows of a run that is under way
+    Recovery(RecoveryArgs),
     /// Make what a deployed suite needs before its services start
     #[command(subcommand)]
     Deploy(DeployCommand),
@@ -272,6 +276,13 @@ pub(crate) struct SecretsArgs {
 pub(crate) struct ControlArgs {
     #[command(subcommand)]
     pub(crate) action: Action,
+    #[command(flatten)]
+    pub(crate) run: LiveRunArgs,
+}
+
+/// Which run under way is meant, and how its HTTP API is reached.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LiveRunArgs {
     /// Base URL of the run's HTTP API [default: that of the newest live run in the report directory]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
@@ -281,6 +292,54 @@ pub(crate) struct ControlArgs {
     #[arg(long, global = true, value_name = "DIR", default_value = "runs")]
     /// Where run directories are
     pub(crate) report_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChaosArgs {
+    #[command(subcommand)]
+    pub(crate) action: ChaosCommand,
+    #[command(flatten)]
+    pub(crate) run: LiveRunArgs,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ChaosCommand {
+    /// Faults that are planned, there, over or skipped, and what cannot be done
+    List,
+    /// Inject a fault now; it ends at its duration, by its stop condition, or with its phase
+    Run {
+        /// The fault as `[[chaos]]` has it, without `phase` and `at`: recipe=kill target=shop duration=5s stop=none
+        #[arg(value_name = "KEY=VALUE", required_unless_present = "file", conflicts_with = "file")]
+        fault: Vec<String>,
+        /// File with the same as TOML; - is standard input
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// End a fault and undo it, or all that are there
+    Stop {
+        /// Its name in the list; all without one
+        fault: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecoveryArgs {
+    #[command(subcommand)]
+    pub(crate) action: RecoveryCommand,
+    #[command(flatten)]
+    pub(crate) run: LiveRunArgs,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum RecoveryCommand {
+    /// Health of the targets, incidents, what was done about them, and the budgets
+    Status,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

@@ -19,9 +19,22 @@ use args::{Cli, Command};
 use clap::Parser as _;
 use failure::Failure;
 
+/// The words by which this program is started as one of those that carry faults out for it.
+const FAULT_AGENT: &str = "fault-agent";
+const FAULT_PROXY: &str = "fault-proxy";
+
 /// Reads the command line, does what it says, and gives the exit code of requirement R12.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        // Programs of their own: they read their arguments, log and end as these, and no runtime of ours is in their way.
+        Some(word) if word == FAULT_AGENT => return fault_agent::main([FAULT_AGENT], arguments),
+        Some(word) if word == FAULT_PROXY => {
+            return fault_proxy::main(std::iter::once("gauntlet fault-proxy".into()).chain(arguments));
+        }
+        _ => {}
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(asked) => {
@@ -48,6 +61,8 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Runs(command) => commands::runs::dispatch(command),
         Command::Report { run_dir } => commands::report::render(&run_dir),
         Command::Control(args) => commands::control::send(&args),
+        Command::Chaos(args) => commands::chaos::dispatch(&args),
+        Command::Recovery(args) => commands::recovery::dispatch(&args),
         Command::Deploy(command) => commands::deploy::dispatch(command),
         Command::Completions { shell } => commands::completions(shell),
         Command::GuestCompile { input, output } => commands::guest_compile(&input, &output),

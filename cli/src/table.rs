@@ -2,6 +2,15 @@
 
 /// Rows under a head, columns as wide as their widest cell; the first column to the left, the others to the right.
 pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
+    lay_out(head, rows, |column| column == 0)
+}
+
+/// The same with every column to the left, for words.
+pub(crate) fn left(head: &[&str], rows: &[Vec<String>]) -> String {
+    lay_out(head, rows, |_| true)
+}
+
+fn lay_out(head: &[&str], rows: &[Vec<String>], left: impl Fn(usize) -> bool) -> String {
     let columns = head.len();
     let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
     let width = |column: usize| {
@@ -16,7 +25,7 @@ pub(crate) fn render(head: &[&str], rows: &[Vec<String>]) -> String {
             .map(|(column, width)| {
                 let text = cell(cells, column);
                 let gap = " ".repeat(width - text.chars().count());
-                if column == 0 { format!("{text}{gap}") } else { format!("{gap}{text}") }
+                if left(column) { format!("{text}{gap}") } else { format!("{gap}{text}") }
             })
             .collect();
         format!("{}\n", padded.join("  ").trim_end())

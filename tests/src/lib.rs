@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod core;
+pub mod faults;
 pub mod gauntlet;
 pub mod link;
 pub mod listeners;

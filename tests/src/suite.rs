@@ -15,6 +15,9 @@ use crate::wait;
 /// How long a service may take to be ready.
 const READY: Duration = Duration::from_secs(30);
 
+/// How long chaos may take to end at a test's end; then it is killed.
+const ENDS: Duration = Duration::from_secs(15);
+
 /// So many workers are started at once: more would wait for each other longer than one may take.
 const AT_ONCE: usize = 10;
 
@@ -109,6 +112,8 @@ impl Suite {
         suite.spawn_new("metrics", &of_metrics.iter().map(String::as_str).collect::<Vec<_>>());
         let least = format!("--workers={workers}");
         suite.spawn_new("scheduler", &["--api=127.0.0.1:0", &least]);
+        suite.spawn_new("chaos", &[]);
+        suite.spawn_new("recovery", &[]);
         for number in 1..=workers {
             suite.spawn_new(&format!("worker-{number}"), &["--threads=1"]);
             if number % AT_ONCE == 0 {
@@ -142,6 +147,8 @@ impl Suite {
         let log = std::fs::File::create(log(&state, service.starts)).expect("a file for its log");
         let (program, stores, role) = match service.name.as_str() {
             "metrics" => ("gauntlet-metrics", true, "metrics"),
+            "chaos" => ("gauntlet-chaos", false, "chaos"),
+            "recovery" => ("gauntlet-recovery", false, "recovery"),
             name if name.starts_with("scheduler") => ("gauntlet-scheduler", true, "scheduler"),
             _ => ("gauntlet-load-worker", false, "load"),
         };
@@ -285,6 +292,15 @@ impl Drop for Suite {
     fn drop(&mut self) {
         if std::thread::panicking() {
             say(&self.logs());
+        }
+        // Chaos ends its agent and its proxy, which are processes of their own.
+        let chaos = self.services.iter_mut().find(|service| service.name == "chaos");
+        if let Some(child) = chaos.and_then(|service| service.child.as_mut()) {
+            crate::signal(child, Signal::TERM);
+            let ends = std::time::Instant::now() + ENDS;
+            while matches!(child.try_wait(), Ok(None)) && std::time::Instant::now() < ends {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
         }
         for child in self.services.iter_mut().filter_map(|service| service.child.as_mut()) {
             // All at once; one that is gone needs none.

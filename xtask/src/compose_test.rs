@@ -20,7 +20,17 @@ use file::Compose;
 use stack::Stack;
 
 /// Packages with the programs of the images; the same selection as in the Dockerfile.
-const PACKAGES: [&str; 5] = ["gauntlet", "scheduler", "metrics", "load-worker", "core-services"];
+const PACKAGES: [&str; 9] = [
+    "gauntlet",
+    "scheduler",
+    "metrics",
+    "load-worker",
+    "chaos",
+    "recovery",
+    "fault-agent",
+    "fault-proxy",
+    "core-services",
+];
 /// How long the whole stack may take until all of it is healthy.
 const READY: Duration = Duration::from_secs(240);
 

@@ -4,7 +4,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `<role>/nats-password` | of each user of NATS: `scheduler`, `load`, `metrics`, `cli` |
+//! | `<role>/nats-password` | of each user of NATS: `scheduler`, `load`, `metrics`, `chaos`, `recovery`, `cli` |
 //! | `postgres/password` | of the database's one user; copies in `scheduler/` and `metrics/` as `postgres-password` |
 //! | `scheduler/api-token` | what callers of the HTTP API send; a copy in `cli/` |
 //! | `nats/nats.conf` | the server's configuration: users, with their passwords, and what each may do |

@@ -1,8 +1,11 @@
 //! The commands beside `run`.
 
+pub(crate) mod chaos;
 pub(crate) mod control;
 pub(crate) mod deploy;
+mod live_run;
 pub(crate) mod plan;
+pub(crate) mod recovery;
 pub(crate) mod report;
 pub(crate) mod runs;
 

@@ -87,6 +87,7 @@ pub(crate) fn closing_table(summary: &Summary) -> String {
         text.push('\n');
         text.push_str(&table::render(&HEAD, &rows));
     }
+    text.push_str(&super::broken::closing(summary));
     let scoped = summary
         .phases
         .iter()

@@ -4,6 +4,7 @@
 //! directory; start the services ([`services`]); hand the bundle over and create the run ([`bundle`]); follow it
 //! ([`follow`]); write the report; close everything in the opposite order.
 
+mod broken;
 mod bundle;
 mod closing;
 mod follow;

@@ -215,7 +215,7 @@ fn worded(event: &Event, phases: usize) -> Option<String> {
         Event::RunResumed { .. } => "  the scheduler was started anew and goes on with the run".to_owned(),
         Event::StopRequested { by, .. } => format!("stop requested by {by}"),
         Event::Notice { message } => format!("  {message}"),
-        _ => return None,
+        other => return super::broken::worded(other),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The services of a run: put together in this process, the only place where they meet, or deployed and reached by the bus.
 
+use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -88,8 +89,12 @@ impl Services {
             shutdown: shutdown.clone(),
         };
         let metrics = metrics::Options { prometheus: prepared.prometheus, ..metrics::Options::default() };
+        let chaos = chaos(report_dir)?;
+        let recovery = recovery::Options::default();
         starting.spawn("metrics", |bus, store, shutdown| metrics::run(metrics, bus, store, shutdown));
         starting.spawn("load-worker", |bus, _, shutdown| load_worker::run(load_worker, bus, shutdown));
+        starting.spawn("chaos", |bus, _, shutdown| chaos::run(chaos, bus, shutdown));
+        starting.spawn("recovery", |bus, _, shutdown| recovery::run(recovery, bus, shutdown));
         starting.spawn("scheduler", |bus, store, shutdown| scheduler::run(scheduler, bus, store, shutdown));
         let Starting { tasks, failures, .. } = starting;
         let address = tokio::select! {
@@ -269,6 +274,24 @@ impl ServiceError for metrics::Error {
     }
 }
 
+impl ServiceError for chaos::Error {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Task(failure) if failure.message.starts_with(PANICKED) => code::BUG,
+            _ => code::ENVIRONMENT,
+        }
+    }
+}
+
+impl ServiceError for recovery::Error {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Task(failure) if failure.message.starts_with(PANICKED) => code::BUG,
+            _ => code::ENVIRONMENT,
+        }
+    }
+}
+
 impl ServiceError for load_worker::Error {
     fn code(&self) -> u8 {
         match self {
@@ -277,6 +300,14 @@ impl ServiceError for load_worker::Error {
             _ => code::ENVIRONMENT,
         }
     }
+}
+
+/// Chaos as part of this process; what carries faults out are processes of this program, which outlive it if need be.
+fn chaos(report_dir: &Path) -> Result<chaos::Options, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::environment(format!("this program's own file is not known: {error}")))?;
+    let with = |word: &str| [program.clone().into_os_string(), OsString::from(word)];
+    Ok(chaos::Options::new(report_dir.join("chaos"), with(crate::FAULT_AGENT), with(crate::FAULT_PROXY)))
 }
 
 /// Two runs at once would read each other's samples, and steal each other's processor.

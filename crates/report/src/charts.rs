@@ -44,8 +44,8 @@ pub(crate) struct Chart {
     pub(crate) lines: Vec<Line>,
 }
 
-/// Draws a chart over `x` (seconds) from 0 to `end`.
-pub(crate) fn svg(chart: &Chart, x: &[f64], end: f64) -> Result<String, WriteError> {
+/// Draws a chart over `x` (seconds) between `from` and `end`.
+pub(crate) fn svg(chart: &Chart, x: &[f64], from: f64, end: f64) -> Result<String, WriteError> {
     let series = chart.lines.iter().map(|line| series(line, chart.logarithmic)).collect();
     let mut drawing = LineChart::new(series, Vec::new());
     drawing.width = WIDTH;
@@ -60,7 +60,7 @@ pub(crate) fn svg(chart: &Chart, x: &[f64], end: f64) -> Result<String, WriteErr
     let muted = Color::from((132, 140, 152, 255));
     drawing.grid.stroke_color = Color::from((132, 140, 152, 56));
     drawing.x_axis.values = x.to_vec();
-    drawing.x_axis.min = Some(0.0);
+    drawing.x_axis.min = Some(from);
     drawing.x_axis.max = Some(end);
     drawing.x_axis.formatter = Some("{c} s".to_owned());
     drawing.x_axis.font.color = muted;

@@ -89,6 +89,17 @@ pub fn length(ms: u64) -> String {
     }
 }
 
+/// The same without a part that is zero, as limits are written: `2 min`, `90 s`.
+#[must_use]
+pub fn round_length(ms: u64) -> String {
+    match ms {
+        60_000..3_600_000 if ms.is_multiple_of(60_000) => format!("{} min", ms / 60_000),
+        60_000..3_600_000 if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
+        3_600_000.. if ms.is_multiple_of(3_600_000) => format!("{} h", ms / 3_600_000),
+        _ => length(ms),
+    }
+}
+
 /// Bytes with a decimal unit.
 #[must_use]
 pub fn bytes(value: u64) -> String {
@@ -124,6 +135,11 @@ mod tests {
         assert_eq!(length(12_500), "12.5 s");
         assert_eq!(length(200_000), "3 min 20 s");
         assert_eq!(length(7_500_000), "2 h 05 min");
+        assert_eq!(round_length(120_000), "2 min");
+        assert_eq!(round_length(90_000), "90 s");
+        assert_eq!(round_length(30_000), "30 s");
+        assert_eq!(round_length(3_600_000), "1 h");
+        assert_eq!(round_length(61_500), "1 min 01 s");
         assert_eq!(bytes(1_500_000), "1.50 MB");
     }
 }

@@ -1,6 +1,9 @@
 //! `report.html`: one self-contained page: verdict first, then one timeline, then the tables.
 
+mod chaos_events;
 mod events;
+mod faults;
+mod lanes;
 mod timeline;
 
 use minijinja::value::Serde;
@@ -11,6 +14,12 @@ use crate::figures;
 use crate::run_dir::WriteError;
 use crate::summary::{Check, Percentiles, PhaseSummary, Summary};
 use crate::{RunData, charts};
+
+const TEMPLATES: [(&str, &str); 3] = [
+    ("report.html", include_str!("../assets/report.html.jinja")),
+    ("timeline.html", include_str!("../assets/timeline.html.jinja")),
+    ("faults.html", include_str!("../assets/faults.html.jinja")),
+];
 
 /// The page.
 pub(crate) fn render(data: &RunData, summary: &Summary) -> Result<String, WriteError> {
@@ -25,14 +34,18 @@ pub(crate) fn render(data: &RunData, summary: &Summary) -> Result<String, WriteE
     environment.add_filter("percent", figures::percent);
     environment.add_filter("length", figures::length);
     environment.add_filter("bytes", figures::bytes);
-    environment.add_template("report.html", include_str!("../assets/report.html.jinja")).map_err(fail)?;
+    for (name, text) in TEMPLATES {
+        environment.add_template(name, text).map_err(fail)?;
+    }
     let timeline = timeline::build(data, summary)?;
+    let faults = faults::section(summary, timeline::close_up(data, summary)?);
     let page = context! {
         s => Serde(summary),
         headline => headline(summary),
         story => story(summary),
         cards => Serde(cards(summary)),
         timeline => Serde(timeline),
+        faults => Serde(faults),
         // Percentages of a chart's width at which the plot begins and ends.
         plot_left => charts::LEFT / charts::WIDTH * 100.0,
         plot_width => (charts::WIDTH - charts::LEFT - charts::RIGHT) / charts::WIDTH * 100.0,
@@ -83,6 +96,10 @@ fn story(summary: &Summary) -> String {
             figures::rate(top.achieved_rate),
             top.latency.p99.map_or_else(|| "–".to_owned(), figures::micros),
         ));
+    }
+    let broken = faults::told_in_short(summary);
+    if !broken.is_empty() {
+        story.push_str(&format!(" {broken}"));
     }
     story
 }
@@ -144,6 +161,14 @@ fn cards(summary: &Summary) -> Vec<Card> {
         note: format!("{} missed, {} not evaluable", counts.failed, counts.not_evaluable),
         mood: if counts.failed == 0 { "good" } else { "warn" },
     });
+    if !summary.faults.is_empty() {
+        cards.push(Card {
+            label: "Resilience",
+            value: faults::score(summary),
+            note: faults::coverage(summary),
+            mood: faults::mood(summary),
+        });
+    }
     cards.push(Card {
         label: "Measurement",
         value: if broken.is_empty() { "valid" } else { "invalid" }.to_owned(),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod charts;
+pub mod faults;
 pub mod figures;
 mod html;
 mod junit;

@@ -24,6 +24,12 @@ pub(crate) fn summaries(data: &RunData, run_start_ns: i64) -> Vec<PhaseSummary> 
                 summary.connections = *connections;
                 phases.push(summary);
             }
+            // Where workers are apart it begins a little later than it is announced; seconds count from here.
+            Event::PhaseTimed { phase, t0_unix_ns } => {
+                if let Some(summary) = phases.iter_mut().rfind(|summary| summary.index == *phase) {
+                    summary.start_ms = ms_between(run_start_ns, *t0_unix_ns);
+                }
+            }
             Event::PhaseEnded {
                 phase,
                 lasted_ms,
@@ -140,6 +146,20 @@ fn set_rates(phase: &mut PhaseSummary, series: Option<&v1::PhaseSeries>) {
     phase.throughput = real(phase.arrivals.answered) / length;
     let good = series.total.as_ref().and_then(|total| total.total.as_ref()).map_or(0, |total| total.good);
     phase.goodput = real(good) / length;
+}
+
+/// The seconds of a phase that charts and stretches are made of. What trickles in after the phase's end is in the
+/// tables; as a rate over a few milliseconds it misleads.
+pub(crate) fn whole_seconds<'a>(
+    data: &'a RunData,
+    phase: &PhaseSummary,
+) -> impl Iterator<Item = &'a v1::Second> + use<'a> {
+    let (planned_ms, in_time) = (phase.planned_ms, phase.lasted_ms <= phase.planned_ms + 100);
+    let series = data.series.phases.iter().find(|series| series.phase == phase.index);
+    series
+        .into_iter()
+        .flat_map(|series| &series.seconds)
+        .filter(move |second| !(in_time && second.offset_ns / 1_000_000 >= planned_ms))
 }
 
 fn seconds_of(second: &v1::Second) -> f64 {

@@ -4,6 +4,9 @@ use protocol::event::{Event, Outcome};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::faults::{
+    self, BudgetsSummary, CapabilitySummary, FaultSummary, Findings, IncidentSummary, Resilience,
+};
 use crate::{RunData, phases, workers};
 
 /// The whole run.
@@ -45,6 +48,16 @@ pub struct Summary {
     pub phases: Vec<PhaseSummary>,
     /// The load-workers, where they are processes of their own, in the order in which they came.
     pub workers: Vec<WorkerSummary>,
+    /// The faults that were planned or asked for, in the order in which they began or were to begin.
+    pub faults: Vec<FaultSummary>,
+    /// What recovery found, in order.
+    pub incidents: Vec<IncidentSummary>,
+    /// What incidents are measured against.
+    pub budgets: BudgetsSummary,
+    /// What of the plan's faults could be done where chaos ran.
+    pub capabilities: Vec<CapabilitySummary>,
+    /// How well the planned faults were borne, and how many of them there were.
+    pub resilience: Resilience,
 }
 
 /// Counts of objectives by result.
@@ -326,6 +339,10 @@ impl Summary {
     pub fn new(data: &RunData) -> Self {
         let first = data.history.first().map_or(0, |entry| entry.at_unix_ns);
         let last = data.history.last().map_or(first, |entry| entry.at_unix_ns);
+        let lasted_ms = ms_between(first, last);
+        let phases = phases::summaries(data, first);
+        let Findings { faults, incidents, capabilities, budgets, resilience } =
+            faults::findings(data, &phases, lasted_ms);
         let mut summary = Self {
             format: "gauntlet-summary/1".to_owned(),
             gauntlet: env!("CARGO_PKG_VERSION").to_owned(),
@@ -336,15 +353,20 @@ impl Summary {
             time_scale: data.plan.time_scale,
             load_scale: data.plan.load_scale,
             started_at: rfc3339(first),
-            lasted_ms: ms_between(first, last),
+            lasted_ms,
             verdict: None,
             exit_code: None,
             reasons: Vec::new(),
             objectives: ObjectiveCounts::default(),
             thresholds: Vec::new(),
             targets: phases::targets(data),
-            phases: phases::summaries(data, first),
+            phases,
             workers: workers::summaries(&data.history),
+            faults,
+            incidents,
+            budgets,
+            capabilities,
+            resilience,
         };
         for entry in &data.history {
             match &entry.event {

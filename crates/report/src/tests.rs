@@ -1,5 +1,8 @@
 //! A made-up run, from which each view is checked.
 
+mod broken;
+mod faults;
+
 use protocol::event::{ClockReading, Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
 use protocol::v1;
 use series::{Hist, Merged};

@@ -220,6 +220,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         addrs: vec![addr],
         host_header: addr.to_string(),
         base_path: String::new(),
+        detour: None,
     };
     let spec = ThreadSpec {
         index: 0,

@@ -1,6 +1,6 @@
 //! What a load thread is told, and what it answers: plain data, resolved and verified before the thread starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,6 +74,34 @@ pub struct Endpoint {
     pub host_header: String,
     /// Path of the base URL without a slash at its end; `""` mostly. Stands before the guest's path.
     pub base_path: String,
+    /// Where it is reached instead in some phases.
+    pub detour: Option<Detour>,
+}
+
+impl Endpoint {
+    /// Whether a phase's connections go to the detour.
+    #[must_use]
+    pub fn is_detoured_in(&self, phase: u32) -> bool {
+        self.detour.as_ref().is_some_and(|detour| detour.phases.contains(&phase))
+    }
+
+    /// Where connections go: to the endpoint itself, or to its detour.
+    #[must_use]
+    pub fn way(&self, detoured: bool) -> &[SocketAddr] {
+        match &self.detour {
+            Some(detour) if detoured => &detour.addrs,
+            _ => &self.addrs,
+        }
+    }
+}
+
+/// A way to an endpoint through the fault proxy. What is said on it stays the endpoint's own: Host header, TLS and its name.
+#[derive(Clone, Debug)]
+pub struct Detour {
+    /// All addresses of the proxy, in the resolver's order. Never empty.
+    pub addrs: Vec<SocketAddr>,
+    /// Indices of the phases that take it.
+    pub phases: BTreeSet<u32>,
 }
 
 /// TLS towards an endpoint.

@@ -5,21 +5,21 @@
 //! endpoints at least six times in the shortest phase (but not more often than each 250 ms nor less often than
 //! each `probe-interval`).
 
-mod client;
 mod health;
 mod record;
 mod scrape;
 pub(crate) mod text;
-mod tls;
 mod usage;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use plan::Plan;
 use plan::model::{Resources, Target};
+use prober::{Client, Connector, Expects};
 use protocol::v1;
 use service::{OnError, Shutdown, Tasks};
 use tokio::sync::watch;
@@ -114,9 +114,9 @@ impl Starter<'_> {
     fn start(&self) {
         // Only https URLs need it; when it cannot be made, they will say so, each in its probe's state.
         let connector = if self.uses_tls() {
-            tls::connector(&self.target.tls, self.base_dir).unwrap_or_else(tls::Connector::Broken)
+            prober::connector(&self.target.tls, self.base_dir).unwrap_or_else(Connector::Broken)
         } else {
-            tls::Connector::Broken("no URL of the target uses TLS".into())
+            Connector::Broken("no URL of the target uses TLS".into())
         };
         self.health(&connector);
         self.resources();
@@ -133,15 +133,15 @@ impl Starter<'_> {
         urls.chain(resources).any(|url| url.starts_with("https:"))
     }
 
-    fn health(&self, connector: &tls::Connector) {
+    fn health(&self, connector: &Connector) {
         let first = self.target.urls.first().map_or("", String::as_str);
         let url = self.target.health.as_deref().unwrap_or(first);
-        // A base URL need not be a resource: whatever answers on it is alive unless it says that it is broken.
-        let any_answer = self.target.health.is_none() || self.target.health.as_deref() == Some(first);
+        let on_base = self.target.health.is_none() || self.target.health.as_deref() == Some(first);
+        let expects = if on_base { Expects::Alive } else { Expects::Success };
         let interval = self.plan.control.probe_interval;
         let id = self.probe(format!("health {url}"), interval);
-        let probe = health::Health { id, any_answer, interval };
-        let client = client::Client::new(url, connector);
+        let probe = health::Health { id, expects, interval };
+        let client = Client::new(url, connector);
         self.tasks.spawn("health probe", OnError::Log, probe.run(client, self.context.clone()));
     }
 
@@ -185,7 +185,7 @@ impl Starter<'_> {
         }
     }
 
-    fn scrapes(&self, connector: &tls::Connector) {
+    fn scrapes(&self, connector: &Connector) {
         let interval = self.scrape_interval();
         // One reading serves both, where both are read from one URL.
         let mut sources: BTreeMap<&str, scrape::Wanted> = BTreeMap::new();
@@ -201,7 +201,7 @@ impl Starter<'_> {
         }
         for (url, wanted) in sources {
             let probe = scrape::Scrape { target: self.index, url: url.to_owned(), wanted, interval };
-            let client = client::Client::new(url, connector);
+            let client = Client::new(url, connector);
             self.tasks.spawn("metrics probe", OnError::Log, probe.run(client, self.context.clone()));
         }
     }
@@ -227,13 +227,13 @@ impl Context {
     }
 
     /// Makes an attempt within the deadline; `None` = the probe is not wanted any more.
-    async fn attempt<T>(
+    async fn attempt<T, E: Display>(
         &self,
-        attempt: impl Future<Output = Result<T, String>>,
+        attempt: impl Future<Output = Result<T, E>>,
     ) -> Option<Result<T, String>> {
         let timed = async {
             match tokio::time::timeout(self.timeout, attempt).await {
-                Ok(result) => result,
+                Ok(result) => result.map_err(|error| error.to_string()),
                 Err(_) => Err(format!("no answer within {:?}", self.timeout)),
             }
         };
@@ -302,7 +302,8 @@ impl Now {
 /// Reads a URL once.
 #[cfg(test)]
 pub(crate) async fn fetch(url: &str) -> Result<String, String> {
-    let answer = client::Client::new(url, &tls::Connector::Broken(String::new())).get().await?;
+    let answer = Client::new(url, &Connector::Broken(String::new())).get().await;
+    let answer = answer.map_err(|failure| failure.to_string())?;
     String::from_utf8(answer.body).map_err(|error| error.to_string())
 }
 

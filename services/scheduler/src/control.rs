@@ -1,5 +1,7 @@
 //! Steering a run by hand (requirement R2.4): what can be asked, and the box in which it waits for the run.
 
+use std::collections::BTreeMap;
+
 use service::Shutdown;
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +18,8 @@ pub(crate) enum Action {
     Skip,
     /// Requests per second for the rest of the phase.
     Rate(f64),
+    /// Share of the wanted rate that is sent for as long as whoever asks has an open incident, 0 to 1; 1 = it is closed.
+    Shed(f64),
 }
 
 impl Action {
@@ -43,6 +47,11 @@ impl Action {
 
 /// No host sends more; anything above is a slip.
 pub(crate) const MAX_RATE: f64 = 1e8;
+
+/// Who asks for less load while an incident lasts.
+pub(crate) fn shed_by(incident: &str) -> String {
+    format!("recovery {incident}")
+}
 
 /// A request with who made it and where the answer goes.
 #[derive(Debug)]
@@ -81,6 +90,8 @@ pub(crate) struct Inbox {
     deferred: Option<String>,
     /// The run is stopping.
     stopping: bool,
+    /// By who asked for it: the share of the wanted rate that is sent; phases come and go, incidents last.
+    keeps: BTreeMap<String, f64>,
 }
 
 /// The service's end of the box.
@@ -92,7 +103,9 @@ pub(crate) struct Outbox {
 /// A box for a few requests: nobody has more than one open.
 pub(crate) fn channel(shutdown: Shutdown) -> (Outbox, Inbox) {
     let (sender, requests) = mpsc::channel(16);
-    (Outbox { requests: sender }, Inbox { requests, shutdown, told: false, deferred: None, stopping: false })
+    let keeps = BTreeMap::new();
+    let inbox = Inbox { requests, shutdown, told: false, deferred: None, stopping: false, keeps };
+    (Outbox { requests: sender }, inbox)
 }
 
 impl Outbox {
@@ -128,6 +141,30 @@ impl Inbox {
         self.deferred.take()
     }
 
+    /// Refuses a request, and says why. How much of the load is sent is noted at any time: it holds for what comes.
+    pub(crate) fn refuse(&mut self, request: Request, why: &str) {
+        if let Action::Shed(keep) = request.action {
+            self.keep(&request.by, keep);
+            request.answer(Ok(()));
+        } else {
+            request.answer(Err(why.to_owned()));
+        }
+    }
+
+    /// Notes which share of the wanted rate somebody wants to be sent; 1 = he has no wish any more.
+    pub(crate) fn keep(&mut self, by: &str, keep: f64) {
+        if keep < 1.0 {
+            self.keeps.insert(by.to_owned(), keep);
+        } else {
+            self.keeps.remove(by);
+        }
+    }
+
+    /// The share of the wanted rate that is to be sent: the least that somebody wants.
+    pub(crate) fn kept(&self) -> f64 {
+        self.keeps.values().copied().fold(1.0, f64::min)
+    }
+
     /// Does `work` to its end whatever comes: a stop is kept for later, everything else is refused because `doing`.
     pub(crate) async fn refusing<T>(&mut self, doing: &str, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
@@ -148,7 +185,7 @@ impl Inbox {
                 Signal::Request(request) if request.action == Action::Stop => {
                     request.answer(Err("the run is stopping already".to_owned()));
                 }
-                Signal::Request(request) => request.answer(Err(doing.to_owned())),
+                Signal::Request(request) => self.refuse(request, doing),
                 Signal::Stop(_) => {}
             }
         }
@@ -169,5 +206,27 @@ impl Inbox {
             }
             Some(request) = self.requests.recv() => Signal::Request(request),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_least_share_counts_and_is_noted_when_nothing_else_is_done() {
+        let (outbox, mut inbox) = channel(Shutdown::new());
+        let asking = async {
+            outbox.ask(Action::Shed(0.5), "recovery shop-1".to_owned()).await.unwrap();
+            outbox.ask(Action::Shed(0.2), "recovery core-1".to_owned()).await.unwrap();
+            outbox.ask(Action::Pause, "cli".to_owned()).await
+        };
+        let refused = inbox.refusing("the phase is ending", asking).await;
+        assert_eq!(refused, Err("the phase is ending".to_owned()));
+        assert_eq!(inbox.kept(), 0.2);
+        inbox.keep("recovery core-1", 1.0);
+        assert_eq!(inbox.kept(), 0.5);
+        inbox.keep("recovery shop-1", 1.0);
+        assert_eq!(inbox.kept(), 1.0);
     }
 }

@@ -22,13 +22,21 @@ struct Inner {
     store: Store,
     bus: Bus,
     clock: Clock,
-    last: Mutex<u64>,
+    position: Mutex<Position>,
+}
+
+struct Position {
+    /// Sequence of the newest entry.
+    last: u64,
+    /// The run's end stands there: nothing comes after it.
+    ended: bool,
 }
 
 impl History {
     /// A history that goes on after entry `last`; 0 = a new one.
     pub(crate) fn new(run: RunId, store: Store, bus: Bus, clock: Clock, last: u64) -> Self {
-        Self { inner: Arc::new(Inner { run, store, bus, clock, last: Mutex::new(last) }) }
+        let position = Mutex::new(Position { last, ended: false });
+        Self { inner: Arc::new(Inner { run, store, bus, clock, position }) }
     }
 
     /// Stores an event of the scheduler's own, then announces it.
@@ -36,7 +44,7 @@ impl History {
     /// # Errors
     /// When it cannot be stored; then it is not announced either.
     pub(crate) async fn append(&self, event: Event) -> Result<(), StoreError> {
-        self.write("scheduler", self.inner.clock.unix_ns(), event, None).await
+        self.write("scheduler", self.inner.clock.unix_ns(), event, None).await.map(|_| ())
     }
 
     /// Stores several events of the scheduler's own, in this order and in one commit, then announces them.
@@ -45,21 +53,21 @@ impl History {
     /// When they cannot be stored: then none is.
     pub(crate) async fn append_all(&self, events: Vec<Event>) -> Result<(), StoreError> {
         let inner = &self.inner;
-        let mut last = inner.last.lock().await;
+        let mut position = inner.position.lock().await;
         let at_unix_ns = inner.clock.unix_ns();
-        let entries: Vec<Entry> = (*last + 1..)
+        let entries: Vec<Entry> = (position.last + 1..)
             .zip(events)
             .map(|(sequence, event)| Entry { sequence, at_unix_ns, producer: "scheduler".to_owned(), event })
             .collect();
         inner.store.append_histories(inner.run, &entries).await?;
         for entry in entries {
-            *last = entry.sequence;
+            position.last = entry.sequence;
             inner.announce(entry).await;
         }
         Ok(())
     }
 
-    /// Stores an event that another service saw, then announces it.
+    /// Stores an event that another service saw, then announces it. `false` = the run has ended, and takes nothing more.
     ///
     /// # Errors
     /// As [`History::append`].
@@ -68,7 +76,7 @@ impl History {
         producer: &str,
         at_unix_ns: i64,
         event: Event,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.write(producer, at_unix_ns, event, None).await
     }
 
@@ -77,7 +85,7 @@ impl History {
     /// # Errors
     /// As [`History::append`].
     pub(crate) async fn append_with_state(&self, event: Event, state: RunState) -> Result<(), StoreError> {
-        self.write("scheduler", self.inner.clock.unix_ns(), event, Some(state)).await
+        self.write("scheduler", self.inner.clock.unix_ns(), event, Some(state)).await.map(|_| ())
     }
 
     /// Makes sure that nobody else has gone on with the run, before something is done that its new owner could not mend.
@@ -86,11 +94,11 @@ impl History {
     /// [`StoreError::HistoryGap`] when somebody has.
     pub(crate) async fn fence(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
-        let last = inner.last.lock().await;
-        match inner.store.history(inner.run, *last).await?.last() {
+        let last = inner.position.lock().await.last;
+        match inner.store.history(inner.run, last).await?.last() {
             None => Ok(()),
             Some(entry) => {
-                Err(StoreError::HistoryGap { run: inner.run, expected: entry.sequence + 1, found: *last + 1 })
+                Err(StoreError::HistoryGap { run: inner.run, expected: entry.sequence + 1, found: last + 1 })
             }
         }
     }
@@ -101,18 +109,22 @@ impl History {
         at_unix_ns: i64,
         event: Event,
         state: Option<RunState>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let inner = &self.inner;
         // Held over the write: the order of sequences is the order of entries in the store.
-        let mut last = inner.last.lock().await;
-        let entry = Entry { sequence: *last + 1, at_unix_ns, producer: producer.to_owned(), event };
+        let mut position = inner.position.lock().await;
+        if position.ended {
+            return Ok(false);
+        }
+        let entry = Entry { sequence: position.last + 1, at_unix_ns, producer: producer.to_owned(), event };
         inner.store.append_history(inner.run, &entry).await?;
-        *last = entry.sequence;
+        position.last = entry.sequence;
         if let Some(state) = state {
+            position.ended = matches!(state, RunState::Ended { .. });
             inner.store.set_run_state(inner.run, state).await?;
         }
         inner.announce(entry).await;
-        Ok(())
+        Ok(true)
     }
 }
 

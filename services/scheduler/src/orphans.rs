@@ -6,15 +6,16 @@
 use std::time::Duration;
 
 use bus::Bus;
-use protocol::event::{Entry, Event, Verdict};
+use protocol::event::{Entry, Event};
 use protocol::id::RunId;
 use protocol::v1::heartbeat::State;
 use store::{RunRow, RunState, Store, StoreError};
 
 use crate::clock::{Clock, ns};
 use crate::history::History;
-use crate::links::{Load, Metrics};
-use crate::verdict::code;
+use crate::links::{Chaos, Link, LinkError, Load, Metrics, Recovery};
+use crate::news::{News, Teller};
+use crate::verdict::{Reason, code, settle};
 use crate::workers::Workers;
 
 /// How long a lease lasts unless renewed.
@@ -66,7 +67,7 @@ impl Keeper {
     async fn wind_up(&self, run: RunId) {
         tokio::time::sleep(HEARD).await;
         let phase = self.end_on_workers(run).await;
-        let metrics = Metrics::new(self.bus.clone(), run);
+        let metrics = Metrics::new(Link::new(self.bus.clone(), run));
         if let Some(phase) = phase {
             let until = tokio::time::Instant::now() + COLLECT;
             while tokio::time::Instant::now() < until {
@@ -81,9 +82,31 @@ impl Keeper {
         }
     }
 
+    /// Has chaos and recovery leave the run, if they have part in it.
+    async fn end_faults(&self, run: RunId, entries: &[Entry]) {
+        let told = |teller: Teller| entries.iter().any(|entry| entry.producer == teller.name());
+        let link = Link::new(self.bus.clone(), run);
+        let recovery = async {
+            if told(Teller::Recovery) {
+                Recovery::new(link.clone()).close().await?;
+            }
+            Ok(())
+        };
+        let chaos = async {
+            if told(Teller::Chaos) {
+                Chaos::new(link.clone()).close().await?;
+            }
+            Ok::<(), LinkError>(())
+        };
+        let (recovery, chaos) = futures::join!(recovery, chaos);
+        for error in [recovery.err(), chaos.err()].into_iter().flatten() {
+            tracing::warn!(%run, %error, "the run is closed without it; faults end with their leases");
+        }
+    }
+
     /// Ends the phase and the run on every worker that says it is at it; which phase that was.
     async fn end_on_workers(&self, run: RunId) -> Option<u32> {
-        let load = Load::new(self.bus.clone(), run);
+        let load = Load::new(Link::new(self.bus.clone(), run));
         let alive = self.workers.alive(ALIVE);
         let busy = alive.into_iter().filter(|worker| worker.beat.run == load.run());
         let ends = busy.map(|worker| {
@@ -141,23 +164,23 @@ impl Keeper {
         if let Some(Event::RunEnded { exit_code, .. }) = entries.last().map(|entry| &entry.event) {
             return self.store.set_run_state(row.id, RunState::Ended { exit_code: *exit_code }).await;
         }
+        let news = News::recall(entries);
         if self.apart {
+            self.end_faults(row.id, entries).await;
             self.wind_up(row.id).await;
         }
         let last = entries.last().map_or(0, |entry| entry.sequence);
         let history = History::new(row.id, self.store.clone(), self.bus.clone(), self.clock, last);
-        let exit_code = code::ABORTED;
-        let reason = format!(
+        let text = format!(
             "lost service scheduler: it ended in the middle of the run and was started anew; the run does not go on: {why}"
         );
         tracing::warn!(run = %row.id, why, "a run of an earlier scheduler is closed as aborted");
-        history.append(Event::StopRequested { by: "lost service scheduler".to_owned(), exit_code }).await?;
-        let ended = Event::RunEnded {
-            verdict: Verdict::Aborted,
-            exit_code,
-            reasons: vec![reason],
-            thresholds: Vec::new(),
-        };
+        let by = "lost service scheduler".to_owned();
+        history.append(Event::StopRequested { by, exit_code: code::ABORTED }).await?;
+        let mut reasons = vec![Reason::new(code::ABORTED, text)];
+        reasons.extend(news.unrecovered().iter().map(Reason::unrecovered));
+        let (verdict, exit_code, reasons) = settle(reasons);
+        let ended = Event::RunEnded { verdict, exit_code, reasons, thresholds: Vec::new() };
         history.append_with_state(ended, RunState::Ended { exit_code }).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plan::model::{Plan, Resources};
+use plan::model::{Fault, Plan, PlatformRef, Recipe, Resources, Target};
 use platform::identity::ProcessId;
 use platform::processes::{Events, Processes as Driver, Spec};
 use platform::{EventKind, InstanceId, Platform as _, PlatformError};
@@ -54,14 +54,23 @@ impl Processes {
         for (name, process) in &plan.processes {
             let wrong = |error: PlatformError| trouble(&format!("process {name}"), &error);
             let log = run_dir.join(format!("{name}.log"));
-            let id = driver.define(&Spec::from_plan(name, process), base_dir, &log).await.map_err(wrong)?;
+            let spec = Spec { clock_adjustable: is_clock_set(plan, name), ..Spec::from_plan(name, process) };
+            let id = driver.define(&spec, base_dir, &log).await.map_err(wrong)?;
             self.ids.push(id.clone());
+            if is_only_backup(plan, name) {
+                continue;
+            }
             let started = driver.start(&id).await.map_err(wrong)?;
             let pid = started.instance.process.map_or(0, |process| process.pid);
             let ready_after_ms = ms(started.ready_after);
             history.append(Event::ProcessStarted { process: name.clone(), pid, ready_after_ms }).await?;
         }
         Ok(())
+    }
+
+    /// Where the driver records them, for others who act on them; empty = there are none.
+    pub(crate) fn state_dir(&self) -> String {
+        self.driver.as_ref().map_or_else(String::new, |driver| driver.dir().to_string_lossy().into_owned())
     }
 
     /// The processes by target, for whoever reads their CPU and memory.
@@ -127,6 +136,30 @@ impl Processes {
     }
 }
 
+/// Whether a fault of the plan sets the clock of a process: only one that was started for it bears that.
+fn is_clock_set(plan: &Plan, name: &str) -> bool {
+    let hits = |fault: &Fault| {
+        matches!(fault.recipe, Recipe::ClockSkew { .. })
+            && plan.targets.iter().any(|target| target.name == fault.target && runs(target, name))
+    };
+    plan.chaos.iter().any(hits)
+}
+
+/// Whether a process is there to be failed over to and for nothing else: recovery starts it when it is needed.
+fn is_only_backup(plan: &Plan, name: &str) -> bool {
+    let backups = plan.recovery.values().filter_map(|recovery| recovery.backup.as_ref()?.process.as_deref());
+    let is_backup = backups.into_iter().any(|backup| backup == name);
+    is_backup && !plan.targets.iter().any(|target| runs(target, name))
+}
+
+/// Whether a process is an instance of a target.
+fn runs(target: &Target, name: &str) -> bool {
+    match &target.platform {
+        Some(PlatformRef::Processes(names)) => names.iter().any(|one| one == name),
+        None => false,
+    }
+}
+
 /// Takes a run's state directory.
 async fn take(run_dir: &Path) -> Result<(Driver, Events), PlatformError> {
     end_orphans(run_dir).await?;
@@ -158,4 +191,42 @@ fn named(target: u32, resources: &Resources) -> Vec<(u32, &String)> {
 
 fn trouble(what: &str, error: &PlatformError) -> Trouble {
     Trouble::Reason(Reason::new(code::ENVIRONMENT, format!("{what}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_waits_and_a_clock_can_be_set_where_a_fault_does() {
+        let text = r#"
+run-phases = ["baseline"]
+[processes.a]
+command = ["a"]
+[processes.b]
+command = ["b"]
+[processes.spare]
+command = ["spare"]
+[targets.shop]
+url = ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+platform = { process = ["a", "b"] }
+chaos = true
+[[scenarios]]
+guest = "http"
+[[chaos]]
+recipe = "clock-skew"
+target = "shop"
+phase = "baseline"
+duration = "5s"
+stop = "none"
+offset = "30s"
+[recovery.shop]
+strategy = ["failover"]
+backup = { process = "spare", url = "http://127.0.0.1:3" }
+"#;
+        let plan = plan::parse(text, Path::new("plan.toml")).unwrap();
+        let names = ["a", "b", "spare"];
+        assert_eq!(names.map(|name| is_clock_set(&plan, name)), [true, true, false]);
+        assert_eq!(names.map(|name| is_only_backup(&plan, name)), [false, false, true]);
+    }
 }

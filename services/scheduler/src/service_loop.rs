@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::control::Action;
 use crate::decision::validity::Trap;
 use crate::history::{History, entry_message};
+use crate::news::Dropped;
 use crate::orphans::{Keeper, SWEEP};
 use crate::table::{Active, Bundle};
 use crate::workers::Workers;
@@ -50,6 +51,8 @@ pub(crate) struct Service {
     /// Runs that another scheduler took from this one: it never takes them back, or two of one name would do so in turns.
     pub(crate) left: Mutex<BTreeSet<RunId>>,
     pub(crate) fatal: Mutex<Option<StoreError>>,
+    /// Records that came for runs that are over.
+    pub(crate) dropped: Dropped,
 }
 
 /// The entries of a run's history after a sequence, as messages.
@@ -95,6 +98,7 @@ pub(crate) async fn run(options: Options, bus: Bus, store: Store, shutdown: Shut
         active: tokio::sync::Mutex::new(None),
         left: Mutex::new(BTreeSet::new()),
         fatal: Mutex::new(None),
+        dropped: Dropped::default(),
     });
     // Runs end after the shutdown; what serves them ends after they have.
     let after_runs = Shutdown::new();
@@ -203,6 +207,10 @@ impl Service {
             }
             Ok::<(), String>(())
         });
+
+        self.spawn_news::<v1::FaultNews>("fault news", until).await?;
+        self.spawn_news::<v1::RecoveryNews>("recovery news", until).await?;
+        self.spawn_shedding(until).await?;
 
         let (service, end) = (Arc::clone(self), until.clone());
         self.tasks.spawn("leases", OnError::ShutDown, async move {
@@ -356,7 +364,7 @@ impl Service {
                 .map(|active| (active.history.clone(), Arc::clone(&active.traps)))
         };
         let Some((history, traps)) = active else {
-            tracing::debug!(guest = fault.guest, "a fault of a run that is over is dropped");
+            self.dropped.note("guest fault", &fault.run, "the run is over");
             return Ok(());
         };
         let known = {
@@ -381,7 +389,10 @@ impl Service {
             _ => return Ok(()),
         };
         let now = self.clock.unix_ns();
-        history.append_from("load-worker", now, event).await.map_err(|error| error.to_string())
+        if !history.append_from("load-worker", now, event).await.map_err(|error| error.to_string())? {
+            self.dropped.note("guest fault", &fault.run, "the run has ended");
+        }
+        Ok(())
     }
 }
 
@@ -395,7 +406,7 @@ pub(crate) struct Refusal {
 }
 
 /// The next item, or nothing once the shutdown was triggered.
-async fn next_until<T>(end: &Shutdown, next: impl Future<Output = Option<T>>) -> Option<T> {
+pub(crate) async fn next_until<T>(end: &Shutdown, next: impl Future<Output = Option<T>>) -> Option<T> {
     tokio::select! {
         biased;
         () = end.triggered() => None,

@@ -12,7 +12,9 @@ use store::{RunState, StoreError};
 
 use crate::control::{self, Outbox};
 use crate::history::History;
-use crate::links::{Load, Metrics};
+use crate::links::{Chaos, Link, Load, Metrics, Recovery};
+use crate::news::News;
+use crate::run::bystanders::{needs_chaos, needs_recovery};
 use crate::run::{Context, Past, Run, Traps};
 use crate::service_loop::Service;
 
@@ -22,6 +24,12 @@ pub(crate) struct Active {
     pub(crate) outbox: Outbox,
     pub(crate) history: History,
     pub(crate) traps: Traps,
+    /// What chaos and recovery told.
+    pub(crate) news: News,
+    /// The way to chaos, where it has part in the run.
+    pub(crate) chaos: Option<Chaos>,
+    /// The same of recovery.
+    pub(crate) recovery: Option<Recovery>,
     longest_end: Duration,
 }
 
@@ -46,11 +54,18 @@ impl Service {
         id: RunId,
         bundle: Bundle,
         history: History,
-        past: Option<Past>,
+        past: Option<(Past, News)>,
     ) {
         let (outbox, inbox) = control::channel(self.shutdown.clone());
         let traps = Traps::default();
         let longest_end = Run::longest_end(&bundle.plan);
+        let link = Link::new(self.bus.clone(), id);
+        let (chaos, recovery) = (Chaos::new(link.clone()), Recovery::new(link.clone()));
+        let beside = (
+            needs_chaos(&bundle.plan).then(|| chaos.clone()),
+            needs_recovery(&bundle.plan).then(|| recovery.clone()),
+        );
+        let (past, news) = past.map_or_else(|| (None, News::default()), |(past, news)| (Some(past), news));
         let context = Context {
             id,
             phases: bundle.plan.scaled(),
@@ -65,12 +80,16 @@ impl Service {
             clock: self.clock,
             store: self.store.clone(),
             history: history.clone(),
-            metrics: Metrics::new(self.bus.clone(), id),
-            load: Load::new(self.bus.clone(), id),
+            metrics: Metrics::new(link.clone()),
+            load: Load::new(link),
+            chaos,
+            recovery,
             workers: self.workers.clone(),
             traps: Arc::clone(&traps),
+            news: news.clone(),
         };
-        *active = Some(Active { id, outbox, history, traps, longest_end });
+        let (chaos, recovery) = beside;
+        *active = Some(Active { id, outbox, history, traps, news, chaos, recovery, longest_end });
         let (service, run) = (Arc::clone(self), Run::new(context, inbox));
         // Of the trace of whoever created it, else the first of one.
         let span = service::span!("run", gauntlet.run.id = %id, gauntlet.run.resumed = past.is_some());

@@ -9,6 +9,7 @@ use protocol::v1;
 use store::{RunRow, RunState, StoreError};
 
 use crate::history::History;
+use crate::news::News;
 use crate::run::Past;
 use crate::service_loop::{Service, VERSION};
 use crate::table::Bundle;
@@ -47,12 +48,13 @@ impl Service {
         }
         let (past, bundle) = self.read_past(row, entries).await.map_err(TakeUp::Obstacle)?;
         let last = entries.last().map_or(0, |entry| entry.sequence);
+        let news = News::recall(entries);
         let history = History::new(row.id, self.store.clone(), self.bus.clone(), self.clock, last);
         // With this entry the run is this scheduler's: whoever else has it finds a history that he did not write.
         let resumed = Event::RunResumed { scheduler: self.keeper.instance.clone() };
         history.append(resumed).await.map_err(TakeUp::Store)?;
         tracing::warn!(run = %row.id, "a run of an earlier scheduler goes on");
-        self.seat(&mut active, row.id, bundle, history, Some(past));
+        self.seat(&mut active, row.id, bundle, history, Some((past, news)));
         Ok(())
     }
 

@@ -54,6 +54,11 @@ impl Reason {
         Self { code, text: text.into() }
     }
 
+    /// A fault that could not be undone: its id, and what was seen.
+    pub(crate) fn unrecovered((fault, detail): &(String, String)) -> Self {
+        Self::new(code::UNRECOVERED, format!("fault {fault} could not be undone: {detail}"))
+    }
+
     fn rank(&self) -> usize {
         // A code that the table does not know is a bug of ours.
         PRECEDENCE.iter().position(|code| *code == self.code).unwrap_or(0)

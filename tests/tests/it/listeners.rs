@@ -28,7 +28,7 @@ fn a_running_suite_listens_on_loopback_alone() {
     running.until_history_has("phase-started");
     for (name, pid) in suite.pids() {
         // Health each; the scheduler has its API, too, and metrics what Prometheus scrapes.
-        assert_loopback(&name, pid, if name.starts_with("worker") { 1 } else { 2 });
+        assert_loopback(&name, pid, if matches!(name.as_str(), "scheduler" | "metrics") { 2 } else { 1 });
     }
     assert_eq!(listeners::of(running.child().id()), [], "who follows a run listens on nothing");
     let _ = finished(&suite, &running.wait(Duration::from_secs(40)), 0);

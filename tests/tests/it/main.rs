@@ -3,6 +3,7 @@
 
 mod backpressure;
 mod bad_input;
+mod chaos;
 mod control;
 mod cost;
 mod counting;

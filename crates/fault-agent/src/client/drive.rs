@@ -11,6 +11,7 @@ use super::owed::Owed;
 use super::process::Process;
 use super::{Ask, CloseError, EndAnswer, EndError, Event, InjectAnswer, InjectError, Options, StartError};
 use crate::exit;
+use crate::wait::millis;
 use crate::wire::{Refused, Reply, Request, Unrecovered};
 
 /// How long an agent may take until it is ready: it undoes first what a former one left.
@@ -168,7 +169,6 @@ impl Driver {
             }
             Ask::Inject { id, action, duration, lease, answer } => {
                 self.injects.insert(id.clone(), answer);
-                let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
                 let (duration_ms, lease_ms) = (millis(duration), lease.map(millis));
                 Some(Request::Inject { id, action, duration_ms, lease_ms })
             }

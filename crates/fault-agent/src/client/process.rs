@@ -8,6 +8,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
 
 use super::{Options, StartError};
+use crate::state_dir::StateDir;
+use crate::wait::millis;
 use crate::wire::{Reply, Request};
 
 /// How long an agent may take to read a line before it counts as hung.
@@ -30,11 +32,10 @@ impl Process {
         let wrong = |problem: String| StartError { command: shown.clone(), problem };
         let (program, prefix) =
             options.command.split_first().ok_or_else(|| wrong("no program is named".to_owned()))?;
-        std::fs::create_dir_all(&options.state_dir)
-            .and_then(|()| options.state_dir.canonicalize())
+        StateDir::make(&options.state_dir)
             .and_then(|dir| {
                 let mut command = Command::new(program);
-                command.args(prefix).arg("serve").arg("--state").arg(dir);
+                command.args(prefix).arg("serve").arg("--state").arg(dir.path());
                 for (flag, value) in [
                     ("--lease", millis(options.lease)),
                     ("--longest", millis(options.longest)),
@@ -102,8 +103,4 @@ impl Process {
         let _ = timeout(END_TAKES, self.child.wait()).await;
         (None, format!("{why}, and was killed"))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,12 +5,13 @@ use std::io;
 use std::time::Duration;
 
 use platform::identity::{self, ProcessId, Signal, State};
+use platform::proc_fs;
 
 use super::{Refusal, victims};
 use crate::wait;
 
 /// How long the kernel may take to stop or wake all threads of a process, such as one that waits for a disk.
-const TAKES: Duration = Duration::from_secs(3);
+pub(crate) const TAKES: Duration = Duration::from_secs(3);
 
 /// The processes to stop: all of the sessions, less those that somebody else has stopped.
 pub(crate) fn victims(leaders: &[ProcessId]) -> Result<Vec<ProcessId>, Refusal> {
@@ -46,9 +47,25 @@ pub(crate) fn newcomers(leaders: &[ProcessId], known: &[ProcessId]) -> io::Resul
     Ok(new)
 }
 
-/// Tells each to stop. Who ended meanwhile is no mistake.
-pub(crate) fn stop(victims: &[ProcessId]) -> io::Result<()> {
-    signal(victims, Signal::STOP)
+/// Tells those to stop whose parents stand still; which of them, and of those that have to wait for their parents, do not
+/// stand still yet. To be called until none is left.
+///
+/// Parents come first, because one that waits for its child to become another program (`vfork`) does not stop before
+/// the child has: were the child stopped, the parent would never be seen to stand still.
+pub(crate) fn stop(victims: &[ProcessId]) -> io::Result<Vec<ProcessId>> {
+    let mut running = Vec::new();
+    for victim in victims {
+        if state(victim)? == State::Running {
+            running.push(victim.clone());
+        }
+    }
+    let parents_stand = |victim: &&ProcessId| {
+        let parent = proc_fs::stat(victim.pid).map_or(0, |stat| stat.parent);
+        running.iter().all(|other| other.pid != parent)
+    };
+    let next: Vec<ProcessId> = running.iter().filter(parents_stand).cloned().collect();
+    signal(&next, Signal::STOP)?;
+    Ok(running)
 }
 
 /// Waits until all are stopped, and says what was seen.
@@ -88,9 +105,10 @@ pub(crate) fn any_alive(victims: &[ProcessId]) -> bool {
     victims.iter().any(|victim| victim.is_alive().unwrap_or(true))
 }
 
+/// Children before their parents, who find them as they left them.
 fn signal(victims: &[ProcessId], signal: Signal) -> io::Result<()> {
     let mut first_error = None;
-    for victim in victims {
+    for victim in victims.iter().rev() {
         // One that cannot be reached must not keep the others from it.
         if let Err(error) =
             victim.open().and_then(|handle| handle.map(|handle| handle.signal(signal)).transpose())

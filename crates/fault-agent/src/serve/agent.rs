@@ -155,11 +155,17 @@ impl Agent {
     /// Ends a fault that is held or about to be.
     pub(super) fn end(&mut self, id: &str, how: How) {
         let Some(fault) = self.faults.remove(id) else { return };
-        if fault.held.is_none() {
-            let problem = format!("the fault ended before it was in effect ({how:?})");
-            self.refuse(id.to_owned(), problem, "try it again, or ask for less");
+        let mend = "try it again, or ask for less";
+        let early = || format!("the fault ended before it was in effect ({how:?})");
+        match (fault.held, how) {
+            (Some(_), _) => self.undo(fault.entry, how),
+            (None, How::Asked) => {
+                // Both who asked for it and who asked for its end wait for an answer.
+                self.refuse(id.to_owned(), early(), mend);
+                self.undo(fault.entry, how);
+            }
+            (None, _) => self.refuse_begun(fault.entry, early(), mend),
         }
-        self.undo(fault.entry, how);
         if let Some(hog) = fault.hog {
             hog.reap();
         }

@@ -17,9 +17,6 @@ use crate::wire::{Injected, Reply};
 const MOST: usize = 256;
 /// The shortest lease: the agent beats ten times in it.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
-/// How often newcomers of a session are looked for until there are none.
-const ROUNDS: usize = 50;
-
 /// How far a fault has come.
 enum Begun {
     /// It is in effect, as was seen.
@@ -170,12 +167,7 @@ impl Agent {
         let seen = match &entry.action {
             Action::Pause { victims } => {
                 let leaders = victims.clone();
-                pause::stop(&entry.victims).map_err(|error| format!("SIGSTOP was refused: {error}"))?;
-                for _ in 0..ROUNDS {
-                    if !self.stop_newcomers(&leaders, entry)? {
-                        break;
-                    }
-                }
+                self.stop_sessions(&leaders, entry, 0)?;
                 pause::stopped(&entry.victims)?
             }
             Action::Kill { victims } => kill::kill(victims, &entry.victims)?,
@@ -189,21 +181,38 @@ impl Agent {
         Ok(Begun::Held(seen))
     }
 
-    /// Stops processes that were started by members of a session before those stopped; whether there were any.
-    pub(super) fn stop_newcomers(
+    /// Stops the victims from the `first` on, and processes that are started in the sessions until all stand still. They are
+    /// in the journal before they are touched.
+    pub(super) fn stop_sessions(
         &mut self,
         leaders: &[ProcessId],
         entry: &mut Entry,
-    ) -> Result<bool, String> {
+        first: usize,
+    ) -> Result<(), String> {
+        let stopped = wait::until(pause::TAKES, || match self.stop_round(leaders, entry, first) {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(problem) => Some(Err(problem)),
+        });
+        stopped.unwrap_or_else(|| {
+            let seconds = pause::TAKES.as_secs();
+            Err(format!(
+                "processes are started in the session faster than they can be stopped, for {seconds} s"
+            ))
+        })
+    }
+
+    /// Whether all stand still and nobody is new.
+    fn stop_round(&mut self, leaders: &[ProcessId], entry: &mut Entry, first: usize) -> Result<bool, String> {
         let new = pause::newcomers(leaders, &entry.victims)
             .map_err(|error| format!("the session cannot be looked at: {error}"))?;
-        if new.is_empty() {
-            return Ok(false);
+        if !new.is_empty() {
+            let more = Record::More { id: entry.id.clone(), victims: new.clone() };
+            self.journal.append(&more).map_err(|error| format!("the journal cannot be written: {error}"))?;
+            entry.victims.extend(new.iter().cloned());
         }
-        let more = Record::More { id: entry.id.clone(), victims: new.clone() };
-        self.journal.append(&more).map_err(|error| format!("the journal cannot be written: {error}"))?;
-        entry.victims.extend(new.iter().cloned());
-        pause::stop(&new).map_err(|error| format!("SIGSTOP was refused: {error}"))?;
-        Ok(true)
+        let left = pause::stop(entry.victims.get(first..).unwrap_or_default())
+            .map_err(|error| format!("SIGSTOP was refused: {error}"))?;
+        Ok(new.is_empty() && left.is_empty())
     }
 }

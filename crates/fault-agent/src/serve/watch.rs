@@ -121,7 +121,9 @@ impl Agent {
                 Some((problem, mend)) => {
                     let Some(fault) = self.faults.remove(&id) else { continue };
                     self.refuse_begun(fault.entry, problem, &mend);
-                    fault.hog.map(super::hog_child::HogChild::reap);
+                    if let Some(hog) = fault.hog {
+                        hog.reap();
+                    }
                 }
             }
         }
@@ -137,7 +139,8 @@ impl Agent {
         for (id, leaders) in paused {
             let Some(mut fault) = self.faults.remove(&id) else { continue };
             // Not all can be held: then none is, and the fault ends.
-            let held = self.stop_newcomers(&leaders, &mut fault.entry).is_ok();
+            let known = fault.entry.victims.len();
+            let held = self.stop_sessions(&leaders, &mut fault.entry, known).is_ok();
             let alive = pause::any_alive(&fault.entry.victims);
             self.faults.insert(id.clone(), fault);
             if !held {

@@ -83,7 +83,7 @@ async fn a_dead_agent_is_replaced_and_each_end_told_once() {
         assert!(matches!(over.how, How::AgentGone | How::LeftOver), "{over:?}");
         let Event::Back { agent: back } = next(&mut events).await else { panic!("not back") };
         assert_ne!(back, process);
-        assert_eq!(session.states(), "SSS");
+        assert!(session.runs());
     }
     assert_eq!(agent.close().await, Ok(()));
     clean(&dir);
@@ -121,7 +121,7 @@ async fn dropped_without_a_word_it_undoes_all() {
     agent.inject("p", pause, LONG).await.unwrap();
     drop((tasks, agent, events));
     clean(&dir);
-    assert_eq!(session.states(), "SSS");
+    assert!(session.runs());
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn an_agent_that_cannot_be_replaced_is_given_up_and_what_it_held_is_unreco
     assert_eq!(agent.end("p").await, Err(EndError::Gone));
     // All the same, its guardian has undone it.
     clean(&dir);
-    assert_eq!(session.states(), "SSS");
+    assert!(session.runs());
 }
 
 #[tokio::test]

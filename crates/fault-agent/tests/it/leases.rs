@@ -17,7 +17,7 @@ fn the_duration_ends_a_fault() {
     let ended = wire.ended("p");
     assert_eq!(ended.how, How::Duration);
     assert!(ended.at_ms >= injected.at_ms + 300, "{injected:?} {ended:?}");
-    assert_eq!(session.states(), "SSS");
+    assert!(session.runs());
     clean(&dir);
 }
 
@@ -46,7 +46,7 @@ fn a_controller_that_lives_and_is_silent_loses_its_faults() {
         });
         assert_eq!(ended.how, How::Lease);
     }
-    assert_eq!(session.states(), "SSS");
+    assert!(session.runs());
     clean(&dir);
     // The agent goes on, and so could its controller.
     wire.ask(&Request::Renew);

@@ -46,6 +46,12 @@ impl Session {
         self.members().iter().filter_map(|member| state(member.pid)).collect()
     }
 
+    /// All that it began with run or wait: nothing has stopped or ended one.
+    pub(crate) fn runs(&self) -> bool {
+        let states = self.states();
+        states.len() == 3 && !states.contains(['T', 'Z'])
+    }
+
     /// All have ended.
     pub(crate) fn is_gone(&self) -> bool {
         self.members().is_empty()

@@ -1,10 +1,9 @@
 //! Starts and ends, whoever causes them: the state directory and the kernel are looked at in turns.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
 use super::observe;
 use super::state_dir::{Record, StateDir};

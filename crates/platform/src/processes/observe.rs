@@ -1,8 +1,6 @@
 //! What instances are doing, from their records and from the kernel.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::state_dir::{Record, StateDir};
 use super::{clock, system};

@@ -1,9 +1,9 @@
 //! Pauses: an instance stands still with all that belongs to it, and goes on.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{Processes, members, observe, system};
 use crate::PlatformError;

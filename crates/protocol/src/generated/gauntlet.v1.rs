@@ -1026,6 +1026,9 @@ pub struct OpenRecovery {
     pub proxy_token: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "6")]
     pub detours: ::prost::alloc::vec::Vec<Detour>,
+    /// Certificates towards targets: `ca:shop`, `cert:shop`, `key:shop`.
+    #[prost(message, repeated, tag = "7")]
+    pub files: ::prost::alloc::vec::Vec<BundleFile>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OpenRecoveryReply {

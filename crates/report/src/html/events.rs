@@ -3,6 +3,7 @@
 use protocol::event::Event;
 use serde::Serialize;
 
+use super::chaos_events;
 use crate::RunData;
 use crate::figures;
 use crate::summary::ms_between;
@@ -15,7 +16,7 @@ pub(super) struct Listed {
     /// The service that saw it.
     producer: String,
     text: String,
-    /// `plain`, `good`, `bad`, `phase`.
+    /// `plain`, `good`, `warn`, `bad`, `phase`.
     mood: &'static str,
 }
 
@@ -87,6 +88,15 @@ fn sentence(event: &Event) -> Option<(String, &'static str)> {
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
             (format!("phase {name} ended after {}: {decision}{why}", figures::length(*lasted_ms)), "phase")
         }
+        Event::FaultsPlanned { .. }
+        | Event::FaultSkipped { .. }
+        | Event::FaultBeginning { .. }
+        | Event::FaultInjected { .. }
+        | Event::FaultEnded { .. }
+        | Event::FaultUnrecovered { .. }
+        | Event::IncidentOpened { .. }
+        | Event::RecoveryActed { .. }
+        | Event::IncidentClosed { .. } => return chaos_events::sentence(event),
         Event::StopRequested { by, .. } => (format!("stop asked for by {by}"), "bad"),
         Event::Notice { message } => (message.clone(), "plain"),
         Event::RunEnded { exit_code, reasons, .. } => {

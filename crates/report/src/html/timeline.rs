@@ -1,12 +1,15 @@
-//! The one timeline: charts over the same seconds, phases shaded behind them.
+//! The one timeline: charts over the same seconds, phases and faults shaded behind them; and a close-up of the stretch
+//! in which there were faults.
 
 use protocol::v1;
 use serde::Serialize;
 
+use super::lanes::{Lanes, Shade, lanes, shades};
 use crate::RunData;
 use crate::charts::{Chart, Line, svg};
+use crate::faults::FaultSummary;
 use crate::figures;
-use crate::phases::real;
+use crate::phases::{real, whole_seconds};
 use crate::run_dir::WriteError;
 use crate::summary::{PhaseSummary, Summary};
 
@@ -22,6 +25,8 @@ const GREY: &str = "#8a93a0";
 pub(super) struct Timeline {
     bands: Vec<Band>,
     marks: Vec<Mark>,
+    shades: Vec<Shade>,
+    lanes: Vec<Lanes>,
     charts: Vec<Drawn>,
     /// For the crosshair: seconds, and the figures of each chart's lines as text.
     data: String,
@@ -63,10 +68,21 @@ struct Key {
 
 #[derive(Serialize)]
 struct Crosshair {
+    from: f64,
     end: f64,
     x: Vec<f64>,
     phases: Vec<String>,
     charts: Vec<Vec<Readout>>,
+    faults: Vec<There>,
+}
+
+/// A fault that was there, for what the crosshair stands in.
+#[derive(Serialize)]
+struct There {
+    from: f64,
+    to: f64,
+    name: String,
+    kind: String,
 }
 
 #[derive(Serialize)]
@@ -83,25 +99,91 @@ struct Point<'a> {
     second: Option<&'a v1::Second>,
 }
 
-/// Draws all charts.
+/// What a timeline shows, seconds from the run's start.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    from: f64,
+    to: f64,
+}
+
+impl Span {
+    /// Where a stretch is, and how wide, in per cent of the plot; none when it is outside.
+    pub(super) fn stretch(self, from_ms: u64, to_ms: u64) -> Option<(f64, f64)> {
+        let (from, to) = (self.place(from_ms), self.place(to_ms));
+        (to >= 0.0 && from <= 100.0).then(|| {
+            let left = from.max(0.0);
+            (left, to.min(100.0) - left)
+        })
+    }
+
+    fn place(self, ms: u64) -> f64 {
+        (real(ms) / 1e3 - self.from) / (self.to - self.from) * 100.0
+    }
+}
+
+/// Draws all charts over the whole run.
 pub(super) fn build(data: &RunData, summary: &Summary) -> Result<Timeline, WriteError> {
     let points = points(data, summary);
-    let end = (real(summary.lasted_ms) / 1e3).max(points.last().map_or(1.0, |point| point.at)).max(1.0);
+    let to = (real(summary.lasted_ms) / 1e3).max(points.last().map_or(1.0, |point| point.at)).max(1.0);
+    let charts = charts(data, summary, &points);
+    draw(summary, &points, &charts, Span { from: 0.0, to })
+}
+
+/// Up to so much of the run is worth a close-up.
+const WORTH: f64 = 0.6;
+/// What is shown on either side of faults and incidents, seconds: as much as is measured there.
+const MARGIN: f64 = 10.0;
+
+/// The stretch with faults and incidents alone; none without, or where it would show most of the run again.
+pub(super) fn close_up(data: &RunData, summary: &Summary) -> Result<Option<Timeline>, WriteError> {
+    let end = summary.lasted_ms;
+    let faults = summary.faults.iter().filter(|fault| fault.ran()).filter_map(|fault| fault.window(end));
+    let incidents =
+        summary.incidents.iter().map(|incident| (incident.opened_ms, incident.closed_ms.unwrap_or(end)));
+    let all = faults.chain(incidents).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let Some((from, to)) = all else { return Ok(None) };
+    let whole = real(end) / 1e3;
+    let span = Span {
+        from: (real(from) / 1e3 - MARGIN).max(0.0),
+        to: (real(to) / 1e3 + MARGIN).min(whole).max(real(from) / 1e3 + 1.0),
+    };
+    if span.to - span.from > WORTH * whole {
+        return Ok(None);
+    }
+    let mut points = points(data, summary);
+    points.retain(|point| point.at >= span.from && point.at <= span.to);
+    if points.is_empty() {
+        return Ok(None);
+    }
+    let mut charts = charts(data, summary, &points);
+    charts.truncate(CLOSE_UP_CHARTS);
+    draw(summary, &points, &charts, span).map(Some)
+}
+
+/// Load and latency: what a fault does to load shows there.
+const CLOSE_UP_CHARTS: usize = 2;
+
+fn draw(
+    summary: &Summary,
+    points: &[Point<'_>],
+    charts: &[Chart],
+    span: Span,
+) -> Result<Timeline, WriteError> {
     let x: Vec<f64> = points.iter().map(|point| point.at).collect();
     let mut drawn = Vec::new();
     let mut readouts = Vec::new();
-    for chart in charts(data, summary, &points) {
+    for chart in charts {
         drawn.push(Drawn {
             title: chart.title,
             unit: chart.unit,
-            svg: svg(&chart, &x, end)?,
+            svg: svg(chart, &x, span.from, span.to)?,
             legend: chart
                 .lines
                 .iter()
                 .map(|line| Key { name: line.name, color: line.color, dashed: line.dashed })
                 .collect(),
         });
-        let write = |value: &Option<f64>| value.map_or_else(|| "–".to_owned(), |v| written(&chart, v));
+        let write = |value: &Option<f64>| value.map_or_else(|| "–".to_owned(), |v| written(chart, v));
         readouts.push(
             chart
                 .lines
@@ -115,11 +197,19 @@ pub(super) fn build(data: &RunData, summary: &Summary) -> Result<Timeline, Write
         );
     }
     let phases = points.iter().map(|point| point.phase.name.clone()).collect();
-    let data = serde_json::to_string(&Crosshair { end, x, phases, charts: readouts })
-        .map_err(|error| WriteError::Render(error.to_string()))?;
+    let there = |(number, fault): (usize, &FaultSummary)| {
+        let (from, to) = fault.window(summary.lasted_ms).filter(|_| fault.ran())?;
+        let name = format!("{number} {}", fault.fault);
+        Some(There { from: real(from) / 1e3, to: real(to) / 1e3, name, kind: fault.kind.clone() })
+    };
+    let faults = (1..).zip(&summary.faults).filter_map(there).collect();
+    let data = Crosshair { from: span.from, end: span.to, x, phases, charts: readouts, faults };
+    let data = serde_json::to_string(&data).map_err(|error| WriteError::Render(error.to_string()))?;
     Ok(Timeline {
-        bands: bands(summary, end),
-        marks: marks(summary, end),
+        bands: bands(summary, span),
+        marks: marks(summary, span),
+        shades: shades(summary, span),
+        lanes: lanes(summary, span),
         charts: drawn,
         data: data.replace("</", "<\\/"),
     })
@@ -133,28 +223,25 @@ fn written(chart: &Chart, value: f64) -> String {
     }
 }
 
-fn bands(summary: &Summary, end: f64) -> Vec<Band> {
-    summary
-        .phases
-        .iter()
-        .map(|phase| Band {
-            name: phase.name.clone(),
-            left: real(phase.start_ms) / 10.0 / end,
-            width: real(phase.lasted_ms.max(1)) / 10.0 / end,
-            odd: phase.index % 2 == 1,
-        })
-        .collect()
+fn bands(summary: &Summary, span: Span) -> Vec<Band> {
+    let band = |phase: &PhaseSummary| {
+        let (left, width) = span.stretch(phase.start_ms, phase.start_ms + phase.lasted_ms.max(1))?;
+        Some(Band { name: phase.name.clone(), left, width, odd: phase.index % 2 == 1 })
+    };
+    summary.phases.iter().filter_map(band).collect()
 }
 
-fn marks(summary: &Summary, end: f64) -> Vec<Mark> {
+fn marks(summary: &Summary, span: Span) -> Vec<Mark> {
     let begin = summary.phases.first().map_or(u64::MAX, |phase| phase.start_ms);
     let changes = summary.workers.iter().flat_map(|worker| worker.changes.iter().map(move |c| (worker, c)));
     changes
         .filter(|(_, change)| change.at_ms >= begin)
-        .map(|(worker, change)| Mark {
-            left: real(change.at_ms) / 10.0 / end,
-            bad: change.change == "lost",
-            text: format!("load-worker {} {}: {}", worker.worker, change.change, change.detail),
+        .filter_map(|(worker, change)| {
+            Some(Mark {
+                left: span.stretch(change.at_ms, change.at_ms)?.0,
+                bad: change.change == "lost",
+                text: format!("load-worker {} {}: {}", worker.worker, change.change, change.detail),
+            })
         })
         .collect()
 }
@@ -167,14 +254,7 @@ fn points<'a>(data: &'a RunData, summary: &'a Summary) -> Vec<Point<'a>> {
     let mut points = Vec::new();
     for phase in &summary.phases {
         let start = real(phase.start_ms) / 1e3;
-        let Some(series) = data.series.phases.iter().find(|series| series.phase == phase.index) else {
-            continue;
-        };
-        for second in &series.seconds {
-            // What trickles in after the phase's end is in the tables; as a rate over a few milliseconds it misleads.
-            if second.offset_ns / 1_000_000 >= phase.planned_ms && phase.lasted_ms <= phase.planned_ms + 100 {
-                continue;
-            }
+        for second in whole_seconds(data, phase) {
             let (from, length) = (start + real(second.offset_ns) / 1e9, real(second.length_ns) / 1e9);
             let shares: &[f64] = if all <= STRETCHES { &[0.0, 0.999] } else { &[0.5] };
             for share in shares {

@@ -1,4 +1,4 @@
-//! Targets resolved: addresses, Host headers, TLS.
+//! Targets resolved: addresses, Host headers, TLS, and the detours through the fault proxy.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use rustls_pki_types::ServerName;
 
 use super::prepare::{Kind, problem};
 use super::tls::{TlsFiles, client_config};
-use crate::spec::{Endpoint, TargetSpec, TlsSpec};
+use crate::spec::{Detour, Endpoint, TargetSpec, TlsSpec};
 
 /// The parts of a base URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +56,10 @@ impl Url {
     }
 }
 
-/// Resolves all targets; adds all that is wrong to `problems`.
+/// Resolves all targets and detours; adds all that is wrong to `problems`.
 pub(super) async fn resolve(
     targets: &[Target],
+    detours: &[v1::Detour],
     files: &BTreeMap<String, PathBuf>,
     timeout: Duration,
     problems: &mut Vec<v1::Problem>,
@@ -74,7 +75,43 @@ pub(super) async fn resolve(
         }
         resolved.push(TargetSpec { name: target.name.clone(), endpoints });
     }
+    // Where an endpoint is wrong their numbers are, too.
+    if problems.is_empty() {
+        for command in detours {
+            if let Err(problem) = detour(command, &mut resolved, timeout).await {
+                problems.push(problem);
+            }
+        }
+    }
     resolved
+}
+
+/// Resolves a detour and puts it beside its endpoint's own addresses.
+async fn detour(
+    command: &v1::Detour,
+    targets: &mut [TargetSpec],
+    timeout: Duration,
+) -> Result<(), v1::Problem> {
+    let v1::Detour { target, endpoint, address, phases } = command;
+    let name = || format!("detour of target {target}, endpoint {endpoint}");
+    let found = targets.iter_mut().find(|one| one.name == *target);
+    let Some(found) = found.and_then(|one| one.endpoints.get_mut(*endpoint as usize)) else {
+        let message = format!("{}: the plan has no such endpoint", name());
+        return Err(problem(Kind::Environment, message, "report this as a bug"));
+    };
+    let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let Some((host, port)) = parts else {
+        let message = format!("{}: {address:?} is no address; expected host:port", name());
+        return Err(problem(Kind::Environment, message, "report this as a bug"));
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let addrs = addresses(bare, port, timeout).await.map_err(|why| {
+        let message = format!("{}: the host of the fault proxy, {host}, cannot be resolved: {why}", name());
+        let mend = "let the fault proxy listen where this worker can find it (`proxy-address` of chaos)";
+        problem(Kind::Environment, message, mend)
+    })?;
+    found.detour = Some(Detour { addrs, phases: phases.iter().copied().collect() });
+    Ok(())
 }
 
 async fn endpoint(
@@ -95,7 +132,7 @@ async fn endpoint(
         problem(Kind::Environment, message, "check the name, or write the address into `url`")
     })?;
     let Url { host_header, base_path, .. } = url;
-    Ok(Endpoint { url: text.to_owned(), tls, addrs, host_header, base_path })
+    Ok(Endpoint { url: text.to_owned(), tls, addrs, host_header, base_path, detour: None })
 }
 
 fn tls(target: &Target, url: &Url, files: &BTreeMap<String, PathBuf>) -> Result<TlsSpec, v1::Problem> {
@@ -147,6 +184,44 @@ async fn addresses(host: &str, port: u16, timeout: Duration) -> Result<Vec<Socke
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn endpoint(port: u16) -> Endpoint {
+        Endpoint {
+            url: format!("http://127.0.0.1:{port}"),
+            tls: None,
+            addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+            host_header: format!("127.0.0.1:{port}"),
+            base_path: String::new(),
+            detour: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn detours_stand_beside_the_endpoints_own_addresses() {
+        let endpoints = vec![endpoint(1), endpoint(2)];
+        let mut targets = [TargetSpec { name: "shop".to_owned(), endpoints }];
+        let told = |target: &str, endpoint, address: &str| v1::Detour {
+            target: target.to_owned(),
+            endpoint,
+            address: address.to_owned(),
+            phases: vec![2, 4],
+        };
+        let timeout = Duration::from_secs(5);
+        detour(&told("shop", 1, "[::1]:9"), &mut targets, timeout).await.unwrap();
+        let [first, second] = &targets[0].endpoints[..] else { panic!("two endpoints") };
+        assert!(!first.is_detoured_in(2));
+        assert_eq!([1, 2, 3, 4].map(|phase| second.is_detoured_in(phase)), [false, true, false, true]);
+        assert_eq!(second.way(true), ["[::1]:9".parse::<SocketAddr>().unwrap()]);
+        assert_eq!((second.way(false), second.host_header.as_str()), (&second.addrs[..], "127.0.0.1:2"));
+        for (wrong, why) in [
+            (told("shop", 2, "127.0.0.1:9"), "no such endpoint"),
+            (told("other", 0, "127.0.0.1:9"), "no such endpoint"),
+            (told("shop", 0, "127.0.0.1"), "expected host:port"),
+        ] {
+            let problem = detour(&wrong, &mut targets, timeout).await.unwrap_err();
+            assert!(problem.message.contains(why), "{problem:?}");
+        }
+    }
 
     fn parts(text: &str) -> (bool, String, u16, String, String) {
         let Url { https, host, port, host_header, base_path } = Url::parse(text).unwrap();

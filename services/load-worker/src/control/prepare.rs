@@ -78,7 +78,8 @@ pub(super) async fn prepare(
         move || load(&plan, &phases, &files, config)
     };
     let mut problems = Vec::new();
-    let resolving = endpoints::resolve(&plan.targets, &files, options.resolve_timeout, &mut problems);
+    let timeout = options.resolve_timeout;
+    let resolving = endpoints::resolve(&plan.targets, &command.detours, &files, timeout, &mut problems);
     let (loaded, targets) = tokio::join!(tokio::task::spawn_blocking(load), resolving);
     let (scenarios, guest_problems) = loaded.unwrap_or_else(|e| {
         let message = format!("guests could not be loaded: {e}");

@@ -102,6 +102,15 @@ impl Rig {
     }
 
     async fn prepare(&self, plan: &str, files: &[(&str, &[u8])]) -> v1::PrepareRunReply {
+        self.prepare_with(plan, files, Vec::new()).await
+    }
+
+    async fn prepare_with(
+        &self,
+        plan: &str,
+        files: &[(&str, &[u8])],
+        detours: Vec<v1::Detour>,
+    ) -> v1::PrepareRunReply {
         let mut bundle = Vec::new();
         for (name, bytes) in files {
             let digest = self.bus.put_object(bytes).await.unwrap();
@@ -113,7 +122,7 @@ impl Rig {
             files: bundle,
             segment: Some(v1::Segment { stripe_count: 1, stripes: vec![0] }),
             spool_dir: String::new(),
-            detours: Vec::new(),
+            detours,
         };
         self.ask(&command).await.unwrap()
     }
@@ -290,6 +299,36 @@ async fn changes_act_and_a_run_that_is_cut_off_keeps_its_counts() {
         sum(|s| s.answered) + sum(|s| s.failed) + sum(|s| s.cancelled) + in_flight(&batches)
     );
     assert!(requests.load(Ordering::SeqCst) <= sum(|s| s.requests));
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn load_takes_a_detour_in_the_phases_that_it_names() {
+    let ((port, direct), (proxy, detoured)) = (server(), server());
+    let rig = Rig::new(2, store::Options::default()).await;
+    let guest = http();
+    let detour = v1::Detour {
+        target: "web".to_owned(),
+        endpoint: 0,
+        address: format!("127.0.0.1:{proxy}"),
+        phases: vec![1],
+    };
+    let plan = plan(port, PHASES, STEP);
+    let wrong = vec![v1::Detour { endpoint: 3, ..detour.clone() }];
+    let refused = rig.prepare_with(&plan, &[("guest:0", &guest)], wrong).await;
+    assert_eq!(
+        refused.problems[0].message,
+        "detour of target web, endpoint 3: the plan has no such endpoint"
+    );
+    let reply = rig.prepare_with(&plan, &[("guest:0", &guest)], vec![detour]).await;
+    assert_eq!(reply.problems, []);
+    for (phase, expected) in [(0, 300), (1, 120)] {
+        rig.start(phase, Duration::from_millis(if phase == 0 { 600 } else { 400 })).await;
+        rig.until_scheduled(phase, expected).await;
+        assert_eq!(rig.end(phase).await.arrivals.unwrap().answered, expected);
+    }
+    assert_eq!((direct.load(Ordering::SeqCst), detoured.load(Ordering::SeqCst)), (300, 120));
+    rig.ask(&v1::EndRun { run: rig.run.to_bytes() }).await.unwrap();
     rig.close().await;
 }
 

@@ -52,18 +52,17 @@ impl LoadThread {
         let mut failed = FailureClass::Connect;
         loop {
             let Some(transport) = self.transports.get_mut(key) else { return Err(failed) };
-            let endpoint = self
-                .spec
-                .targets
-                .get(transport.target as usize)
-                .and_then(|t| t.endpoints.get(transport.endpoint));
-            let Some(endpoint) = endpoint else { return Err(failed) };
-            if transport.tried >= endpoint.addrs.len() {
+            let (target, number) = (transport.target as usize, transport.endpoint);
+            let endpoint = self.spec.targets.get(target).and_then(|t| t.endpoints.get(number));
+            let detoured = self.targets.get(target).and_then(|t| t.detoured.get(number));
+            let (Some(endpoint), Some(detoured)) = (endpoint, detoured) else { return Err(failed) };
+            let addrs = endpoint.way(*detoured);
+            if transport.tried >= addrs.len() {
                 return Err(failed);
             }
-            transport.addr = (transport.addr + usize::from(transport.tried > 0)) % endpoint.addrs.len();
+            transport.addr = (transport.addr + usize::from(transport.tried > 0)) % addrs.len();
             transport.tried += 1;
-            match Connection::connect(endpoint.addrs[transport.addr], endpoint.tls.as_ref()) {
+            match Connection::connect(addrs[transport.addr], endpoint.tls.as_ref()) {
                 Ok(mut connection) => {
                     let token = Token(FIRST_TRANSPORT + key.index as usize);
                     let interest = Interest::READABLE | Interest::WRITABLE;
@@ -174,6 +173,40 @@ impl LoadThread {
             }
         }
         again
+    }
+
+    /// Chooses each endpoint's way in a phase. Transports of another way are closed: none of them is in use between phases.
+    pub(super) fn choose_ways(&mut self, phase: u32) {
+        let mut stale = Vec::new();
+        for (number, (target, spec)) in (0_u32..).zip(self.targets.iter_mut().zip(&self.spec.targets)) {
+            let ways = target.detoured.iter_mut().zip(&mut target.good).zip(&spec.endpoints);
+            for (endpoint, ((detoured, good), spec)) in ways.enumerate() {
+                let takes = spec.is_detoured_in(phase);
+                if std::mem::replace(detoured, takes) != takes {
+                    *good = 0;
+                    stale.push((number, endpoint));
+                }
+            }
+        }
+        if stale.is_empty() {
+            return;
+        }
+        for key in self.transports.keys() {
+            let of = self.transports.get(key).map(|t| ((t.target, t.endpoint), t.place));
+            let Some((way, place)) = of.filter(|(way, _)| stale.contains(way)) else { continue };
+            self.drop_transport(key.index);
+            let Some(target) = self.targets.get_mut(way.0 as usize) else { continue };
+            match place {
+                Place::Idle => target.pool.idle_closed(way.1, key.index),
+                Place::Background => target.pool.given_up(),
+                Place::Given | Place::Owned => target.pool.closed(),
+            }
+        }
+        for (target, _) in stale {
+            if let Some(target) = self.targets.get_mut(target as usize) {
+                target.pool.forget_down();
+            }
+        }
     }
 
     /// Changes how many transports the thread holds, over all targets.

@@ -96,6 +96,7 @@ impl LoadThread {
         for target in &mut self.targets {
             target.pool.forget_fresh();
         }
+        self.choose_ways(number);
         self.hold(connections);
         (self.events)(EngineEvent::Started { thread: self.spec.index, phase: number });
     }

@@ -69,6 +69,12 @@ impl<T> Slots<T> {
         }
     }
 
+    /// The keys of all places in use.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let places = 0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        places.filter_map(|index| self.key_at(index)).collect()
+    }
+
     /// How many places are in use.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -92,5 +98,9 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(slots.len(), 1);
         assert_eq!(slots.key_at(0), Some(second));
+        let (third, _) = slots.take();
+        assert_eq!(slots.keys(), [second, third]);
+        slots.free(second);
+        assert_eq!(slots.keys(), [third]);
     }
 }

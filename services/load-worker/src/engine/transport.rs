@@ -23,6 +23,8 @@ pub(super) struct Target {
     pub(super) queue: VecDeque<Key>,
     /// Per endpoint: the address that worked last.
     pub(super) good: Vec<usize>,
+    /// Per endpoint: whether the phase takes its detour.
+    pub(super) detoured: Vec<bool>,
     /// While it is down: not before this is one tried in the background.
     pub(super) try_at: u64,
 }
@@ -30,7 +32,13 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(spec: &TargetSpec) -> Self {
         let endpoints = spec.endpoints.len();
-        Self { pool: Pool::new(endpoints), queue: VecDeque::new(), good: vec![0; endpoints], try_at: 0 }
+        Self {
+            pool: Pool::new(endpoints),
+            queue: VecDeque::new(),
+            good: vec![0; endpoints],
+            detoured: vec![false; endpoints],
+            try_at: 0,
+        }
     }
 }
 

@@ -80,6 +80,11 @@ impl Pool {
         self.fresh = false;
     }
 
+    /// What the last attempt to connect said is forgotten: the next goes elsewhere.
+    pub const fn forget_down(&mut self) {
+        self.down = false;
+    }
+
     /// Places without a transport.
     #[must_use]
     pub const fn empty(&self) -> u32 {
@@ -166,6 +171,12 @@ impl Pool {
         }
         self.held = self.held.saturating_sub(1);
         self.down = true;
+    }
+
+    /// A connection that was being made in the background is not wanted any more; its place is empty again.
+    pub const fn given_up(&mut self) {
+        self.making = self.making.saturating_sub(1);
+        self.held = self.held.saturating_sub(1);
     }
 
     /// A connection has nothing to do. `false`: there is no place for it any more; close it and call
@@ -289,6 +300,19 @@ mod tests {
         assert!(!pool.is_down());
         pool.idle_closed(0, 9);
         assert_eq!((pool.free(), pool.empty(), pool.held()), (0, 1, 0));
+    }
+
+    #[test]
+    fn what_is_given_up_says_nothing_of_the_target() {
+        let mut pool = Pool::new(1);
+        pool.want(2);
+        pool.make();
+        pool.given_up();
+        assert_eq!((pool.is_down(), pool.held(), pool.to_make(64)), (false, 0, 2));
+        pool.make();
+        pool.not_made(true);
+        pool.forget_down();
+        assert_eq!((pool.is_down(), pool.to_make(64)), (false, 2));
     }
 
     #[test]

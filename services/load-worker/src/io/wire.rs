@@ -101,6 +101,7 @@ mod tests {
             addrs: vec!["127.0.0.1:8080".parse().unwrap()],
             host_header: "shop:8080".into(),
             base_path: "/api".into(),
+            detour: None,
         }
     }
 

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::client::Client;
+use prober::Client;
+
 use super::record::{ProbeId, Record};
 use super::text::{Sample, parse, sums};
 use super::usage::share;

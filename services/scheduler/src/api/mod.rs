@@ -1,9 +1,10 @@
-//! The public HTTP API: runs, phases, live control, history and live figures.
+//! The public HTTP API: runs, phases, live control, history and live figures, faults and recovery.
 //!
 //! Errors are RFC 9457 problem details; the description of it all is at `/openapi.json`. It listens on loopback, and then
 //! only requests addressed to a loopback name are answered, so that no web page can reach it through a name of its own;
 //! elsewhere every request needs the token. `/health` and `/ready` need neither.
 
+mod faults;
 mod guard;
 mod problem;
 mod runs;
@@ -37,6 +38,10 @@ use crate::service_loop::Service;
         runs::phases,
         runs::history,
         runs::control,
+        faults::list,
+        faults::inject,
+        faults::stop,
+        faults::recovery,
         stream::history,
         stream::live,
         health,
@@ -98,6 +103,9 @@ fn router(state: State, token: Option<String>) -> Router {
         .route("/v1/runs/{run}/history/stream", get(stream::history))
         .route("/v1/runs/{run}/live", get(stream::live))
         .route("/v1/runs/{run}/control", post(runs::control))
+        .route("/v1/runs/{run}/faults", get(faults::list).post(faults::inject))
+        .route("/v1/runs/{run}/faults/stop", post(faults::stop))
+        .route("/v1/runs/{run}/recovery", get(faults::recovery))
         .route("/openapi.json", get(description))
         .layer(axum::middleware::from_fn_with_state(guard::Guard::new(token), guard::check));
     Router::new()

@@ -5,6 +5,11 @@ use plan::threshold::{Measure, Op, Threshold};
 use protocol::event::Outcome;
 use protocol::v1;
 
+use crate::news::Opened;
+
+/// The parameter whose default is in the plan's `[recovery-budgets]`.
+pub(crate) const RECOVERY_SECONDS: &str = "recovery-seconds";
+
 /// A phase that ran, with everything that `metrics` knows of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
@@ -46,8 +51,10 @@ pub(crate) struct Evidence<'a> {
     pub(crate) before: &'a [Measured],
     /// The probes as they stood at the phase's end; absent when `metrics` did not answer.
     pub(crate) probes: Option<&'a [v1::ProbeState]>,
-    /// Incidents that were open in this phase.
+    /// Stretches of this phase in which a target failed its health check.
     pub(crate) incidents: &'a [Incident],
+    /// Incidents of recovery that were open in this phase.
+    pub(crate) opened: &'a [Opened],
     /// Processes of ours that ended in this phase: `shop: exit code 1`.
     pub(crate) exits: &'a [String],
     /// Thresholds of the phase and of the run, as they stand.
@@ -57,7 +64,11 @@ pub(crate) struct Evidence<'a> {
 impl<'a> Evidence<'a> {
     /// A parameter of the phase's objectives: the plan's, else the requirement's.
     pub(crate) fn parameter(&self, key: &str, default: f64) -> f64 {
-        self.now.phase.objectives.get(key).copied().unwrap_or(default)
+        let own = self.now.phase.objectives.get(key).copied();
+        own.unwrap_or_else(|| match key {
+            RECOVERY_SECONDS => (self.plan.budgets.detection + self.plan.budgets.recovery).as_secs_f64(),
+            _ => default,
+        })
     }
 
     /// The whole phase, merged.

@@ -35,7 +35,7 @@ pub(super) static ROWS: [Objective; 6] = [
     Objective {
         phase: PhaseName::Idle,
         name: "system stable",
-        formula: "no process of the plan ended and no target failed its health check",
+        formula: "no process of the plan ended, no target failed its health check, and recovery opened no incident",
         parameters: &[],
         evaluate: system_stable,
     },
@@ -136,6 +136,7 @@ fn system_stable(evidence: &Evidence<'_>) -> Finding {
     seen.extend(
         evidence.incidents.iter().map(|incident| format!("{} failed its health check", incident.target)),
     );
+    seen.extend(evidence.opened.iter().map(|opened| format!("incident {}", opened.incident)));
     if !seen.is_empty() {
         return Finding::judged(false, seen.join(", "));
     }

@@ -1,12 +1,14 @@
 //! Objectives of the heavy, the extreme and the chaos phase.
 
+use std::time::Duration;
+
 use plan::model::PhaseName;
 use plan::threshold::Measure;
 use protocol::v1;
 
 use crate::figures::{Finding, count, micros, plain, rate, share};
 use crate::objectives::counters::{growth, metrics_named, total_growth};
-use crate::objectives::evidence::{Evidence, as_seconds};
+use crate::objectives::evidence::{Evidence, RECOVERY_SECONDS, as_seconds};
 use crate::objectives::knee::{Knee, Level, Rule, breaking_point, knee, levels, number};
 use crate::objectives::{Objective, Parameter};
 
@@ -67,7 +69,8 @@ pub(super) static ROWS: [Objective; 9] = [
     Objective {
         phase: PhaseName::Extreme,
         name: "recovery",
-        formula: "every target that failed its health check passed it again within {recovery-seconds} s",
+        formula: "every incident that recovery opened was closed, healthy within {recovery-seconds} s of its fault, or of \
+                  its detection where it has none; every target without recovery passed its health check again within that",
         parameters: &[RECOVERY],
         evaluate: recovered,
     },
@@ -97,7 +100,8 @@ pub(super) static ROWS: [Objective; 9] = [
     Objective {
         phase: PhaseName::Chaos,
         name: "recovery",
-        formula: "every incident was closed within {recovery-seconds} s",
+        formula: "every incident that recovery opened was closed, healthy within {recovery-seconds} s of its fault, or of \
+                  its detection where it has none; every target without recovery passed its health check again within that",
         parameters: &[RECOVERY],
         evaluate: recovered,
     },
@@ -111,9 +115,9 @@ pub(super) static ROWS: [Objective; 9] = [
 ];
 
 const RECOVERY: Parameter = Parameter {
-    key: "recovery-seconds",
+    key: RECOVERY_SECONDS,
     default: 150.0,
-    meaning: "detection (30 s) and rollback (2 min) together",
+    meaning: "detection and recovery of `[recovery-budgets]` together",
 };
 
 fn find_knee(evidence: &Evidence<'_>) -> Option<Knee> {
@@ -201,24 +205,39 @@ fn breaking(evidence: &Evidence<'_>) -> Finding {
 }
 
 fn recovered(evidence: &Evidence<'_>) -> Finding {
-    if evidence.incidents.is_empty() {
-        return Finding::not_evaluable("no incident in this phase");
-    }
     let budget = evidence.parameter(RECOVERY.key, RECOVERY.default);
+    let of_recovery = evidence.opened.iter().map(|opened| {
+        let lasted = opened.closed.map(|closed| {
+            let ms = opened.detected_after_ms.unwrap_or_default() + closed.recovered_after_ms;
+            Duration::from_millis(ms).as_secs_f64()
+        });
+        (&opened.incident, lasted)
+    });
+    // Where recovery does not look, the health check tells.
+    let unwatched = evidence
+        .incidents
+        .iter()
+        .filter(|incident| !evidence.plan.recovery.contains_key(&incident.target))
+        .map(|incident| {
+            let ns = |ended: i64| u64::try_from(ended - incident.began_unix_ns).unwrap_or(0);
+            (&incident.target, incident.ended_unix_ns.map(|ended| as_seconds(ns(ended))))
+        });
     let mut holds = true;
     let mut seen = Vec::new();
-    for incident in evidence.incidents {
-        match incident.ended_unix_ns {
-            Some(ended) => {
-                let lasted = as_seconds(u64::try_from(ended - incident.began_unix_ns).unwrap_or(0));
+    for (what, lasted) in of_recovery.chain(unwatched) {
+        match lasted {
+            Some(lasted) => {
                 holds &= lasted <= budget;
-                seen.push(format!("{} recovered after {} s", incident.target, plain(lasted)));
+                seen.push(format!("{what} recovered after {} s", plain(lasted)));
             }
             None => {
                 holds = false;
-                seen.push(format!("{} has not recovered", incident.target));
+                seen.push(format!("{what} has not recovered"));
             }
         }
+    }
+    if seen.is_empty() {
+        return Finding::not_evaluable("no incident in this phase");
     }
     Finding::judged(holds, format!("{}: {}", count(seen.len(), "incident"), seen.join(", ")))
 }

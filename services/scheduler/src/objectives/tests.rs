@@ -7,6 +7,7 @@ use series::Merged;
 
 use super::evidence::{Incident, Judged, Measured};
 use super::*;
+use crate::news::{Closed, Opened};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -93,18 +94,25 @@ struct Around<'a> {
     before: &'a [Measured],
     probes: Option<&'a [v1::ProbeState]>,
     incidents: &'a [Incident],
+    opened: &'a [Opened],
     exits: &'a [String],
     thresholds: &'a [Judged],
+    /// The plan has a recovery of the target.
+    recovers: bool,
 }
 
 fn outcome(now: &Measured, around: &Around<'_>, name: &str) -> (OutcomeResult, String) {
-    let plan = plan();
+    let mut plan = plan();
+    if around.recovers {
+        plan.recovery.insert("shop".to_owned(), plan::model::Recovery::of_target(false));
+    }
     let evidence = Evidence {
         plan: &plan,
         now,
         before: around.before,
         probes: around.probes,
         incidents: around.incidents,
+        opened: around.opened,
         exits: around.exits,
         thresholds: around.thresholds,
     };
@@ -400,6 +408,31 @@ fn incidents_must_end_within_the_budget() {
         assert_eq!(with(None), Fail);
         assert!(is_open(&result(&now, &Around::default(), "recovery")));
     }
+}
+
+#[test]
+fn where_recovery_looks_its_incidents_count_from_the_fault_on() {
+    let now = measured(PhaseName::Chaos, steady(10.0, 10, 1), Vec::new());
+    // What the health check saw is not counted beside it.
+    let seen = [Incident { target: "shop".to_owned(), began_unix_ns: 0, ended_unix_ns: None }];
+    let with = |detected_after_ms, recovered_after_ms: Option<u64>| {
+        let opened = [Opened {
+            incident: "shop-1".to_owned(),
+            target: "shop".to_owned(),
+            opened_unix_ns: 5,
+            detected_after_ms,
+            closed: recovered_after_ms.map(|recovered_after_ms| Closed { unix_ns: 9, recovered_after_ms }),
+        }];
+        let around = Around { incidents: &seen, opened: &opened, recovers: true, ..Around::default() };
+        outcome(&now, &around, "recovery")
+    };
+    assert_eq!(with(Some(30_000), Some(120_000)).0, Pass);
+    assert_eq!(with(Some(30_001), Some(120_000)).0, Fail);
+    assert_eq!(with(None, Some(150_000)).0, Pass);
+    let (result, text) = with(None, None);
+    assert_eq!((result, text.as_str()), (Fail, "1 incident: shop-1 has not recovered"));
+    let around = Around { incidents: &seen, recovers: true, ..Around::default() };
+    assert!(is_open(&outcome(&now, &around, "recovery").0), "recovery opened none");
 }
 
 #[test]

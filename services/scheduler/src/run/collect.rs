@@ -46,11 +46,11 @@ impl Run {
 
     /// Ends the phase, collects and judges it, and decides what comes next: an error ends the run.
     pub(super) async fn finish(&mut self, mut live: Live, over: Over) -> Result<(), Trouble> {
-        let lasted = live.elapsed();
-        let ended = self.end_phase(&live).await?;
+        let (lasted, ended, faults) = self.wind_down(&mut live, &over).await?;
         let broken = self.fleet.is_broken_in(live.index) || live.late;
         let alone = ended.alone && !matches!(over, Over::Stop(_));
         let over = if alone { Over::Stop(self.ended_alone().await?) } else { over };
+        let over = self.faults_ended(faults, over)?;
         let span =
             service::span!("collect", gauntlet.run.id = %self.ctx.id, gauntlet.phase.index = live.index);
         let series = match within(span.clone(), self.collect(&mut live, &ended)).await? {
@@ -92,6 +92,38 @@ impl Run {
         };
         self.ctx.history.append(event).await?;
         next
+    }
+
+    /// Ends faults and load of a phase. Faults end at once, whatever the load does meanwhile. How long the phase lasted, what
+    /// the workers said, and what chaos and recovery did.
+    async fn wind_down(
+        &mut self,
+        live: &mut Live,
+        over: &Over,
+    ) -> Result<(Duration, LoadEnded, Result<Vec<String>, Trouble>), Trouble> {
+        let faults = self.bystanders.end_phase(over.reason());
+        let load = async {
+            if matches!(over, Over::Stop(_)) {
+                self.inbox.stopping();
+                self.ramp_down(live).await;
+            }
+            let lasted = live.elapsed();
+            (lasted, self.end_phase(live).await)
+        };
+        let (faults, (lasted, load)) = tokio::join!(faults, load);
+        Ok((lasted, load?, faults))
+    }
+
+    /// What came of the faults, and whether the run ends by it.
+    fn faults_ended(&mut self, faults: Result<Vec<String>, Trouble>, over: Over) -> Result<Over, Trouble> {
+        match faults {
+            Ok(unrecovered) => self.note_unrecovered(unrecovered),
+            Err(Trouble::Reason(reason)) if !matches!(over, Over::Stop(_)) => return Ok(Over::Stop(reason)),
+            Err(Trouble::Reason(reason)) => self.reasons.push(reason),
+            Err(Trouble::Reasons(reasons)) => self.reasons.extend(reasons),
+            Err(other) => return Err(other),
+        }
+        Ok(over)
     }
 
     /// Notes that load-workers did not wait for a scheduler any longer; the reason for the verdict.

@@ -10,6 +10,7 @@ use protocol::v1;
 use store::StoreError;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::bystanders::{Begun, looked};
 use super::live::{Live, Looking, Seen, finished};
 use super::membership::{Joining, joined};
 use super::prepare::worker_reason;
@@ -39,12 +40,13 @@ impl Run {
         let over = match self.watch(&mut live).await {
             Ok(over) => over,
             Err(Trouble::Reason(reason)) => Over::Stop(reason),
+            Err(Trouble::Reasons(mut reasons)) if !reasons.is_empty() => {
+                let first = reasons.remove(0);
+                self.reasons.extend(reasons);
+                Over::Stop(first)
+            }
             Err(other) => return Err(other),
         };
-        if matches!(over, Over::Stop(_)) {
-            self.inbox.stopping();
-            self.ramp_down(&mut live).await;
-        }
         self.finish(live, over).await
     }
 
@@ -67,6 +69,8 @@ impl Run {
         let (t0, t0_unix_ns) = self.time(number).await?;
         let loaded = !matches!(phase.model, LoadModel::None);
         let (epoch, parts) = if loaded { self.fleet.divide() } else { (0, Vec::new()) };
+        let begun = Begun { index: number, t0_unix_ns, duration_ns: ns(phase.duration) };
+        let told = self.bystanders.begin_phase(begun);
         let orders = async {
             let starts = parts.into_iter().map(|(id, segment)| {
                 let start = v1::StartPhase {
@@ -80,8 +84,10 @@ impl Run {
                 let started = ctx.load.start(id, start);
                 async move { (id, started.await) }
             });
-            let (marked, started) = futures::join!(ctx.metrics.mark(number, t0_unix_ns), join_all(starts));
+            let marked = ctx.metrics.mark(number, t0_unix_ns);
+            let (marked, told, started) = futures::join!(marked, told, join_all(starts));
             marked.map_err(Trouble::Metrics)?;
+            told?;
             let mut lost = Vec::new();
             for (id, started) in started {
                 match started {
@@ -98,9 +104,13 @@ impl Run {
             Ok(lost) => lost,
             Err(trouble) => {
                 // Whoever has started already must not go on.
-                if loaded {
-                    self.end_load(number).await;
-                }
+                let faults = self.bystanders.end_phase("the phase does not begin".to_owned());
+                let load = async {
+                    if loaded {
+                        self.end_load(number).await;
+                    }
+                };
+                let (_, ()) = futures::join!(faults, load);
                 return Err(trouble);
             }
         };
@@ -111,6 +121,7 @@ impl Run {
             tracing::warn!(worker = %id, %error, "a worker did not begin the phase");
             self.lose(&mut live, id, ctx.plan.control.worker_timeout).await?;
         }
+        self.shed_from_the_start(&mut live).await?;
         Ok(live)
     }
 
@@ -142,6 +153,7 @@ impl Run {
         let mut lost = self.watch_workers();
         let mut joining: Option<Joining> = None;
         let mut looking: Option<Looking> = None;
+        let mut beside = self.bystanders.look();
         // A look that the decision to hold waits for: the end waits for it, too.
         let mut deciding = false;
         loop {
@@ -178,6 +190,10 @@ impl Run {
                     if let Some(over) = self.weigh(live, seen, decided).await? {
                         return Ok(over);
                     }
+                }
+                known = looked(&mut beside) => {
+                    known?;
+                    beside = self.bystanders.look();
                 }
                 () = at(decide_at) => {
                     looking = Some(self.begin_look(live, true));

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Context, Run, Trouble};
 use crate::decision::thresholds::Watched;
 use crate::links::{LinkError, Metrics};
+use crate::news::Opened;
 use crate::objectives::evidence::{Evidence, Incident, Judged, Measured};
 use crate::verdict::{Reason, code};
 
@@ -240,12 +241,15 @@ impl Run {
         thresholds: &[Judged],
     ) -> (Vec<protocol::event::Outcome>, Vec<protocol::event::Outcome>) {
         let incidents = self.incidents_since(live.t0_unix_ns);
+        let in_phase = |opened: &Opened| opened.closed.is_none_or(|closed| closed.unix_ns >= live.t0_unix_ns);
+        let opened: Vec<Opened> = self.ctx.news.incidents().into_iter().filter(in_phase).collect();
         let evidence = Evidence {
             plan: &self.ctx.plan,
             now: measured,
             before: &self.done,
             probes: live.probes.as_deref(),
             incidents: &incidents,
+            opened: &opened,
             exits: &live.exits,
             thresholds,
         };

@@ -276,9 +276,10 @@ impl Run {
                 && !live.shunned.contains(&worker.id)
                 && worker.beat.state() == State::Idle
         })?;
+        let detours = self.bystanders.detours();
         Some(Box::pin(async move {
             let segment = v1::Segment { stripe_count: 2, stripes: vec![0] };
-            let reply = ctx.load.prepare(worker.id, &ctx.plan_digest, &ctx.files, segment).await;
+            let reply = ctx.load.prepare(worker.id, ctx.bundle(&detours), segment).await;
             Joined { worker, reply }
         }))
     }

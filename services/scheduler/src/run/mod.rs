@@ -3,6 +3,8 @@
 //! prepare (processes, workers, monitoring) → for each phase: check → execute → collect → decide → end (release everything,
 //! judge, write the verdict). Requests by hand are answered in every state; a stop is heard in every state.
 
+pub(crate) mod bystanders;
+mod chaos;
 mod close;
 mod collect;
 mod execute;
@@ -11,7 +13,9 @@ mod live;
 mod membership;
 mod past;
 mod prepare;
+mod recovery;
 mod resume;
+mod shed;
 mod steer;
 
 use std::path::PathBuf;
@@ -31,11 +35,13 @@ use crate::control::{Action, Inbox, Signal};
 use crate::decision::thresholds::Watched;
 use crate::decision::validity::Trap;
 use crate::history::History;
-use crate::links::{LinkError, Load, Metrics};
+use crate::links::{self, LinkError, Load, Metrics};
+use crate::news::News;
 use crate::objectives::evidence::{Incident, Measured};
 use crate::processes::Processes;
 use crate::verdict::{Reason, stop_code};
 use crate::workers::Workers;
+use bystanders::Bystanders;
 use fleet::Fleet;
 pub(crate) use past::Past;
 
@@ -78,8 +84,12 @@ pub(crate) struct Context {
     pub(crate) history: History,
     pub(crate) metrics: Metrics,
     pub(crate) load: Load,
+    pub(crate) chaos: links::Chaos,
+    pub(crate) recovery: links::Recovery,
     pub(crate) workers: Workers,
     pub(crate) traps: Traps,
+    /// What chaos and recovery told.
+    pub(crate) news: News,
 }
 
 /// A run on its way.
@@ -87,6 +97,7 @@ pub(crate) struct Run {
     ctx: Arc<Context>,
     inbox: Inbox,
     processes: Processes,
+    bystanders: Bystanders,
     /// Workers that take part; a lost one is taken out.
     fleet: Fleet,
     /// The guests' steps and checks, as all workers read them.
@@ -114,6 +125,7 @@ impl Run {
             ctx: Arc::new(ctx),
             inbox,
             processes: Processes::default(),
+            bystanders: Bystanders::default(),
             fleet: Fleet::default(),
             steps: Vec::new(),
             names: Vec::new(),
@@ -225,6 +237,11 @@ impl Run {
 }
 
 impl Context {
+    /// What load-workers prepare for.
+    fn bundle<'a>(&'a self, detours: &'a [v1::Detour]) -> links::Bundle<'a> {
+        links::Bundle { plan_digest: &self.plan_digest, files: &self.files, detours }
+    }
+
     /// The phase's guest faults so far.
     fn traps_of(&self, phase: u32) -> Vec<Trap> {
         let traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
@@ -288,7 +305,7 @@ async fn during<T>(
                     request.answer(Ok(()));
                     return Err(Trouble::Reason(reason));
                 }
-                Signal::Request(request) => request.answer(Err(format!("no phase is running: {doing}"))),
+                Signal::Request(request) => inbox.refuse(request, &format!("no phase is running: {doing}")),
             },
         }
     }

@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use plan::Plan;
 use protocol::event::{Entry, Event, Life, PhaseChange, ScenarioNames};
+use protocol::faults::ActionOutcome;
 use protocol::id::{IncarnationId, WorkerId};
 use tokio::time::Instant;
 
 use super::collect::phase_reasons;
 use super::fleet::{Fleet, Member};
+use crate::control::shed_by;
 use crate::decision::validity::Trap;
 use crate::objectives::evidence::Incident;
 use crate::verdict::{Reason, code};
+
+/// What recovery calls sending less, and sending all again.
+const SHED_LOAD: &str = "shed-load";
+const RESTORE_LOAD: &str = "restore load";
 
 /// See the module.
 #[derive(Default)]
@@ -37,6 +43,8 @@ pub(crate) struct Past {
     /// The last that was said of each threshold, by its phase and text.
     pub(super) thresholds: BTreeMap<(Option<u32>, String), Said>,
     pub(super) traps: Vec<(u32, Trap)>,
+    /// By who asked for it: the share of the wanted rate that is sent.
+    pub(super) keeps: BTreeMap<String, f64>,
 }
 
 /// A phase that was begun.
@@ -125,6 +133,15 @@ impl Past {
             Event::GuestFaulted { phase, scenario, offset_ns, .. } => {
                 self.traps.push((*phase, Trap { scenario: *scenario, offset_ns: *offset_ns }));
             }
+            Event::RecoveryActed { incident, target, action, outcome: ActionOutcome::Done, .. } => {
+                let by = shed_by(incident);
+                match (plan.recovery.get(target), action.as_str()) {
+                    (Some(recovery), SHED_LOAD) => _ = self.keeps.insert(by, recovery.shed),
+                    (_, RESTORE_LOAD) => _ = self.keeps.remove(&by),
+                    _ => {}
+                }
+            }
+            Event::IncidentClosed { incident, .. } => _ = self.keeps.remove(&shed_by(incident)),
             Event::TargetHealth { target, healthy, .. } => self.note_health(target, *healthy, unix_ns),
             Event::WorkerChanged { worker, change, life, .. } => {
                 if let Ok(id) = worker.parse() {
@@ -257,6 +274,39 @@ mod tests {
         let changes: Vec<_> = begun.changes.iter().map(|told| (told.unix_ns, told.change)).collect();
         assert_eq!(changes, [(6, PhaseChange::Rate(5.0)), (7, PhaseChange::Pause)]);
         assert!(past.stops.is_empty() && begun.skipped_by.is_none());
+    }
+
+    #[test]
+    fn load_that_was_shed_stays_shed_until_its_incident_is_closed() {
+        let mut plan = plan();
+        plan.recovery.insert("shop".to_owned(), plan::model::Recovery::of_target(false));
+        let acted = |incident: &str, action: &str| Event::RecoveryActed {
+            incident: incident.to_owned(),
+            target: "shop".to_owned(),
+            action: action.to_owned(),
+            outcome: ActionOutcome::Done,
+            detail: String::new(),
+            took_ms: 1,
+        };
+        let closed = |incident: &str| Event::IncidentClosed {
+            incident: incident.to_owned(),
+            target: "shop".to_owned(),
+            how: "by itself".to_owned(),
+            fault: None,
+            recovered_after_ms: 1,
+            validated_after_ms: 1,
+        };
+        let mut past = Past::default();
+        let mut take = |event| {
+            let entry = Entry { sequence: 1, at_unix_ns: 1, producer: "recovery".to_owned(), event };
+            past.take(&entry, &plan);
+            past.keeps.clone()
+        };
+        let kept = |incident: &str| (format!("recovery {incident}"), 0.5);
+        assert_eq!(take(acted("shop-1", SHED_LOAD)), BTreeMap::from([kept("shop-1")]));
+        take(acted("shop-2", SHED_LOAD));
+        assert_eq!(take(acted("shop-1", RESTORE_LOAD)), BTreeMap::from([kept("shop-2")]));
+        assert_eq!(take(closed("shop-2")), BTreeMap::new());
     }
 
     #[test]

@@ -21,6 +21,9 @@ impl Run {
         let ctx = Arc::clone(&self.ctx);
         let start = self.processes.start(&ctx.plan, &ctx.base_dir, &ctx.run_dir, &ctx.history);
         during(&mut self.inbox, &ctx, &[], "the plan's processes are being started", start).await?;
+        let platform_dir = self.processes.state_dir();
+        let chaos = self.bystanders.open_chaos(&ctx, &platform_dir);
+        during(&mut self.inbox, &ctx, &[], "chaos looks what can be done here", chaos).await?;
 
         let workers = self.find_workers().await?;
         self.prepare_workers(&workers).await?;
@@ -42,7 +45,9 @@ impl Run {
         let doing = "the monitoring is being set up";
         self.watching = true;
         let vital = self.indispensable();
-        during(&mut self.inbox, &ctx, &vital, doing, watch).await
+        during(&mut self.inbox, &ctx, &vital, doing, watch).await?;
+        let recovery = self.bystanders.open_recovery(&ctx, &platform_dir);
+        during(&mut self.inbox, &ctx, &vital, "recovery is being set up", recovery).await
     }
 
     /// Waits for as many workers as there are to be; fewer than that are taken, none is a failed check.
@@ -69,10 +74,11 @@ impl Run {
     pub(super) async fn prepare_workers(&mut self, workers: &[Worker]) -> Result<(), Trouble> {
         let ctx = Arc::clone(&self.ctx);
         let threads: Vec<u32> = workers.iter().map(|worker| worker.beat.load_threads).collect();
+        let detours = self.bystanders.detours();
         let commands = workers
             .iter()
             .zip(segments(&threads))
-            .map(|(worker, segment)| ctx.load.prepare(worker.id, &ctx.plan_digest, &ctx.files, segment));
+            .map(|(worker, segment)| ctx.load.prepare(worker.id, ctx.bundle(&detours), segment));
         let prepared = async { Ok(join_all(commands).await) };
         let doing = "load-workers fetch and compile guests";
         // A worker that compiles still sends heartbeats: they come from a thread of their own.
@@ -157,8 +163,8 @@ fn names(plan: &plan::Plan, files: &[v1::BundleFile], steps: &[v1::ScenarioSteps
         .collect()
 }
 
-/// A worker's problem as a reason: what the user wrote is bad input, what the host lacks is the environment.
-fn problem_reason(problem: &v1::Problem) -> Reason {
+/// A problem of a worker, or of another service, as a reason: what the user wrote is bad input, what the host lacks is the environment.
+pub(super) fn problem_reason(problem: &v1::Problem) -> Reason {
     let code = match problem.kind.as_str() {
         "environment" => code::ENVIRONMENT,
         _ => code::BAD_INPUT,

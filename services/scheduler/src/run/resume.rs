@@ -11,13 +11,14 @@ use protocol::v1::heartbeat::State;
 use service::traces::within;
 use tokio::time::Instant;
 
+use super::bystanders;
 use super::collect::{is_over, is_whole, unpublished};
 use super::execute::complete;
 use super::live::Live;
 use super::membership::{BEYOND, JOIN_LEAD};
 use super::past::{Begun, Past};
 use super::steer::{Over, to_proto};
-use super::{Run, Trouble};
+use super::{Run, Trouble, during};
 use crate::clock::{Clock, ns};
 use crate::objectives::evidence::Measured;
 use crate::verdict::Reason;
@@ -58,6 +59,7 @@ impl Run {
                 .collect();
             self.resolve_thresholds()?;
             self.recall_thresholds(&past);
+            self.open_again(&past).await?;
             self.recall_phases(&past).await?;
         }
         let begun = past.begun.take();
@@ -78,6 +80,20 @@ impl Run {
             (None, None) => {}
         }
         Ok(self.done.len())
+    }
+
+    /// Chaos and recovery have gone on alone, or have been started anew as well; what they told meanwhile comes by itself.
+    async fn open_again(&mut self, past: &Past) -> Result<(), Trouble> {
+        for (by, keep) in &past.keeps {
+            self.inbox.keep(by, *keep);
+        }
+        let ctx = Arc::clone(&self.ctx);
+        // A plan with processes of its own is not taken up.
+        let chaos = self.bystanders.open_chaos(&ctx, "");
+        let doing = "the run is being taken up by a scheduler that was started anew";
+        during(&mut self.inbox, &ctx, &[], doing, chaos).await?;
+        let recovery = self.bystanders.open_recovery(&ctx, "");
+        during(&mut self.inbox, &ctx, &[], doing, recovery).await
     }
 
     /// The highest number of a division that a worker of the run has heard of.
@@ -135,11 +151,14 @@ impl Run {
         };
         // Its scheduler may have died before it said so.
         self.ctx.metrics.mark(begun.index, live.t0_unix_ns).await.map_err(Trouble::Metrics)?;
+        let (t0_unix_ns, duration_ns) = (live.t0_unix_ns, ns(live.phase.duration));
+        let beside = bystanders::Begun { index: live.index, t0_unix_ns, duration_ns };
+        self.bystanders.begin_phase(beside).await?;
         let rejoined = self.rejoin(&mut live).await?;
         match (rejoined, stop, begun.skipped_by) {
             (Rejoined::NobodyBegan, Some(reason), _) => Err(Trouble::Reason(reason)),
             (Rejoined::NobodyBegan, None, _) => self.begin_again(index).await,
-            (_, Some(reason), _) => self.stop(live, reason).await,
+            (_, Some(reason), _) => self.finish(live, Over::Stop(reason)).await,
             (_, None, Some(by)) => self.finish(live, Over::Skipped { by }).await,
             (Rejoined::GivenUp, None, None) => {
                 let reason = self.ended_alone().await?;
@@ -161,12 +180,6 @@ impl Run {
         }
         self.muster().await?;
         self.execute(index, true).await
-    }
-
-    async fn stop(&mut self, mut live: Live, reason: Reason) -> Result<(), Trouble> {
-        self.inbox.stopping();
-        self.ramp_down(&mut live).await;
-        self.finish(live, Over::Stop(reason)).await
     }
 
     /// The phase as it was left.

@@ -57,6 +57,17 @@ pub(super) enum Over {
     Stop(Reason),
 }
 
+impl Over {
+    /// Why faults end now, in words; empty = the phase ran its time.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Complete { .. } => String::new(),
+            Self::Skipped { by } => format!("skipped by {by}"),
+            Self::Stop(reason) => reason.text.strip_prefix("stopped by ").unwrap_or(&reason.text).to_owned(),
+        }
+    }
+}
+
 impl Run {
     /// Does what a request asks, and answers it; the end of the phase when that was asked for.
     pub(super) async fn steer(
@@ -78,6 +89,12 @@ impl Run {
             Action::Pause => self.tell(live, at, PhaseChange::Pause).await?,
             Action::Resume => self.resume(live, at).await?,
             Action::Rate(rate) => self.tell(live, at, PhaseChange::Rate(rate)).await?,
+            Action::Shed(keep) => {
+                self.inbox.keep(&request.by, keep);
+                let shed = self.shed(live, at, &request.by).await?;
+                request.answer(shed);
+                return Ok(None);
+            }
             Action::Skip | Action::Stop => Ok(()),
         };
         if let Err(why) = done {
@@ -90,7 +107,7 @@ impl Run {
                 "pause".to_owned()
             }
             Action::Resume => "resume".to_owned(),
-            Action::Skip | Action::Stop => "skip".to_owned(),
+            Action::Skip | Action::Stop | Action::Shed(_) => "skip".to_owned(),
             Action::Rate(rate) => format!("rate {}", plain(rate)),
         };
         self.note_change(live, at, change, &request.by).await?;
@@ -177,7 +194,12 @@ impl Run {
     /// Tells a change to all workers. Over a network it is in the history before, so that a scheduler that is started anew
     /// knows of it, and one that does not answer is no failure: it is about to be found lost, and whoever comes in its place
     /// is told all changes.
-    async fn tell(&self, live: &mut Live, at: Duration, change: PhaseChange) -> Result<Taken, StoreError> {
+    pub(super) async fn tell(
+        &self,
+        live: &mut Live,
+        at: Duration,
+        change: PhaseChange,
+    ) -> Result<Taken, StoreError> {
         if !live.is_loaded() {
             return Ok(Ok(()));
         }
@@ -240,6 +262,8 @@ fn refusal(live: &Live, action: Action) -> Result<(), String> {
             "phase {phase} has a closed model: its rate follows from its users and their answers"
         )),
         Action::Rate(_) if live.paused.is_some() => Err("the run is paused: resume it first".to_owned()),
-        Action::Pause | Action::Resume | Action::Rate(_) | Action::Skip | Action::Stop => Ok(()),
+        Action::Pause | Action::Resume | Action::Rate(_) | Action::Shed(_) | Action::Skip | Action::Stop => {
+            Ok(())
+        }
     }
 }

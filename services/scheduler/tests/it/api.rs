@@ -70,10 +70,13 @@ async fn health_readiness_and_the_description() {
             "/v1/runs",
             "/v1/runs/{run}",
             "/v1/runs/{run}/control",
+            "/v1/runs/{run}/faults",
+            "/v1/runs/{run}/faults/stop",
             "/v1/runs/{run}/history",
             "/v1/runs/{run}/history/stream",
             "/v1/runs/{run}/live",
             "/v1/runs/{run}/phases",
+            "/v1/runs/{run}/recovery",
         ]
     );
     // Every reference leads somewhere.

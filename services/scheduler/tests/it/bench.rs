@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::beside::Beside;
 use crate::pace::Pace;
 use crate::peers::Peers;
 
@@ -23,6 +24,7 @@ pub(crate) struct Bench {
     pub(crate) store: Store,
     pub(crate) bus: Bus,
     pub(crate) peers: Peers,
+    pub(crate) beside: Beside,
     pub(crate) api: SocketAddr,
     pub(crate) shutdown: Shutdown,
     pub(crate) clock: Clock,
@@ -31,7 +33,7 @@ pub(crate) struct Bench {
 }
 
 /// Head of every plan: one target, one scenario, quick control.
-const HEAD: &str = r#"
+pub(crate) const HEAD: &str = r#"
 name = "bench"
 seed = 7
 [targets.app]
@@ -60,6 +62,7 @@ impl Bench {
         let tasks = Tasks::new(shutdown.clone());
         let pace = paced.then(|| Pace::start(&tasks));
         let peers = Peers::start(&bus, &tasks).await;
+        let beside = Beside::start(&peers, &bus, &tasks).await;
         let mut options = Options::new(dir.path());
         options.workers = vec![peers.worker];
         if paced {
@@ -72,7 +75,7 @@ impl Bench {
         let scheduler = scheduler::run(options, bus.clone(), store.clone(), shutdown.clone());
         tasks.spawn("scheduler", OnError::ShutDown, scheduler);
         let api = bound.await.unwrap();
-        Self { dir, store, bus, peers, api, shutdown, clock, _tasks: tasks, _pace: pace }
+        Self { dir, store, bus, peers, beside, api, shutdown, clock, _tasks: tasks, _pace: pace }
     }
 
     /// Stores a bundle and creates a run of it: the plan's head and what follows it.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use platform::processes::Processes;
+use platform::{InstanceId, Platform as _};
 use protocol::event::Event;
 use protocol::id::RunId;
 use protocol::v1;
+use protocol::v1::control_run::Action;
 
 use crate::bench::{Bench, baseline};
 
@@ -148,6 +151,28 @@ async fn processes_are_started_before_and_stopped_after_the_run() {
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
     assert_eq!(bench.ended(run).await.0, 0);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[tokio::test]
+async fn a_process_that_another_kills_and_starts_again_is_in_the_history_and_ends_with_the_run() {
+    let bench = Bench::real().await;
+    let process = "processes.shop.command = [\"sleep\", \"1000\"]";
+    let run = bench.create(&baseline(600, process)).await;
+    bench.wait_for_phase(run, 0).await;
+    // As chaos and recovery do, from wherever they are.
+    let platform = Processes::open(&bench.dir.path().join("processes")).unwrap();
+    let shop = InstanceId::new("shop").unwrap();
+    platform.kill(&shop).await.unwrap();
+    let exited = bench.wait_for(run, "exit", |event| matches!(event, Event::ProcessExited { .. })).await;
+    assert_eq!(exited, Event::ProcessExited { process: "shop".to_owned(), status: "signal 9".to_owned() });
+    let again = platform.start(&shop).await.unwrap();
+    assert!(again.by_us && again.instance.generation == 2);
+    assert_eq!(bench.control(run, Action::Skip(true), "test").await, "");
+    assert_eq!(bench.ended(run).await.0, 0);
+    assert!(!again.instance.process.unwrap().is_alive().unwrap());
+    assert!(!platform.dir().exists(), "what was known of it is gone");
+    let exits = bench.history(run).await.into_iter();
+    assert_eq!(exits.filter(|event| matches!(event, Event::ProcessExited { .. })).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

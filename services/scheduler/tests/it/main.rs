@@ -4,9 +4,11 @@
 
 mod api;
 mod bench;
+mod beside;
 mod checks;
 mod cycle;
 mod decisions;
+mod faults;
 mod orphans;
 mod pace;
 mod peers;

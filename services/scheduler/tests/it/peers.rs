@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) problems: Vec<v1::Problem>,
     /// The run that the worker has prepared, as its heartbeats say; empty = none.
     pub(crate) prepared: Vec<u8>,
+    /// The detours that the worker was told.
+    pub(crate) detours: Vec<v1::Detour>,
     /// The worker sends heartbeats.
     pub(crate) beating: bool,
     /// `metrics` takes commands and never answers.
@@ -62,6 +64,7 @@ impl Peers {
             at: Vec::new(),
             problems: Vec::new(),
             prepared: Vec::new(),
+            detours: Vec::new(),
             beating: true,
             metrics_silent: false,
             healthy: true,
@@ -90,7 +93,7 @@ impl Peers {
         self.script().log.clone()
     }
 
-    fn note(&self, text: impl Into<String>) {
+    pub(crate) fn note(&self, text: impl Into<String>) {
         let mut script = self.script();
         script.log.push(text.into());
         script.at.push(Instant::now());
@@ -122,6 +125,7 @@ impl Peers {
         self.answer(tasks, me.clone(), |peers, prepare: v1::PrepareRun| {
             peers.note("worker prepare");
             peers.script().prepared = prepare.run;
+            peers.script().detours = prepare.detours;
             Some(v1::PrepareRunReply {
                 problems: peers.script().problems.clone(),
                 scenarios: vec![v1::ScenarioSteps { steps: vec!["home".to_owned()], ..Default::default() }],

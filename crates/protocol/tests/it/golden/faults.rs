@@ -3,7 +3,7 @@
 use protocol::v1::*;
 
 use super::Checked;
-use super::instances::{problem, run, text, texts};
+use super::instances::{file, problem, run, text, texts};
 
 fn detour() -> Detour {
     Detour {
@@ -93,6 +93,8 @@ fn recovery(check: &mut Checked) {
         ..Default::default()
     };
     check.check("OpenRecovery", &open);
+    let open = OpenRecovery { run: run(), files: vec![file("ca:shop")], ..Default::default() };
+    check.check("OpenRecovery.files", &open);
     let reply = OpenRecoveryReply { problems: vec![problem()], ..Default::default() };
     check.check("OpenRecoveryReply", &reply);
     let begin = BeginRecoveryPhase { run: run(), phase: 6, t0_unix_ns: 2, ..Default::default() };

@@ -21,7 +21,7 @@ fn worker() -> Vec<u8> {
     (17..=32).collect()
 }
 
-fn file(name: &str) -> BundleFile {
+pub(super) fn file(name: &str) -> BundleFile {
     BundleFile { name: text(name), digest: text("sha256:00ff"), ..Default::default() }
 }
 

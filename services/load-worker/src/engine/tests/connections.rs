@@ -10,7 +10,7 @@ use sandbox::abi;
 
 use super::rig::{POST, Rig, endpoint, fire, rate, wait_for};
 use super::server::{Act, Server, ok, read_request};
-use crate::spec::{Endpoint, TlsSpec};
+use crate::spec::{Detour, Endpoint, TlsSpec};
 
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -209,4 +209,64 @@ fn connections_are_held_while_nothing_is_sent() {
     rig.begin(&spec);
     wait_for("all transports", || server.seen.open.load(Ordering::SeqCst) == 200);
     rig.end(1, GRACE);
+}
+
+/// The endpoint, reached by way of `proxy` in phase 2.
+fn detoured(endpoint: Endpoint, proxy: std::net::SocketAddr) -> Endpoint {
+    Endpoint { detour: Some(Detour { addrs: vec![proxy], phases: [2].into() }), ..endpoint }
+}
+
+#[test]
+fn a_detour_is_taken_in_its_phases_and_all_that_is_said_stays_the_targets() {
+    for connection in [abi::Connection::Any, abi::Connection::Own, abi::Connection::Fresh] {
+        let (target, proxy) =
+            (Server::start(|_, _| Act::Reply(ok(""))), Server::start(|_, _| Act::Reply(ok(""))));
+        let other = Server::start(|_, _| Act::Reply(ok("")));
+        let endpoints = vec![detoured(endpoint(target.addr), proxy.addr), endpoint(other.addr)];
+        let guest = fire(move |request: &mut abi::Request| request.connection = connection);
+        let rig = Rig::new(endpoints, vec![guest]);
+        let mut seen = Vec::new();
+        for phase in 1..=3 {
+            let mut spec = rig.phase(rate(100.0), Duration::from_millis(200));
+            spec.phase = phase;
+            let counts = rig.run(&spec, GRACE);
+            assert_eq!((counts.answered, counts.failed), (20, 0), "phase {phase}: {counts:?}");
+            seen.push((target.requests(), proxy.requests(), other.requests()));
+        }
+        let each = 10;
+        // Who owns a connection asks on no other.
+        if connection != abi::Connection::Own {
+            assert_eq!(seen, [(each, 0, each), (each, each, 2 * each), (2 * each, each, 3 * each)]);
+        }
+        let (before, during, after) = (seen[0], seen[1], seen[2]);
+        assert_eq!((before.1, during.0, after.1), (0, before.0, during.1), "{connection:?}: {seen:?}");
+        assert!(during.1 > 0 && after.0 > during.0, "{connection:?}: {seen:?}");
+        let host = format!("Host: {}", target.addr);
+        assert!(proxy.seen.heads.lock().unwrap().iter().all(|head| head.contains(&host)));
+        wait_for("the detour's connections to be closed", || proxy.seen.open.load(Ordering::SeqCst) == 0);
+    }
+}
+
+#[test]
+fn a_target_that_is_down_directly_is_not_down_on_its_detour() {
+    let proxy = Server::start(|_, _| Act::Reply(ok("")));
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rig = Rig::new(vec![detoured(endpoint(dead), proxy.addr)], vec![fire(|_| {})]);
+    let spec = rig.phase(rate(50.0), Duration::from_millis(100));
+    let counts = rig.run(&spec, GRACE);
+    assert_eq!((counts.scheduled, counts.failed), (5, 5));
+    let mut spec = rig.phase(rate(50.0), Duration::from_millis(100));
+    spec.phase = 2;
+    assert_eq!(rig.run(&spec, GRACE).answered, 5);
+}
+
+#[test]
+fn tls_on_a_detour_asks_for_the_targets_name() {
+    let (addr, cert) = tls_server();
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let own = Endpoint { addrs: vec![dead], ..tls_endpoint(addr, cert, "localhost") };
+    let rig = Rig::new(vec![detoured(own, addr)], vec![fire(|_| {})]);
+    let mut spec = rig.phase(rate(50.0), Duration::from_millis(200));
+    spec.phase = 2;
+    assert_eq!(rig.run(&spec, GRACE).answered, 10);
 }

@@ -141,6 +141,7 @@ pub(super) fn endpoint(addr: SocketAddr) -> Endpoint {
         addrs: vec![addr],
         host_header: addr.to_string(),
         base_path: String::new(),
+        detour: None,
     }
 }
 

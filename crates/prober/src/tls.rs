@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 /// How https URLs of a target are reached.
 #[derive(Clone, Debug)]
-pub(crate) enum Connector {
+pub enum Connector {
     /// With this configuration, and under this name instead of the URL's host.
     Ready(Arc<ClientConfig>, Option<String>),
     /// Not at all: the certificates of the plan cannot be used.
@@ -23,7 +23,7 @@ pub(crate) enum Connector {
 ///
 /// # Errors
 /// What is wrong with which file.
-pub(crate) fn connector(tls: &Tls, base_dir: &Path) -> Result<Connector, String> {
+pub fn connector(tls: &Tls, base_dir: &Path) -> Result<Connector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::tls::Connector;
+use crate::{Connector, Failure, Kind};
 
 /// Largest body that is read.
 const MAX_BODY: usize = 16 << 20;
@@ -25,17 +25,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 type Driver = Pin<Box<http1::Connection<TokioIo<Box<dyn Stream>>, Empty<Bytes>>>>;
 
 /// A client for one URL.
-pub(crate) struct Client {
+pub struct Client {
     url: Result<Uri, String>,
     connector: Connector,
+    by: Option<String>,
     open: Option<(SendRequest<Empty<Bytes>>, Driver)>,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// All of its body.
+    pub body: Vec<u8>,
 }
 
 impl std::fmt::Debug for Client {
@@ -45,13 +48,24 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    pub(crate) fn new(url: &str, connector: &Connector) -> Self {
+    /// A client that has not connected yet. What is wrong with the URL is said when it is asked.
+    #[must_use]
+    pub fn new(url: &str, connector: &Connector) -> Self {
         let url = url.parse().map_err(|error| format!("{url:?} is not a URL: {error}"));
-        Self { url, connector: connector.clone(), open: None }
+        Self { url, connector: connector.clone(), by: None, open: None }
+    }
+
+    /// Connects to this address (`host:port`) instead of the URL's own: a proxy in front of the target. The `Host` header and
+    /// the server name of TLS stay the URL's.
+    #[must_use]
+    pub fn by(mut self, address: &str) -> Self {
+        self.by = Some(address.to_owned());
+        self
     }
 
     /// Host of the URL; empty when it has none.
-    pub(crate) fn host(&self) -> &str {
+    #[must_use]
+    pub fn host(&self) -> &str {
         self.url.as_ref().ok().and_then(Uri::host).unwrap_or("")
     }
 
@@ -59,9 +73,9 @@ impl Client {
     /// the connection.
     ///
     /// # Errors
-    /// Why there is no answer, in words for the user.
-    pub(crate) async fn get(&mut self) -> Result<Answer, String> {
-        let url = self.url.clone()?;
+    /// Why there is no answer.
+    pub async fn get(&mut self) -> Result<Answer, Failure> {
+        let url = self.url.clone().map_err(|wrong| Failure::new(Kind::NotAsked, wrong))?;
         if let Some((sender, driver)) = self.open.take()
             && let Ok(answer) = self.exchange(&url, sender, driver).await
         {
@@ -69,29 +83,34 @@ impl Client {
         }
         let stream = self.connect(&url).await?;
         let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
         self.exchange(&url, sender, Box::pin(connection)).await
     }
 
-    async fn connect(&self, url: &Uri) -> Result<Box<dyn Stream>, String> {
+    async fn connect(&self, url: &Uri) -> Result<Box<dyn Stream>, Failure> {
         // IPv6 addresses stand in brackets.
         let host = url.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']');
         let tls = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let stream = TcpStream::connect((host, port))
-            .await
-            .map_err(|error| format!("cannot connect to {host}:{port}: {error}"))?;
+        let connected = match &self.by {
+            None => TcpStream::connect((host, port)).await,
+            Some(by) => TcpStream::connect(by).await,
+        };
+        let address = || self.by.clone().unwrap_or_else(|| format!("{host}:{port}"));
+        let stream = connected.map_err(|error| Failure::connecting(&address(), &error))?;
         if !tls {
             return Ok(Box::new(stream));
         }
         let (config, name) = match &self.connector {
             Connector::Ready(config, name) => (config, name.as_deref().unwrap_or(host)),
-            Connector::Broken(error) => return Err(error.clone()),
+            Connector::Broken(error) => return Err(Failure::new(Kind::NotAsked, error.clone())),
         };
         let name = ServerName::try_from(name.to_owned())
-            .map_err(|_| format!("{name:?} is not a server name for TLS"))?;
+            .map_err(|_| Failure::new(Kind::NotAsked, format!("{name:?} is not a server name for TLS")))?;
         let session = TlsConnector::from(std::sync::Arc::clone(config)).connect(name, stream).await;
-        Ok(Box::new(session.map_err(|error| format!("TLS handshake with {host}:{port}: {error}"))?))
+        let session = session
+            .map_err(|error| Failure::new(Kind::Tls, format!("TLS handshake with {}: {error}", address())))?;
+        Ok(Box::new(session))
     }
 
     async fn exchange(
@@ -99,17 +118,17 @@ impl Client {
         url: &Uri,
         mut sender: SendRequest<Empty<Bytes>>,
         mut driver: Driver,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Failure> {
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         let request = hyper::Request::get(path)
             .header(HOST, url.authority().map_or("", |authority| authority.as_str()))
             .header(USER_AGENT, platform::PROBE_USER_AGENT)
             .header(ACCEPT, "text/plain;version=0.0.4,*/*;q=0.5")
             .body(Empty::new())
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Failure::new(Kind::NotAsked, error.to_string()))?;
         let answer = {
             let exchange = async {
-                let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
+                let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
                 read(response).await
             };
             let mut exchange = pin!(exchange);
@@ -130,14 +149,15 @@ impl Client {
     }
 }
 
-async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<Answer, String> {
+async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
     let mut incoming = response.into_body();
     let mut body = Vec::new();
     while let Some(frame) = incoming.frame().await {
-        if let Ok(data) = frame.map_err(|error| chain(&error))?.into_data() {
+        if let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() {
             if body.len() + data.len() > MAX_BODY {
-                return Err(format!("the answer is larger than {} MiB", MAX_BODY >> 20));
+                let seen = format!("the answer is larger than {} MiB", MAX_BODY >> 20);
+                return Err(Failure::new(Kind::TooLarge, seen));
             }
             body.extend_from_slice(&data);
         }
@@ -145,10 +165,11 @@ async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<Answer
     Ok(Answer { status, body })
 }
 
-/// hyper's errors say little without their cause.
-fn chain(error: &hyper::Error) -> String {
-    match std::error::Error::source(error) {
+fn broken(error: &hyper::Error) -> Failure {
+    // hyper's errors say little without their cause.
+    let seen = match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
-    }
+    };
+    Failure::new(Kind::Broken, seen)
 }

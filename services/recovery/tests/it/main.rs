@@ -1,0 +1,12 @@
+//! The service with real processes, a real proxy and a scripted scheduler.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod failover;
+mod ground_truth;
+mod limits;
+mod opening;
+mod proxy;
+mod restart;
+mod rig;
+mod server;
+mod shed_load;
