@@ -26,6 +26,9 @@ use crate::trouble::Trouble;
 /// What waits for a guard; when there is more, those who tell it wait, too.
 const QUEUE: usize = 256;
 
+/// How long a guard waits at the run's end for what is being done.
+const LAST_ACTIONS: Duration = Duration::from_secs(4);
+
 /// What a guard hears.
 #[derive(Debug)]
 pub(crate) enum Heard {
@@ -60,6 +63,8 @@ pub(crate) struct Guard {
     pace: watch::Sender<Duration>,
     nudges: Vec<Arc<Notify>>,
     acted: (mpsc::Sender<Acted>, mpsc::Receiver<Acted>),
+    /// Actions that have not ended.
+    under_way: usize,
 }
 
 /// An instance whose load goes to the backup.
@@ -92,6 +97,7 @@ impl Guard {
             pace,
             nudges: Vec::new(),
             acted: mpsc::channel(QUEUE),
+            under_way: 0,
         };
         for instance in 0..watched.places.len() {
             let nudge = Arc::new(Notify::new());
@@ -131,6 +137,17 @@ impl Guard {
             }
         }
         self.tell_due(true).await;
+        // What is being done is told, too, if it ends soon.
+        let finished = async {
+            while self.under_way > 0
+                && let Some(acted) = self.acted.1.recv().await
+            {
+                self.acted(acted).await;
+            }
+        };
+        if tokio::time::timeout(LAST_ACTIONS, finished).await.is_err() {
+            tracing::warn!(run = %self.shared.run, target = self.watched.target.name, "an action did not end with the run");
+        }
         Ok(())
     }
 
@@ -232,6 +249,7 @@ impl Guard {
 
     /// An action has ended.
     async fn acted(&mut self, acted: Acted) {
+        self.under_way = self.under_way.saturating_sub(1);
         for instance in &acted.instances {
             if let Some(condition) = self.conditions.get_mut(*instance) {
                 condition.acted(acted.ended.monotonic);

@@ -151,8 +151,11 @@ impl Run {
     }
 
     /// A phase is over: what there is to tell of it is told and durable. The number of the last record, and the incidents that
-    /// are open; `None` = the service is ending.
-    pub(crate) async fn end_phase(&self, index: u32) -> Option<(u64, Vec<String>)> {
+    /// are open.
+    ///
+    /// # Errors
+    /// When targets are not watched any more, or what there is to tell cannot be recorded.
+    pub(crate) async fn end_phase(&self, index: u32) -> Result<(u64, Vec<String>), String> {
         self.shared.phase.send_if_modified(|phase| match phase {
             Some(phase) if phase.index == index => std::mem::replace(&mut phase.is_on, false),
             _ => false,
@@ -164,8 +167,11 @@ impl Run {
             let _ = ear.send(Heard::Flush(done)).await;
             let _ = told.await;
         }
-        let last = self.shared.news.durable().await?;
-        Some((last, self.shared.board.open()))
+        if let Some(reason) = self.shared.stop.reason() {
+            return Err(format!("recovery does not watch the run any more: {reason}"));
+        }
+        let last = self.shared.news.durable().await.ok_or("recovery is ending: its news are not durable")?;
+        Ok((last, self.shared.board.open()))
     }
 
     /// Ends watching and acting; what there is to tell is durable then, if the log takes it. What is shown of it.

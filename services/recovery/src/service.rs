@@ -91,8 +91,7 @@ impl Service {
         self: Arc<Self>,
         command: v1::EndRecoveryPhase,
     ) -> Result<v1::RecoveryPhaseEnded, String> {
-        let ended = self.known(&command.run)?.end_phase(command.phase).await;
-        let (last_sequence, open) = ended.ok_or("recovery is ending: its news are not durable")?;
+        let (last_sequence, open) = self.known(&command.run)?.end_phase(command.phase).await?;
         Ok(v1::RecoveryPhaseEnded { open, last_sequence })
     }
 

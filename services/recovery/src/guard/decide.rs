@@ -146,7 +146,8 @@ impl Guard {
     }
 
     /// Has something done; the guard hears of its end.
-    pub(super) fn carry_out(&self, incident: String, deed: Deed, instances: Vec<usize>) {
+    pub(super) fn carry_out(&mut self, incident: String, deed: Deed, instances: Vec<usize>) {
+        self.under_way += 1;
         let (shared, watched) = (Arc::clone(&self.shared), Arc::clone(&self.watched));
         let order = Order { shared, watched, incident, deed, instances };
         let acted = self.acted.0.clone();
