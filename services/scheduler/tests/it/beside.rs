@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) unrecovered: Vec<String>,
     /// How many news chaos says that it has told.
     pub(crate) told: u64,
+    /// The same of recovery.
+    pub(crate) recovery_told: u64,
     /// Where its proxy listens.
     pub(crate) address: String,
     /// Its present life.
@@ -51,6 +53,7 @@ impl Beside {
             problems: Vec::new(),
             unrecovered: Vec::new(),
             told: 0,
+            recovery_told: 0,
             address: "127.0.0.1:9".to_owned(),
             life: 1,
         };
@@ -207,7 +210,8 @@ impl Beside {
         .await;
         self.answer(tasks, |beside, end: v1::EndRecoveryPhase| {
             beside.peers.note(format!("recovery end {}", end.phase));
-            Some(Ok(v1::RecoveryPhaseEnded::default()))
+            let last_sequence = beside.script().recovery_told;
+            Some(Ok(v1::RecoveryPhaseEnded { open: Vec::new(), last_sequence }))
         })
         .await;
         self.answer(tasks, |beside, _: v1::CloseRecovery| {
