@@ -26,6 +26,8 @@ use crate::trouble::Trouble;
 /// What waits for a guard; when there is more, those who tell it wait, too.
 const QUEUE: usize = 256;
 
+/// The longest pause before load is led back once more.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a guard waits at the run's end for what is being done.
 const LAST_ACTIONS: Duration = Duration::from_secs(4);
 
@@ -72,10 +74,29 @@ pub(crate) struct Guard {
 struct Led {
     /// For which incident.
     incident: String,
+    /// The fault that explains that.
+    fault: Option<String>,
+    /// It was the way to it that was at fault: that it answers directly says nothing.
+    way_alone: bool,
     /// It is being led back.
     returning: bool,
-    /// Not before then is it tried again.
-    from: Option<Instant>,
+    /// Times that it was tried in vain.
+    tries: u32,
+    /// Not before then is it tried.
+    from: Instant,
+}
+
+impl Led {
+    fn new(incident: &Incident, now: Instant) -> Self {
+        Self {
+            incident: incident.id.clone(),
+            fault: incident.cause.as_ref().map(|cause| cause.fault.clone()),
+            way_alone: incident.onset.way_alone,
+            returning: false,
+            tries: 0,
+            from: now,
+        }
+    }
 }
 
 impl Guard {
@@ -239,6 +260,9 @@ impl Guard {
 
     async fn closed(&mut self, mut incident: Incident, well: Moment, at: Moment) {
         self.explain(&mut incident);
+        for led in self.led.values_mut().filter(|led| led.incident == incident.id) {
+            led.fault = incident.cause.as_ref().map(|cause| cause.fault.clone());
+        }
         self.tell_opened(&mut incident).await;
         self.shared.news.say(at.unix_ns, incident.closed(well, at)).await;
         self.shared.board.closed(&incident.id, at.unix_ns);
@@ -262,12 +286,10 @@ impl Guard {
                 if let Some(incident) = self.incidents.iter_mut().find(|known| known.id == acted.incident) {
                     incident.acting = false;
                     incident.done.extend(done.then_some(strategy));
-                }
-                if strategy == Strategy::Failover && done {
-                    let led = |instance: &usize| {
-                        (*instance, Led { incident: acted.incident.clone(), returning: false, from: None })
-                    };
-                    self.led.extend(acted.instances.iter().map(led));
+                    if strategy == Strategy::Failover && done {
+                        let led = |instance: &usize| (*instance, Led::new(incident, acted.ended.monotonic));
+                        self.led.extend(acted.instances.iter().map(led));
+                    }
                 }
             }
             Deed::FailBack => {
@@ -278,7 +300,9 @@ impl Guard {
                             self.led.remove(instance);
                         }
                         Some(led) => {
-                            (led.returning, led.from) = (false, Some(acted.ended.monotonic + pause));
+                            led.tries += 1;
+                            let pause = pause.saturating_mul(1 << led.tries.min(16)).min(LONGEST_PAUSE);
+                            (led.returning, led.from) = (false, acted.ended.monotonic + pause);
                         }
                         None => {}
                     }

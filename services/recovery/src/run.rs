@@ -232,6 +232,11 @@ impl Shared {
         primaries.get(&key).cloned()
     }
 
+    /// Whether a fault is over, by what is known now.
+    pub(crate) fn is_over(&self, fault: &str) -> bool {
+        lock(&self.journal).is_over(fault)
+    }
+
     /// The fault that explains it, by what is known now.
     pub(crate) fn explain(&self, onset: &Onset) -> Option<Cause> {
         lock(&self.journal).explain(onset)

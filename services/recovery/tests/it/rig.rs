@@ -104,6 +104,7 @@ impl Rig {
             tasks,
         };
         rig.be_scheduler().await;
+        rig.keep_proxy();
         for (index, port) in rig.ports.iter().enumerate() {
             let id = rig.define(&name(index), *port).await;
             rig.platform.start(&id).await.unwrap();
@@ -126,6 +127,20 @@ impl Rig {
             assert_eq!(rig.ask(open.clone()).await.unwrap().problems, []);
         }
         rig
+    }
+
+    /// As chaos does: else the proxy takes its controller for dead.
+    fn keep_proxy(&self) {
+        let Some(proxy) = &self.proxy else { return };
+        let client = proxy.client();
+        self.tasks.spawn("proxy's lease", OnError::ShutDown, async move {
+            loop {
+                client.version().await?;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            #[expect(unreachable_code, reason = "names the error type")]
+            Ok::<(), fault_proxy::client::ClientError>(())
+        });
     }
 
     async fn be_scheduler(&self) {
