@@ -1,5 +1,6 @@
 //! Looking for what faults leave behind: as the independent checker does it, and by the kernel's list of processes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -118,6 +119,34 @@ pub fn until_clean(agent_dir: &Path, within: Duration) -> Duration {
         || format!("{:?}", check(agent_dir)),
     );
     since.elapsed()
+}
+
+/// What a fault proxy of the chaos service in a directory has drawn: by proxy, connection and toxic.
+///
+/// # Panics
+/// When it does not tell.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test may panic")]
+pub fn draws(chaos_dir: &Path, proxies: &[&str]) -> BTreeMap<(String, u64, String), String> {
+    let record = std::fs::read_to_string(chaos_dir.join("proxy/process.json")).expect("the proxy's record");
+    let record: Value = serde_json::from_str(&record).expect("JSON");
+    let text = |key: &str| record[key].as_str().expect("a text").to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut drawn = BTreeMap::new();
+    for proxy in proxies {
+        let url = format!("http://{}/proxies/{proxy}/draws", text("api"));
+        let told: Value = runtime.block_on(async {
+            let asked = reqwest::Client::new().get(url).bearer_auth(text("token")).send().await;
+            asked.expect("the proxy answers").json().await.expect("JSON")
+        });
+        for connection in told["connections"].as_array().expect("a list") {
+            let number = connection["number"].as_u64().expect("a number");
+            for (toxic, draw) in connection["toxics"].as_object().expect("an object") {
+                drawn.insert(((*proxy).to_owned(), number, toxic.clone()), draw["draw"].to_string());
+            }
+        }
+    }
+    drawn
 }
 
 /// Processes that name a directory in their command line: id and command line.

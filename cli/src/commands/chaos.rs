@@ -147,12 +147,11 @@ mod tests {
 
     #[test]
     fn pairs_become_a_table() {
-        let pairs =
-            ["recipe=latency", "target=shop", "latency=50ms", "toxicity=0.5", "stop=error_rate > 50%"];
+        let pairs = ["recipe=latency", "target=shop", "latency=50ms", "share=0.5", "stop=error_rate > 50%"];
         let text = as_toml(&pairs.map(str::to_owned)).unwrap();
         assert_eq!(
             text,
-            "recipe = \"latency\"\ntarget = \"shop\"\nlatency = \"50ms\"\ntoxicity = 0.5\nstop = \"error_rate > 50%\"\n"
+            "recipe = \"latency\"\ntarget = \"shop\"\nlatency = \"50ms\"\nshare = 0.5\nstop = \"error_rate > 50%\"\n"
         );
         assert_eq!(as_toml(&["mode={ fixed = 2 }".to_owned()]).unwrap(), "mode = { fixed = 2 }\n");
         let wrong = as_toml(&["kill".to_owned()]).unwrap_err();

@@ -127,7 +127,7 @@ commands! {
     CreateRun(run) => "scheduler" "create" from ["cli"], CreateRunReply,
     ControlRun(run) => "scheduler" "control" from ["cli"], ControlReply,
     QueryHistory(run) => "scheduler" "query-history" from ["cli"], History,
-    QueryClock() => "scheduler" "clock" from ["load", "chaos"], ClockReply,
+    QueryClock() => "scheduler" "clock" from ["load", "chaos", "recovery"], ClockReply,
     WatchRun(run) => "metrics" "watch" from ["scheduler"], Ack,
     UnwatchRun(run) => "metrics" "unwatch" from ["scheduler"], Ack,
     MarkPhase(run phase) => "metrics" "mark-phase" from ["scheduler"], Ack,

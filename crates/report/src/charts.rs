@@ -13,6 +13,8 @@ pub(crate) const WIDTH: f32 = 1_120.0;
 pub(crate) const LEFT: f32 = 64.0;
 /// Distance of the plot's end from the right edge.
 pub(crate) const RIGHT: f32 = 12.0;
+/// Height of the x axis with its labels, beneath the plot.
+pub(crate) const FOOT: f32 = 26.0;
 
 /// One line of a chart.
 pub(crate) struct Line {

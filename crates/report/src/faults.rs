@@ -9,6 +9,8 @@ mod probes;
 mod score;
 mod windows;
 
+use std::time::Duration;
+
 use plan::Plan;
 use protocol::event::Event;
 use schemars::JsonSchema;
@@ -74,11 +76,13 @@ pub(crate) fn findings(data: &RunData, phases: &[PhaseSummary], lasted_ms: u64) 
     Findings { faults, incidents, capabilities: capabilities(data), budgets, resilience }
 }
 
-/// The plan's budgets.
 fn budgets(plan: &Plan) -> BudgetsSummary {
-    let ms = |length: std::time::Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-    let plan::model::Budgets { detection, recovery, validation } = plan.budgets;
-    BudgetsSummary { detection_ms: ms(detection), recovery_ms: ms(recovery), validation_ms: ms(validation) }
+    let ms = |budget: Duration| u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
+    BudgetsSummary {
+        detection_ms: ms(plan.budgets.detection),
+        recovery_ms: ms(plan.budgets.recovery),
+        validation_ms: ms(plan.budgets.validation),
+    }
 }
 
 /// What was probed last of each recipe, in the order in which recipes were first named.
@@ -124,5 +128,49 @@ fn kind_of(recipe: &str) -> &'static str {
         "kill" | "pause" | "restart" | "clock-skew" => "process",
         "cpu" | "memory" | "connections" | "disk-full" => "host",
         _ => "network",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plan::model::{Cores, Direction, DiskFill, Recipe, RecipeKind};
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_those_of_the_plan() {
+        let recipes = [
+            Recipe::Kill,
+            Recipe::Pause,
+            Recipe::Restart,
+            Recipe::ClockSkew { offset_ms: 1 },
+            Recipe::Cpu { cores: Cores::Count(1) },
+            Recipe::Memory { bytes: 1 },
+            Recipe::Connections { count: 1 },
+            Recipe::DiskFull { path: "/tmp".into(), fill: DiskFill::Take(1) },
+            Recipe::Refuse,
+            Recipe::Partition { direction: Direction::Both },
+            Recipe::HttpAbort { share: 1.0 },
+        ];
+        for recipe in recipes {
+            let kind = match recipe.kind() {
+                RecipeKind::Process => "process",
+                RecipeKind::Host => "host",
+                RecipeKind::Network => "network",
+            };
+            assert_eq!(kind_of(recipe.name()), kind, "{}", recipe.name());
+        }
+    }
+
+    #[test]
+    fn faults_are_told_in_words() {
+        let on = ["shop-a".to_owned(), "shop-b".to_owned()];
+        assert_eq!(done_to("kill", "kill", &on, "shop"), "kill on shop-a, shop-b");
+        assert_eq!(
+            done_to("latency", "latency 200ms both ways", &on[..1], "shop"),
+            "latency 200ms both ways, on shop-a"
+        );
+        assert_eq!(done_to("cpu", "2 cores", &[], "shop"), "cpu 2 cores, on the host of shop");
+        assert_eq!(done_to("pause", "", &[], "shop"), "pause on shop");
     }
 }

@@ -75,6 +75,12 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// The same without a decimal that is zero, as limits are written: `95 %`, `99.5 %`.
+#[must_use]
+pub fn round_percent(share: f64) -> String {
+    percent(share).replace(".0 %", " %")
+}
+
 /// A length of time from milliseconds: `850 ms`, `12.5 s`, `3 min 20 s`, `2 h 05 min`.
 #[must_use]
 pub fn length(ms: u64) -> String {
@@ -131,6 +137,8 @@ mod tests {
         assert_eq!(percent(0.000_01), "< 0.01 %");
         assert_eq!(percent(0.125), "12.5 %");
         assert_eq!(percent(1.0), "100 %");
+        assert_eq!(round_percent(0.95), "95 %");
+        assert_eq!(round_percent(0.125), "12.5 %");
         assert_eq!(length(850), "850 ms");
         assert_eq!(length(12_500), "12.5 s");
         assert_eq!(length(200_000), "3 min 20 s");

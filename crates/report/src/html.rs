@@ -61,6 +61,10 @@ pub(crate) fn render(data: &RunData, summary: &Summary) -> Result<String, WriteE
 /// The verdict in one sentence.
 fn headline(summary: &Summary) -> String {
     match summary.verdict.as_deref() {
+        // Whatever else came of the run, this is to be acted on.
+        Some(_) if summary.exit_code == Some(97) => {
+            "A fault could not be undone: what is left to do is said under “Faults and recovery”.".to_owned()
+        }
         Some("passed") => "Passed: everything that the plan asks for held.".to_owned(),
         Some("failed") => "Failed: the target did not hold what the plan asks for.".to_owned(),
         Some("invalid") => {

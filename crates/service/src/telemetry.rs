@@ -16,9 +16,12 @@ use crate::traces;
 use crate::traces::export::Exporter;
 
 /// Our own crates, by the names that their log lines carry: what [`Telemetry::set_level`] applies to.
-pub const CRATES: [&str; 15] = [
+pub const CRATES: [&str; 20] = [
     "bus",
+    "chaos",
     "core_services",
+    "draws",
+    "fault_agent",
     "fault_proxy",
     "gauntlet",
     "launch",
@@ -26,6 +29,8 @@ pub const CRATES: [&str; 15] = [
     "metrics",
     "plan",
     "platform",
+    "prober",
+    "recovery",
     "report",
     "sandbox",
     "scheduler",

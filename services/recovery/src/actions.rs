@@ -182,7 +182,7 @@ pub(crate) struct Order {
 impl Order {
     /// Does it, to its end.
     pub(crate) async fn carry_out(self) -> Acted {
-        let began = self.shared.clock.now();
+        let began = self.shared.now();
         let (outcome, detail) = match self.deed {
             Deed::Strategy(Strategy::Restart) => restart::restart(&self).await,
             Deed::Strategy(Strategy::Failover) => failover::fail_over(&self).await,
@@ -190,7 +190,7 @@ impl Order {
             Deed::Strategy(Strategy::ShedLoad) => shed_load::ask(&self, self.watched.recovery.shed).await,
             Deed::RestoreLoad => shed_load::ask(&self, 1.0).await,
         };
-        let ended = self.shared.clock.now();
+        let ended = self.shared.now();
         let Self { incident, deed, instances, .. } = self;
         Acted { incident, deed, instances, outcome, detail, began, ended }
     }

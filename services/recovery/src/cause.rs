@@ -110,6 +110,11 @@ impl Journal {
         }
     }
 
+    /// Whether a fault is over; also one that is not known any more.
+    pub(crate) fn is_over(&self, fault: &str) -> bool {
+        self.faults.get(fault).is_none_or(|known| known.ended_ns.is_some())
+    }
+
     /// The fault that explains it: one that was there when it began and can do such a thing to it. Of several, one whose kind
     /// fits what was seen, then one of this target rather than of the host, then one that was not over, then the one that
     /// began last.

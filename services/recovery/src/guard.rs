@@ -26,6 +26,11 @@ use crate::trouble::Trouble;
 /// What waits for a guard; when there is more, those who tell it wait, too.
 const QUEUE: usize = 256;
 
+/// The longest pause before load is led back once more.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long a guard waits at the run's end for what is being done.
+const LAST_ACTIONS: Duration = Duration::from_secs(4);
+
 /// What a guard hears.
 #[derive(Debug)]
 pub(crate) enum Heard {
@@ -60,6 +65,8 @@ pub(crate) struct Guard {
     pace: watch::Sender<Duration>,
     nudges: Vec<Arc<Notify>>,
     acted: (mpsc::Sender<Acted>, mpsc::Receiver<Acted>),
+    /// Actions that have not ended.
+    under_way: usize,
 }
 
 /// An instance whose load goes to the backup.
@@ -67,10 +74,29 @@ pub(crate) struct Guard {
 struct Led {
     /// For which incident.
     incident: String,
+    /// The fault that explains that.
+    fault: Option<String>,
+    /// It was the way to it that was at fault: that it answers directly says nothing.
+    way_alone: bool,
     /// It is being led back.
     returning: bool,
-    /// Not before then is it tried again.
-    from: Option<Instant>,
+    /// Times that it was tried in vain.
+    tries: u32,
+    /// Not before then is it tried.
+    from: Instant,
+}
+
+impl Led {
+    fn new(incident: &Incident, now: Instant) -> Self {
+        Self {
+            incident: incident.id.clone(),
+            fault: incident.cause.as_ref().map(|cause| cause.fault.clone()),
+            way_alone: incident.onset.way_alone,
+            returning: false,
+            tries: 0,
+            from: now,
+        }
+    }
 }
 
 impl Guard {
@@ -79,7 +105,7 @@ impl Guard {
         let watched = Arc::new(watched);
         let (ear, heard) = mpsc::channel(QUEUE);
         let (pace, paces) = watch::channel(watched.recovery.interval);
-        let now = shared.clock.now();
+        let now = shared.now();
         let mut guard = Self {
             shared: Arc::clone(shared),
             watched: Arc::clone(&watched),
@@ -92,6 +118,7 @@ impl Guard {
             pace,
             nudges: Vec::new(),
             acted: mpsc::channel(QUEUE),
+            under_way: 0,
         };
         for instance in 0..watched.places.len() {
             let nudge = Arc::new(Notify::new());
@@ -131,6 +158,17 @@ impl Guard {
             }
         }
         self.tell_due(true).await;
+        // What is being done is told, too, if it ends soon.
+        let finished = async {
+            while self.under_way > 0
+                && let Some(acted) = self.acted.1.recv().await
+            {
+                self.acted(acted).await;
+            }
+        };
+        if tokio::time::timeout(LAST_ACTIONS, finished).await.is_err() {
+            tracing::warn!(run = %self.shared.run, target = self.watched.target.name, "an action did not end with the run");
+        }
         Ok(())
     }
 
@@ -153,7 +191,7 @@ impl Guard {
             Heard::Ended(instance, how) => {
                 // An end that is our doing, or of what stands idle, is no news.
                 if !self.is_acted_upon(instance) && !self.led.contains_key(&instance) {
-                    let now = self.shared.clock.now();
+                    let now = self.shared.now();
                     if let Some(condition) = self.conditions.get_mut(instance) {
                         condition.fell(Trouble::ended(how));
                         condition.bad = condition.bad.max(self.watched.recovery.fall);
@@ -222,6 +260,9 @@ impl Guard {
 
     async fn closed(&mut self, mut incident: Incident, well: Moment, at: Moment) {
         self.explain(&mut incident);
+        for led in self.led.values_mut().filter(|led| led.incident == incident.id) {
+            led.fault = incident.cause.as_ref().map(|cause| cause.fault.clone());
+        }
         self.tell_opened(&mut incident).await;
         self.shared.news.say(at.unix_ns, incident.closed(well, at)).await;
         self.shared.board.closed(&incident.id, at.unix_ns);
@@ -232,6 +273,7 @@ impl Guard {
 
     /// An action has ended.
     async fn acted(&mut self, acted: Acted) {
+        self.under_way = self.under_way.saturating_sub(1);
         for instance in &acted.instances {
             if let Some(condition) = self.conditions.get_mut(*instance) {
                 condition.acted(acted.ended.monotonic);
@@ -244,12 +286,10 @@ impl Guard {
                 if let Some(incident) = self.incidents.iter_mut().find(|known| known.id == acted.incident) {
                     incident.acting = false;
                     incident.done.extend(done.then_some(strategy));
-                }
-                if strategy == Strategy::Failover && done {
-                    let led = |instance: &usize| {
-                        (*instance, Led { incident: acted.incident.clone(), returning: false, from: None })
-                    };
-                    self.led.extend(acted.instances.iter().map(led));
+                    if strategy == Strategy::Failover && done {
+                        let led = |instance: &usize| (*instance, Led::new(incident, acted.ended.monotonic));
+                        self.led.extend(acted.instances.iter().map(led));
+                    }
                 }
             }
             Deed::FailBack => {
@@ -260,7 +300,9 @@ impl Guard {
                             self.led.remove(instance);
                         }
                         Some(led) => {
-                            (led.returning, led.from) = (false, Some(acted.ended.monotonic + pause));
+                            led.tries += 1;
+                            let pause = pause.saturating_mul(1 << led.tries.min(16)).min(LONGEST_PAUSE);
+                            (led.returning, led.from) = (false, acted.ended.monotonic + pause);
                         }
                         None => {}
                     }

@@ -92,7 +92,7 @@ impl Watcher {
 
     async fn look(&self) -> Round {
         let Some(place) = self.watched.places.get(self.instance) else { std::future::pending().await };
-        let begun = self.shared.clock.now();
+        let begun = self.shared.now();
         let by = self.shared.by(&self.watched.target.name, self.instance);
         let (way, direct) = ways(place, by.clone());
         let looks = async {
@@ -112,7 +112,7 @@ impl Watcher {
             by: by.filter(|_| direct.is_some()),
             direct: direct.map(|direct| direct.map(|healthy| healthy.took)),
         });
-        let ended = self.shared.clock.now();
+        let ended = self.shared.now();
         Round { instance: self.instance, begun, ended, trouble, well_itself: !gone && own_well, pid }
     }
 

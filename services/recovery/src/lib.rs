@@ -61,7 +61,7 @@ pub enum Error {
 /// When the bus fails.
 pub async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Result<(), Error> {
     let tasks = Tasks::new(shutdown.clone());
-    let Options { ready, clock } = options;
+    let Options { clock, ready } = options;
     let service = Arc::new(Service::new(bus, clock, shutdown.clone()));
     fault_news::start(&service, &tasks).await?;
     serve::start(&service, &tasks).await?;

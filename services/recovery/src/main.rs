@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use bus::SchedulerClock;
 use clap::Parser;
 use launch::settings::{Common, Settings};
 use launch::{Error, Parts};
@@ -13,6 +14,16 @@ use tokio::sync::oneshot;
 struct Arguments {
     #[command(flatten)]
     common: Common,
+    /// Nanoseconds by which this host's wall clock is wrong, to see what that does
+    #[arg(
+        long,
+        env = "GAUNTLET_CLOCK_SHIFT_NS",
+        value_name = "NS",
+        default_value_t = 0,
+        allow_hyphen_values = true,
+        hide = true
+    )]
+    clock_shift_ns: i64,
 }
 
 impl Settings for Arguments {
@@ -25,10 +36,11 @@ fn main() -> ExitCode {
     launch::main("recovery", run)
 }
 
-async fn run(_: Arguments, parts: Parts) -> Result<(), Error> {
+async fn run(arguments: Arguments, parts: Parts) -> Result<(), Error> {
     let Parts { bus, shutdown, health } = parts;
     let (ready, is_ready) = oneshot::channel();
-    let options = recovery::Options { ready: Some(ready), ..recovery::Options::default() };
+    let clock = SchedulerClock::shifted(arguments.clock_shift_ns);
+    let options = recovery::Options { clock, ready: Some(ready) };
     let announce = async {
         if is_ready.await.is_ok() {
             health.ready();

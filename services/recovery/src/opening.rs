@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bus::Bus;
+use bus::{Bus, SchedulerClock};
 use plan::model::{Strategy, Target, Tls};
 use plan::{Plan, Problems};
 use platform::Platform;
@@ -12,7 +12,6 @@ use prober::{Connector, connector};
 use protocol::id::RunId;
 use protocol::v1;
 
-use crate::options::Clock;
 use crate::place::{Files, Watched};
 use crate::route::Route;
 use crate::run::Parts;
@@ -25,7 +24,7 @@ pub(crate) async fn open(
     run: RunId,
     command: &v1::OpenRecovery,
     bus: &Bus,
-    clock: &Clock,
+    clock: &SchedulerClock,
 ) -> Result<Parts, Vec<v1::Problem>> {
     let plan = plan_of(bus, &command.plan_digest).await.map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
@@ -39,7 +38,7 @@ pub(crate) async fn open(
     for target in &plan.targets {
         let recovery = plan.recovery.get(&target.name);
         let health = target.health.as_deref();
-        match Watched::new(target, recovery, &tls(target, &files), health) {
+        match Watched::new(target, recovery, tls(target, &files).as_ref(), health) {
             Ok(target) => watched.push(target),
             Err(error) => problems.push(problem("plan", error.to_string(), "rename the process")),
         }
@@ -105,26 +104,37 @@ async fn files(bus: &Bus, command: &v1::OpenRecovery, problems: &mut Vec<v1::Pro
     files
 }
 
-/// TLS towards a target. Where its certificates did not come with the run, whoever answers is believed: a probe asks for
-/// health and tells nothing.
-fn tls(target: &Target, files: &Files) -> Connector {
+/// TLS towards a target, by the certificates that came with the run. Without its CA whoever answers is believed: a probe
+/// asks for health and tells nothing. Without our own certificate the target would not answer: `None`, and only connections
+/// are tried.
+fn tls(target: &Target, files: &Files) -> Option<Connector> {
     let file = |kind: &str| -> Option<PathBuf> { files.get(&format!("{kind}:{}", target.name)).cloned() };
+    let name = &target.name;
     let ca = file("ca");
-    let missing = target.tls.ca.is_some() && ca.is_none();
-    if missing {
+    let unverified = target.tls.ca.is_some() && ca.is_none();
+    if unverified {
         tracing::warn!(
-            target = target.name,
+            target = name,
             "its CA did not come with the run: probes do not verify its certificate"
         );
     }
-    let tls = Tls {
-        ca,
-        client: target.tls.client.as_ref().and_then(|_| Some((file("cert")?, file("key")?))),
-        insecure: target.tls.insecure || missing,
-        server_name: target.tls.server_name.clone(),
+    let client = match &target.tls.client {
+        None => None,
+        Some(_) => {
+            let client = file("cert").zip(file("key"));
+            if client.is_none() {
+                tracing::warn!(
+                    target = name,
+                    "our certificate did not come with the run: probes only connect"
+                );
+            }
+            Some(client?)
+        }
     };
+    let insecure = target.tls.insecure || unverified;
+    let tls = Tls { ca, client, insecure, server_name: target.tls.server_name.clone() };
     // The files are where the bus has put them: absolute.
-    connector(&tls, Path::new("/")).unwrap_or_else(Connector::Broken)
+    Some(connector(&tls, Path::new("/")).unwrap_or_else(Connector::Broken))
 }
 
 fn environment(message: String, mend: &str) -> v1::Problem {

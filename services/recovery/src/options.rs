@@ -1,31 +1,19 @@
 //! What can be chosen about the service.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use bus::SchedulerClock;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// How the service is set up.
 #[derive(Debug, Default)]
 pub struct Options {
+    /// How the scheduler's clock is known here: stamps are its.
+    pub clock: SchedulerClock,
     /// Is told when commands are served.
     pub ready: Option<oneshot::Sender<()>>,
-    /// Where stamps come from.
-    pub clock: Clock,
 }
 
-/// The wall clock that stamps are read from.
-#[derive(Clone, Debug, Default)]
-pub struct Clock;
-
-impl Clock {
-    pub(crate) fn now(&self) -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment { unix_ns: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX), monotonic: Instant::now() }
-    }
-}
-
-/// A moment: to be told of, and to be measured from.
+/// A moment: to be told of, by the scheduler's clock, and to be measured from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) unix_ns: i64,
@@ -33,6 +21,11 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
+    /// Now.
+    pub(crate) fn now(clock: &SchedulerClock) -> Self {
+        Self { unix_ns: clock.scheduler_unix_ns(), monotonic: Instant::now() }
+    }
+
     /// Milliseconds from an earlier moment; 0 from a later one.
     pub(crate) fn ms_since(self, earlier: Self) -> u64 {
         ms(self.monotonic.saturating_duration_since(earlier.monotonic).as_nanos())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::service::{OnError, Shutdown, Tasks};
-use bus::Bus;
+use bus::{Bus, SchedulerClock};
 use plan::Plan;
 use platform::{EventKind, EventSource, InstanceId, InstanceState, Platform};
 use protocol::event::Event;
@@ -19,7 +19,7 @@ use crate::board::Board;
 use crate::cause::{Cause, Journal, Onset};
 use crate::guard::{Ear, Guard, Heard};
 use crate::news::News;
-use crate::options::Clock;
+use crate::options::Moment;
 use crate::place::Watched;
 use crate::route::Route;
 
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) platform: Option<Arc<dyn Platform>>,
     pub(crate) news: News,
     pub(crate) board: Board,
-    pub(crate) clock: Clock,
+    clock: SchedulerClock,
     pub(crate) phase: watch::Sender<Option<Phase>>,
     /// Counts what chaos has told.
     pub(crate) faults_told: watch::Sender<u64>,
@@ -68,7 +68,7 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) plan: Plan,
     pub(crate) platform: Option<Arc<dyn Platform>>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: SchedulerClock,
     pub(crate) route: Route,
     pub(crate) watched: Vec<Watched>,
 }
@@ -119,7 +119,9 @@ impl Run {
     ///
     /// # Errors
     /// When the platform cannot be asked for events.
-    pub(crate) fn begin_phase(&self, index: u32) -> Result<(), String> {
+    pub(crate) async fn begin_phase(&self, index: u32) -> Result<(), String> {
+        // Stamps are compared with those of chaos, which may be on another host: both go by the scheduler's clock.
+        self.shared.clock.measure(&self.shared.bus).await;
         self.shared.phase.send_replace(Some(Phase { index, is_on: true }));
         let watched = std::mem::take(&mut *lock(&self.watched));
         if watched.is_empty() {
@@ -149,8 +151,11 @@ impl Run {
     }
 
     /// A phase is over: what there is to tell of it is told and durable. The number of the last record, and the incidents that
-    /// are open; `None` = the service is ending.
-    pub(crate) async fn end_phase(&self, index: u32) -> Option<(u64, Vec<String>)> {
+    /// are open.
+    ///
+    /// # Errors
+    /// When targets are not watched any more, or what there is to tell cannot be recorded.
+    pub(crate) async fn end_phase(&self, index: u32) -> Result<(u64, Vec<String>), String> {
         self.shared.phase.send_if_modified(|phase| match phase {
             Some(phase) if phase.index == index => std::mem::replace(&mut phase.is_on, false),
             _ => false,
@@ -162,8 +167,11 @@ impl Run {
             let _ = ear.send(Heard::Flush(done)).await;
             let _ = told.await;
         }
-        let last = self.shared.news.durable().await?;
-        Some((last, self.shared.board.open()))
+        if let Some(reason) = self.shared.stop.reason() {
+            return Err(format!("recovery does not watch the run any more: {reason}"));
+        }
+        let last = self.shared.news.durable().await.ok_or("recovery is ending: its news are not durable")?;
+        Ok((last, self.shared.board.open()))
     }
 
     /// Ends watching and acting; what there is to tell is durable then, if the log takes it. What is shown of it.
@@ -198,6 +206,11 @@ impl Run {
 }
 
 impl Shared {
+    /// Now.
+    pub(crate) fn now(&self) -> Moment {
+        Moment::now(&self.clock)
+    }
+
     /// The ways of load as they are now.
     pub(crate) fn route(&self) -> Route {
         lock(&self.route).clone()
@@ -217,6 +230,11 @@ impl Shared {
             primaries.insert(key.clone(), found);
         }
         primaries.get(&key).cloned()
+    }
+
+    /// Whether a fault is over, by what is known now.
+    pub(crate) fn is_over(&self, fault: &str) -> bool {
+        lock(&self.journal).is_over(fault)
     }
 
     /// The fault that explains it, by what is known now.

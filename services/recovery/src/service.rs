@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::service::Shutdown;
-use bus::Bus;
+use bus::{Bus, SchedulerClock};
 use protocol::faults::RecoveryView;
 use protocol::id::RunId;
 use protocol::v1;
 
 use crate::opening;
-use crate::options::Clock;
 use crate::route::Route;
 use crate::run::Run;
 use crate::serve::run_of;
@@ -23,7 +22,7 @@ const REMEMBERED: usize = 16;
 pub(crate) struct Service {
     pub(crate) bus: Bus,
     pub(crate) shutdown: Shutdown,
-    clock: Clock,
+    clock: SchedulerClock,
     runs: Mutex<Runs>,
 }
 
@@ -34,7 +33,7 @@ struct Runs {
 }
 
 impl Service {
-    pub(crate) fn new(bus: Bus, clock: Clock, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(bus: Bus, clock: SchedulerClock, shutdown: Shutdown) -> Self {
         Self { bus, shutdown, clock, runs: Mutex::default() }
     }
 
@@ -83,7 +82,7 @@ impl Service {
         self: Arc<Self>,
         command: v1::BeginRecoveryPhase,
     ) -> Result<v1::Ack, String> {
-        self.known(&command.run)?.begin_phase(command.phase)?;
+        self.known(&command.run)?.begin_phase(command.phase).await?;
         Ok(v1::Ack {})
     }
 
@@ -92,8 +91,7 @@ impl Service {
         self: Arc<Self>,
         command: v1::EndRecoveryPhase,
     ) -> Result<v1::RecoveryPhaseEnded, String> {
-        let ended = self.known(&command.run)?.end_phase(command.phase).await;
-        let (last_sequence, open) = ended.ok_or("recovery is ending: its news are not durable")?;
+        let (last_sequence, open) = self.known(&command.run)?.end_phase(command.phase).await?;
         Ok(v1::RecoveryPhaseEnded { open, last_sequence })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
-use gauntlet_tests::faults::{Planned, agent_dir, check, events, naming, of_kind, until_clean};
+use gauntlet_tests::faults::{self, Planned, agent_dir, check, events, naming, of_kind, until_clean};
 use gauntlet_tests::gauntlet::{self, Ended, Running, start_run};
 use gauntlet_tests::nginx::free_port;
 use gauntlet_tests::suite::Suite;
@@ -56,7 +56,7 @@ fn core_services() -> String {
     gauntlet_tests::program("core-services").display().to_string()
 }
 
-fn fault(name: &str, recipe: &str, at: &str, duration: &str) -> String {
+fn broken(name: &str, recipe: &str, at: &str, duration: &str) -> String {
     format!(
         "[[chaos]]\nname = \"{name}\"\nphase = \"baseline\"\ntarget = \"core\"\nrecipe = {recipe}\nduration = \"{duration}\"\n\
          stop = \"none\"\n{}",
@@ -91,9 +91,9 @@ fn history_of(ended: &Ended) -> Vec<Value> {
 fn a_target_that_is_killed_hangs_and_is_slow_is_brought_back_and_the_run_passes() {
     let dir = Alone::new();
     let more = [
-        fault("it dies", "\"kill\"", "", "3s"),
-        fault("it hangs", "\"pause\"", "", "3s"),
-        fault("it is slow", "\"latency\"\nlatency = \"50ms\"", "", "2s"),
+        broken("it dies", "\"kill\"", "", "3s"),
+        broken("it hangs", "\"pause\"", "", "3s"),
+        broken("it is slow", "\"latency\"\nlatency = \"50ms\"", "", "2s"),
         "[recovery.core]\nstrategy = [\"restart\"]\ninterval = \"1s\"\n".to_owned(),
     ];
     let phase = "rate = 100\nduration = \"24s\"\nconnections = 10";
@@ -152,9 +152,9 @@ fn a_target_that_is_killed_hangs_and_is_slow_is_brought_back_and_the_run_passes(
 fn ctrl_c_in_the_middle_begins_the_undo_within_a_third_of_a_second_and_leaves_nothing() {
     let dir = Alone::new();
     let more = [
-        fault("it hangs", "\"pause\"", "1s", "50s"),
-        fault("it is slow", "\"latency\"\nlatency = \"200ms\"", "1s", "50s"),
-        fault("the host is busy", "\"cpu\"\ncores = 1", "1s", "50s"),
+        broken("it hangs", "\"pause\"", "1s", "50s"),
+        broken("it is slow", "\"latency\"\nlatency = \"200ms\"", "1s", "50s"),
+        broken("the host is busy", "\"cpu\"\ncores = 1", "1s", "50s"),
     ];
     let phase = "rate = 50\nduration = \"60s\"\nconnections = 10";
     let text_of_plan = plan(&core_services(), free_port(), phase, &more.concat());
@@ -183,10 +183,10 @@ fn ctrl_c_in_the_middle_begins_the_undo_within_a_third_of_a_second_and_leaves_no
 fn a_run_that_is_killed_leaves_no_fault_behind_its_lease() {
     let dir = Alone::new();
     let more = [
-        fault("it hangs", "\"pause\"", "1s", "50s"),
-        fault("it is cut off", "\"partition\"", "1s", "50s"),
-        fault("the host is busy", "\"cpu\"\ncores = 1", "1s", "50s"),
-        fault("memory is short", "\"memory\"\nsize = \"64MiB\"", "1s", "50s"),
+        broken("it hangs", "\"pause\"", "1s", "50s"),
+        broken("it is cut off", "\"partition\"", "1s", "50s"),
+        broken("the host is busy", "\"cpu\"\ncores = 1", "1s", "50s"),
+        broken("memory is short", "\"memory\"\nsize = \"64MiB\"", "1s", "50s"),
     ];
     let phase = "rate = 50\nduration = \"60s\"\nconnections = 10";
     let text_of_plan = plan(&core_services(), free_port(), phase, &more.concat());
@@ -243,6 +243,7 @@ stop = "none"
 times = 3
 latency = "20ms"
 jitter = "10ms"
+share = 0.5
 
 [[chaos]]
 name = "refused"
@@ -273,9 +274,28 @@ fn the_same_seed_breaks_the_same_in_one_process_and_over_nats() {
         let ended: Vec<String> = ended.iter().map(|entry| text(entry, "fault")).collect();
         (planned, began, ended)
     };
-    let embedded = gauntlet::run(&a, &plan).expect(0);
+    // Connections meet toxics when they are there; what is drawn for each is the same, whichever they are.
+    let drawn = |running: &Running, chaos: &str| {
+        wait::until(
+            "all faults to have ended",
+            Duration::from_secs(40),
+            || (of_kind(&events(&running.history()), "fault-ended").len() == 4).then_some(()),
+            || running.history(),
+        );
+        faults::draws(&dir.path().join(chaos), &["core-0", "core-1"])
+    };
+    let running = start_run(&a, &plan, &[]);
+    let first_draws = drawn(&running, "a/runs/chaos");
+    let embedded = running.wait(END).expect(0);
     let suite = Suite::start(dir.path(), 2);
-    let deployed = suite.start_run(&b, &plan).wait(END).expect(0);
+    let running = suite.start_run(&b, &plan);
+    let second_draws = drawn(&running, "suite/chaos");
+    let deployed = running.wait(END).expect(0);
+    let common: Vec<_> = first_draws.keys().filter(|key| second_draws.contains_key(key)).collect();
+    assert!(common.len() >= 4, "{first_draws:?} and {second_draws:?}");
+    for key in common {
+        assert_eq!(first_draws[key], second_draws[key], "{key:?}");
+    }
     let (planned, began, ended) = seen(&history_of(&embedded));
     assert_eq!(planned.as_array().unwrap().len(), 4);
     assert_eq!(began.len(), 4, "{began:#?}");
@@ -289,7 +309,7 @@ fn a_fault_that_cannot_be_undone_is_97() {
     // A program of the test's own, which it takes away while it is dead.
     let program = dir.path().join("own-core-services");
     std::fs::copy(gauntlet_tests::program("core-services"), &program).unwrap();
-    let more = fault("it dies for good", "\"kill\"", "1s", "4s");
+    let more = broken("it dies for good", "\"kill\"", "1s", "4s");
     let phase = "rate = 50\nduration = \"12s\"\nconnections = 10";
     let text_of_plan = plan(&program.display().to_string(), free_port(), phase, &more);
     let running = start_run(dir.path(), &text_of_plan, &[]);
@@ -308,7 +328,7 @@ fn a_fault_that_cannot_be_undone_is_97() {
 fn faults_are_listed_injected_and_ended_by_hand_and_recovery_is_looked_at() {
     let dir = Alone::new();
     let more = [
-        fault("it is slow", "\"latency\"\nlatency = \"20ms\"", "50s", "5s"),
+        broken("it is slow", "\"latency\"\nlatency = \"20ms\"", "50s", "5s"),
         "[recovery.core]\nstrategy = []\ninterval = \"1s\"\n".to_owned(),
     ];
     let phase = "rate = 50\nduration = \"62s\"\nconnections = 10";
@@ -403,8 +423,8 @@ strategy = []
 interval = "1s"
 
 {}{}"#,
-        fault("early", "\"latency\"\nlatency = \"10ms\"", "1s", "20s"),
-        fault("late", "\"latency\"\nlatency = \"10ms\"", "35s", "2s"),
+        broken("early", "\"latency\"\nlatency = \"10ms\"", "1s", "20s"),
+        broken("late", "\"latency\"\nlatency = \"10ms\"", "35s", "2s"),
     )
 }
 
@@ -439,4 +459,25 @@ fn a_chaos_that_stays_away_ends_the_run_and_is_named() {
     suite.signal("chaos", Signal::KILL);
     let ended = running.wait(Duration::from_secs(120)).expect(96);
     assert!(ended.stderr.contains("lost service chaos"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_scheduler_that_is_killed_and_started_anew_has_each_fault_in_its_history_once() {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let mut suite = Suite::start(dir.path(), 1);
+    let running = suite.start_run(dir.path(), &early_and_late(&core.url()));
+    until_injected(&running, 1);
+    suite.signal("scheduler", Signal::KILL);
+    suite.restart("scheduler");
+    running.until_history_has("run-resumed");
+    let history = history_of(&running.wait(END).expect(0));
+    for kind in ["fault-injected", "fault-ended"] {
+        let mut faults: Vec<String> =
+            of_kind(&history, kind).iter().map(|entry| text(entry, "fault")).collect();
+        faults.sort();
+        assert_eq!(faults, ["early", "late"], "{kind}: {history:#?}");
+    }
+    assert_eq!(of_kind(&history, "faults-planned").len(), 1, "chaos had the run all the while");
+    assert!(!history.iter().any(|entry| text(entry, "message").contains("did not go on")), "{history:#?}");
 }

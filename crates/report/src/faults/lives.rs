@@ -1,5 +1,8 @@
 //! Each fault's life, from the schedule to the undo, as the history tells it.
 
+use std::time::Duration;
+
+use plan::Plan;
 use protocol::event::Event;
 use protocol::faults::PlannedFault;
 use schemars::JsonSchema;
@@ -112,6 +115,12 @@ impl FaultSummary {
 pub(super) fn read(data: &RunData, phases: &[PhaseSummary]) -> Vec<FaultSummary> {
     let start = data.history.first().map_or(0, |entry| entry.at_unix_ns);
     let mut lives = Lives { data, phases, faults: Vec::new() };
+    // A run that ended before chaos was opened has not done what its plan asks for.
+    if !data.history.iter().any(|entry| matches!(entry.event, Event::FaultsPlanned { .. })) {
+        for planned in of_the_plan(&data.plan) {
+            lives.describe(&planned).scheduled = true;
+        }
+    }
     for entry in &data.history {
         lives.tell(&entry.event, ms_between(start, entry.at_unix_ns));
     }
@@ -124,6 +133,28 @@ pub(super) fn read(data: &RunData, phases: &[PhaseSummary]) -> Vec<FaultSummary>
     };
     faults.sort_by_key(due);
     faults
+}
+
+/// The schedule as the plan alone gives it: without the names of instances, which chaos knows.
+fn of_the_plan(plan: &Plan) -> Vec<PlannedFault> {
+    let ms = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let placed = plan::chaos::schedule(plan).unwrap_or_default().into_iter();
+    let described = placed.filter_map(|placed| {
+        let fault = plan.chaos.get(placed.fault)?;
+        Some(PlannedFault {
+            fault: placed.id,
+            recipe: fault.recipe.name().to_owned(),
+            target: fault.target.clone(),
+            phase: u32::try_from(placed.phase).ok()?,
+            at_ms: ms(placed.at),
+            duration_ms: ms(fault.duration),
+            victims: Vec::new(),
+            parameters: fault.recipe.describe(),
+            stop: String::new(),
+            by: "plan".to_owned(),
+        })
+    });
+    described.collect()
 }
 
 struct Lives<'a> {

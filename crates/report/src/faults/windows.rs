@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{FaultSummary, lives::Fate};
 use crate::RunData;
-use crate::figures::{percent, rate};
+use crate::figures::{percent, rate, round_percent};
 use crate::phases::{real, whole_seconds};
 use crate::summary::PhaseSummary;
 
@@ -118,11 +118,16 @@ impl<'a> Seconds<'a> {
         let above = parameter("steady-errors").unwrap_or(0.0);
         let errors = self.baseline.unwrap_or(0.0) + above;
         let of = match self.baseline {
-            Some(baseline) => format!("the baseline phase's {} + {}", percent(baseline), percent(above)),
+            Some(baseline) => {
+                format!("the baseline phase's {} + {}", round_percent(baseline), round_percent(above))
+            }
             None => "there was no baseline phase".to_owned(),
         };
-        let formula =
-            format!("goodput ≥ {} of what was wanted, errors ≤ {} ({of})", percent(goodput), percent(errors));
+        let formula = format!(
+            "goodput ≥ {} of what was wanted, errors ≤ {} ({of})",
+            round_percent(goodput),
+            round_percent(errors)
+        );
         SteadyState { goodput, errors, formula }
     }
 

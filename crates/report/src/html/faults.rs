@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::timeline::Timeline;
 use crate::faults::{Fate, FaultSummary, IncidentSummary, Stretch};
-use crate::figures::{length, micros, percent, rate, round_length};
+use crate::figures::{length, micros, percent, rate, round_length, round_percent};
 use crate::phases::real;
 use crate::summary::Summary;
 
@@ -20,6 +20,8 @@ pub(super) struct Section {
     mood: &'static str,
     coverage: String,
     formula: String,
+    /// When steady state holds.
+    steady: String,
     rows: Vec<Row>,
     incidents: Vec<Incident>,
     budgets: [String; 3],
@@ -53,8 +55,8 @@ struct Row {
     /// Name, result and what was seen, of each probe.
     probes: Vec<(String, String, String)>,
     points: String,
-    /// Why points were lost.
-    lost: Vec<String>,
+    /// Why points were lost, and whether the probe failed or could not be told.
+    lost: Vec<(String, String)>,
 }
 
 #[derive(Serialize)]
@@ -65,6 +67,8 @@ struct Cell {
     /// `good`, `bad`, `unknown`.
     mood: &'static str,
     lines: Vec<String>,
+    /// Why steady state cannot be told.
+    why: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -106,6 +110,11 @@ pub(super) fn section(summary: &Summary, close_up: Option<Timeline>) -> Option<S
         mood: mood(summary),
         coverage: coverage(summary),
         formula: resilience.formula.clone(),
+        steady: summary
+            .faults
+            .iter()
+            .find_map(|fault| fault.probes.first())
+            .map_or_else(String::new, |probe| probe.expected.clone()),
         rows: numbered()
             .filter(|(_, fault)| fault.ran())
             .map(|(number, f)| row(number, f, summary))
@@ -176,6 +185,8 @@ fn told_of_faults(faults: &[FaultSummary]) -> String {
     let undone = run.iter().filter(|fault| fault.fate == Fate::Ended).count();
     let not_run = faults.len() - run.len();
     let mut text = match run.len() {
+        0 if not_run == 1 => "the one fault was not injected".to_owned(),
+        0 if not_run > 1 => format!("none of {not_run} faults was injected"),
         0 => "no fault was injected".to_owned(),
         1 => "1 fault was injected".to_owned(),
         many => format!("{many} faults were injected"),
@@ -187,8 +198,11 @@ fn told_of_faults(faults: &[FaultSummary]) -> String {
         (_, 1) => format!("{text}, 1 is not known to be undone"),
         (_, lasting) => format!("{text}, {lasting} are not known to be undone"),
     };
-    if not_run > 0 {
-        text.push_str(&format!(" ({not_run} more {} not)", if not_run == 1 { "was" } else { "were" }));
+    if not_run > 0 && !run.is_empty() {
+        text.push_str(&format!(
+            " ({not_run} more {} not injected)",
+            if not_run == 1 { "was" } else { "were" }
+        ));
     }
     text
 }
@@ -232,7 +246,7 @@ fn row(number: usize, fault: &FaultSummary, summary: &Summary) -> Row {
     }
     match fault.held_ms {
         Some(held) => {
-            when.push(format!("there for {} of {}", length(held), length(fault.planned_duration_ms)))
+            when.push(format!("held {} of {}", length(held), length(fault.planned_duration_ms)));
         }
         None => when.push(format!("asked for {}", length(fault.planned_duration_ms))),
     }
@@ -248,13 +262,17 @@ fn row(number: usize, fault: &FaultSummary, summary: &Summary) -> Row {
             None => "no incident; whether there was harm cannot be told".to_owned(),
         });
     }
-    let lost = fault.probes.iter().filter(|probe| probe.result != "pass").map(|probe| match &probe.reason {
-        Some(reason) => format!("{}: not evaluable: {reason}", probe.name),
-        None => format!("{}: {} (asked: {})", probe.name, probe.seen, probe.expected),
+    let lost = fault.probes.iter().filter(|probe| probe.result != "pass").map(|probe| {
+        let text = match &probe.reason {
+            Some(reason) => format!("{}: not evaluable: {reason}", probe.name),
+            None => format!("{}: {}", probe.name, probe.seen),
+        };
+        (text, probe.result.clone())
     });
     let by = if fault.scheduled { String::new() } else { format!(", by hand ({}), not scored", fault.by) };
     let undone = match (fault.fate, fault.undo_ms) {
         (Fate::Ended, Some(ms)) => format!("in {}: {}", length(ms), fault.verified),
+        (Fate::Unrecovered, _) => "could not be undone".to_owned(),
         _ => why(fault),
     };
     Row {
@@ -273,7 +291,7 @@ fn row(number: usize, fault: &FaultSummary, summary: &Summary) -> Row {
         undone,
         undone_well: fault.fate == Fate::Ended,
         probes: fault.probes.iter().map(probe_words).collect(),
-        points: fault.points.map_or_else(|| "–".to_owned(), percent),
+        points: fault.points.map_or_else(|| "–".to_owned(), round_percent),
         lost: lost.collect(),
     }
 }
@@ -300,9 +318,6 @@ fn cell(label: &'static str, stretch: &Stretch) -> Cell {
         None => "unknown",
     };
     let mut lines = Vec::new();
-    if let Some(reason) = &stretch.not_evaluable {
-        lines.push(format!("not evaluable: {reason}"));
-    }
     if let (Some(goodput), Some(wanted)) = (stretch.goodput, stretch.wanted_rate) {
         lines.push(format!("{} of {} /s", rate(goodput), rate(wanted)));
         lines.push(
@@ -323,7 +338,8 @@ fn cell(label: &'static str, stretch: &Stretch) -> Cell {
         ));
         lines.push(format!("over {}", length(stretch.length_ms)));
     }
-    Cell { label, share: stretch.goodput_share.map(percent), mood, lines }
+    let why = stretch.not_evaluable.as_ref().map(|reason| format!("not evaluable: {reason}"));
+    Cell { label, share: stretch.goodput_share.map(percent), mood, lines, why }
 }
 
 fn incident(one: &IncidentSummary, summary: &Summary) -> Incident {

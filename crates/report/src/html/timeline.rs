@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::lanes::{Lanes, Shade, lanes, shades};
 use crate::RunData;
-use crate::charts::{Chart, Line, svg};
+use crate::charts::{Chart, FOOT, Line, svg};
 use crate::faults::FaultSummary;
 use crate::figures;
 use crate::phases::{real, whole_seconds};
@@ -56,6 +56,8 @@ struct Drawn {
     title: &'static str,
     unit: &'static str,
     svg: String,
+    /// Height of what is beneath the plot, per cent of the drawing's.
+    foot: f32,
     legend: Vec<Key>,
 }
 
@@ -177,6 +179,7 @@ fn draw(
             title: chart.title,
             unit: chart.unit,
             svg: svg(chart, &x, span.from, span.to)?,
+            foot: FOOT / chart.height * 100.0,
             legend: chart
                 .lines
                 .iter()

@@ -192,6 +192,26 @@ fn without_an_injected_fault_there_is_no_score() {
 }
 
 #[test]
+fn a_run_that_ended_before_its_chaos_owes_its_faults() {
+    let mut data = run();
+    let text = "name = \"made up\"\n[processes.shop]\ncommand = [\"shop\"]\n[targets.shop]\nurl = \
+                \"http://127.0.0.1:1\"\nplatform.process = \"shop\"\nchaos = true\n[[scenarios]]\nguest = \"http\"\n\
+                target = \"shop\"\nconfig.steps = [{ name = \"item\", get = \"/\" }]\n[recovery-budgets]\n\
+                recovery = \"90s\"\n[[chaos]]\nrecipe = \"kill\"\ntarget = \"shop\"\nduration = \"20s\"\n\
+                stop = \"none\"\ntimes = 2\n";
+    data.plan = plan::parse(text, std::path::Path::new("plan.toml")).unwrap();
+    let summary = Summary::new(&data);
+    assert_eq!(
+        summary.faults.iter().map(|fault| fault.fault.as_str()).collect::<Vec<_>>(),
+        ["kill", "kill#2"]
+    );
+    assert_eq!((summary.resilience.planned, summary.resilience.run), (2, 0));
+    assert_eq!((summary.resilience.score, summary.resilience.coverage), (None, Some(0.0)));
+    assert_eq!(summary.budgets.recovery_ms, 90_000, "the plan's own budget");
+    assert!(page(&data).contains("None of 2 faults was injected; no incident was found."));
+}
+
+#[test]
 fn faults_by_hand_are_shown_and_not_scored() {
     let mut hand = fault("by hand", "kill", 20_000, 5_000);
     hand.by = "cli".into();
@@ -307,7 +327,7 @@ fn seconds_count_from_the_instant_at_which_workers_begin() {
 fn the_page_tells_it_in_one_sentence_and_on_the_timeline() {
     let data = told();
     let page = page(&data);
-    let sentence = "3 faults were injected, all undone and read back (1 more was not); 2 incidents found (slowest \
+    let sentence = "3 faults were injected, all undone and read back (1 more was not injected); 2 incidents found (slowest \
                     after 900 ms of 30 s), both recovered (slowest after 1.3 s of 2 min).";
     assert!(page.matches(sentence).count() >= 2, "in the story on top and in its section");
     assert!(page.contains("75 of 100") && page.contains("3 of 4 planned faults injected"));

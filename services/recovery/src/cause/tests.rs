@@ -58,6 +58,7 @@ fn a_fault_explains_what_began_while_it_was_there() {
     assert_eq!(found(6_900, 7_900).as_deref(), Some("kill"), "at its end");
     assert_eq!(found(8_000, 9_000).as_deref(), Some("kill"), "an interval later");
     assert_eq!(found(8_200, 9_000), None, "it was well after that");
+    assert!(journal.is_over("kill"));
     let found = journal.explain(&onset(4_900, 5_205)).unwrap();
     assert_eq!((found.ms_until(5_205 * MS), found.ms_until(0)), (200, 0));
 }
@@ -70,6 +71,7 @@ fn a_fault_explains_only_what_it_can_do() {
     let way = Onset { way_alone: true, ..direct.clone() };
     assert_eq!(cause(&journal, &direct), None, "who asks directly is not hit by it");
     assert_eq!(cause(&journal, &way).as_deref(), Some("cut"));
+    assert!(!journal.is_over("cut") && journal.is_over("never heard of"));
     tell(&mut journal, planned("pause", "pause", "shop", &["a"]), 50, None);
     assert_eq!(cause(&journal, &direct).as_deref(), Some("pause"));
     assert_eq!(cause(&journal, &way).as_deref(), Some("cut"), "it fits better, although it began earlier");

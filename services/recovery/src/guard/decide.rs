@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::service::OnError;
 use protocol::faults::{ActionOutcome, Issue};
@@ -146,7 +147,8 @@ impl Guard {
     }
 
     /// Has something done; the guard hears of its end.
-    pub(super) fn carry_out(&self, incident: String, deed: Deed, instances: Vec<usize>) {
+    pub(super) fn carry_out(&mut self, incident: String, deed: Deed, instances: Vec<usize>) {
+        self.under_way += 1;
         let (shared, watched) = (Arc::clone(&self.shared), Arc::clone(&self.watched));
         let order = Order { shared, watched, incident, deed, instances };
         let acted = self.acted.0.clone();
@@ -165,7 +167,14 @@ impl Guard {
             self.conditions.get(instance).is_some_and(|condition: &Condition| condition.well_itself >= rise);
         let busy = self.incidents.iter().any(|incident| incident.covers(instance));
         let Some(led) = self.led.get_mut(&instance).filter(|_| well && !busy) else { return };
-        if led.returning || led.from.is_some_and(|from| Instant::now() < from) {
+        // Whether a broken way is whole again is seen by those who broke it, or by trying it, which load feels: seldom.
+        let pause = if led.way_alone && led.fault.is_none() {
+            self.watched.recovery.interval
+        } else {
+            Duration::ZERO
+        };
+        let broken = led.way_alone && led.fault.as_ref().is_some_and(|fault| !self.shared.is_over(fault));
+        if led.returning || broken || Instant::now() < led.from + pause {
             return;
         }
         led.returning = true;

@@ -72,7 +72,7 @@ impl Guard {
         let (incident, action) = (incident.to_owned(), action.to_owned());
         let target = self.watched.target.name.clone();
         let event = Event::RecoveryActed { incident, target, action, outcome, detail, took_ms };
-        self.shared.news.say(self.shared.clock.now().unix_ns, event).await;
+        self.shared.news.say(self.shared.now().unix_ns, event).await;
     }
 
     /// Shows how the target is.

@@ -56,6 +56,6 @@ fn run() {
         return;
     }
     // It ends by itself when the test is gone: nobody calls it any more.
-    let arguments = ["gauntlet-fault-proxy", "--listen", "127.0.0.1:0", "--lease", "120000", "--log", "off"];
+    let arguments = ["gauntlet-fault-proxy", "--listen", "127.0.0.1:0", "--lease", "60000", "--log", "off"];
     let _ = fault_proxy::main(arguments.map(OsString::from));
 }

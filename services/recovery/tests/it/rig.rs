@@ -104,6 +104,7 @@ impl Rig {
             tasks,
         };
         rig.be_scheduler().await;
+        rig.keep_proxy();
         for (index, port) in rig.ports.iter().enumerate() {
             let id = rig.define(&name(index), *port).await;
             rig.platform.start(&id).await.unwrap();
@@ -128,6 +129,20 @@ impl Rig {
         rig
     }
 
+    /// As chaos does: else the proxy takes its controller for dead.
+    fn keep_proxy(&self) {
+        let Some(proxy) = &self.proxy else { return };
+        let client = proxy.client();
+        self.tasks.spawn("proxy's lease", OnError::ShutDown, async move {
+            loop {
+                client.version().await?;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            #[expect(unreachable_code, reason = "names the error type")]
+            Ok::<(), fault_proxy::client::ClientError>(())
+        });
+    }
+
     async fn be_scheduler(&self) {
         let mut news = self.bus.consume::<v1::RecoveryNews>("scheduler").await.unwrap();
         let told = Arc::clone(&self.told);
@@ -140,6 +155,13 @@ impl Rig {
                     told.push(Told { at_unix_ns: delivery.body.at_unix_ns, event });
                 }
                 delivery.ack().await.unwrap();
+            }
+            Ok::<(), Infallible>(())
+        });
+        let mut asked = self.bus.serve::<v1::QueryClock>(Address::Service).await.unwrap();
+        self.tasks.spawn("scheduler's clock", OnError::ShutDown, async move {
+            while let Some(request) = asked.next().await {
+                request.reply(Ok(v1::ClockReply { unix_ns: unix_ns() }));
             }
             Ok::<(), Infallible>(())
         });

@@ -1,4 +1,5 @@
 //! Messages of chaos and recovery.
+#![allow(clippy::needless_update, reason = "fields added later keep their defaults in messages of version 1")]
 
 use protocol::v1::*;
 
