@@ -147,8 +147,7 @@ mod tests {
 
     #[test]
     fn pairs_become_a_table() {
-        let pairs =
-            ["recipe=latency", "target=shop", "latency=50ms", "share=0.5", "stop=error_rate > 50%"];
+        let pairs = ["recipe=latency", "target=shop", "latency=50ms", "share=0.5", "stop=error_rate > 50%"];
         let text = as_toml(&pairs.map(str::to_owned)).unwrap();
         assert_eq!(
             text,

@@ -208,9 +208,12 @@ impl Service {
             Ok::<(), String>(())
         });
 
-        self.spawn_news::<v1::FaultNews>("fault news", until).await?;
-        self.spawn_news::<v1::RecoveryNews>("recovery news", until).await?;
-        self.spawn_shedding(until).await?;
+        // Each waits for the bus: together they wait once.
+        futures::try_join!(
+            self.spawn_news::<v1::FaultNews>("fault news", until),
+            self.spawn_news::<v1::RecoveryNews>("recovery news", until),
+            self.spawn_shedding(until)
+        )?;
 
         let (service, end) = (Arc::clone(self), until.clone());
         self.tasks.spawn("leases", OnError::ShutDown, async move {

@@ -460,3 +460,24 @@ fn a_chaos_that_stays_away_ends_the_run_and_is_named() {
     let ended = running.wait(Duration::from_secs(120)).expect(96);
     assert!(ended.stderr.contains("lost service chaos"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_scheduler_that_is_killed_and_started_anew_has_each_fault_in_its_history_once() {
+    let dir = Alone::new();
+    let core = Core::start(dir.path(), "{}");
+    let mut suite = Suite::start(dir.path(), 1);
+    let running = suite.start_run(dir.path(), &early_and_late(&core.url()));
+    until_injected(&running, 1);
+    suite.signal("scheduler", Signal::KILL);
+    suite.restart("scheduler");
+    running.until_history_has("run-resumed");
+    let history = history_of(&running.wait(END).expect(0));
+    for kind in ["fault-injected", "fault-ended"] {
+        let mut faults: Vec<String> =
+            of_kind(&history, kind).iter().map(|entry| text(entry, "fault")).collect();
+        faults.sort();
+        assert_eq!(faults, ["early", "late"], "{kind}: {history:#?}");
+    }
+    assert_eq!(of_kind(&history, "faults-planned").len(), 1, "chaos had the run all the while");
+    assert!(!history.iter().any(|entry| text(entry, "message").contains("did not go on")), "{history:#?}");
+}

@@ -22,15 +22,16 @@ fn kill_and_restart(suite: &mut Suite) {
 /// Steers the run from the command line through the scheduler's API. One that was started anew refuses that until it has
 /// taken the run up.
 fn control(suite: &Suite, arguments: &[&str]) {
-    let api = suite.api();
-    let mut all = vec!["control"];
-    all.extend(arguments);
-    all.extend(["--api", &api]);
     let scratch = tempfile::tempdir().unwrap();
     wait::until(
         &format!("{arguments:?} to be done"),
         Duration::from_secs(30),
         || {
+            // A scheduler that is being started anew has not said yet where its own is.
+            let api = suite.api();
+            let mut all = vec!["control"];
+            all.extend(arguments);
+            all.extend(["--api", &api]);
             let ended = gauntlet::command(scratch.path(), &all);
             (ended.code == Some(0)).then_some(())
         },

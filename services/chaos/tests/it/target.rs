@@ -45,7 +45,11 @@ pub(crate) fn ask(address: &str, within: Duration) -> std::io::Result<(String, S
     let mut answer = String::new();
     let mut chunk = [0; 4_096];
     loop {
-        let read = connection.read(&mut chunk)?;
+        let read = match connection.read(&mut chunk) {
+            // A child of another test ended.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         if read == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
