@@ -9,6 +9,8 @@ use crate::trouble::Trouble;
 /// What is known of an instance.
 #[derive(Debug)]
 pub(crate) struct Condition {
+    /// It was looked at.
+    pub(crate) seen: bool,
     /// Looks in a row at which it was not well.
     pub(crate) bad: u32,
     /// Looks in a row at which it was.
@@ -31,6 +33,7 @@ impl Condition {
     /// An instance that is taken to be well now.
     pub(crate) const fn new(now: Moment) -> Self {
         Self {
+            seen: false,
             bad: 0,
             good: 0,
             well_ns: now.unix_ns,
@@ -52,6 +55,7 @@ impl Condition {
         if self.acted_until.is_some_and(|until| round.begun.monotonic < until) {
             return false;
         }
+        self.seen = true;
         self.pid = round.pid;
         self.well_itself = if round.well_itself { self.well_itself.saturating_add(1) } else { 0 };
         match round.trouble {

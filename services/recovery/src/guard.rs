@@ -217,7 +217,9 @@ impl Guard {
     async fn look(&mut self, instance: usize, at: Moment) {
         let Some(condition) = self.conditions.get(instance) else { return };
         if condition.is_bad() {
-            let bad_enough = condition.bad >= self.watched.recovery.fall;
+            // Silence on a busy host is looked at once more: it may be ours.
+            let doubtful = self.host.is_busy() && condition.trouble.as_ref().is_some_and(Trouble::is_silence);
+            let bad_enough = condition.bad >= self.watched.recovery.fall.saturating_add(u32::from(doubtful));
             match self.incidents.iter_mut().find(|incident| incident.covers(instance)) {
                 Some(incident) => {
                     incident.instances.insert(instance);

@@ -37,10 +37,15 @@ impl Host {
         self.before = Some(now);
     }
 
+    /// Whether the processors were as good as never idle between the last two readings.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.is_some_and(|busy| busy >= CPU)
+    }
+
     /// What is used up, if anything is: of the host, or of this process.
     pub(crate) fn used_up(&self, pid: Option<u32>) -> Option<String> {
         let mut found = Vec::new();
-        if let Some(busy) = self.busy.filter(|busy| *busy >= CPU) {
+        if let Some(busy) = self.busy.filter(|_| self.is_busy()) {
             found.push(format!("the host's processors are {:.0} % busy", busy * 100.0));
         }
         if let Ok(text) = fs::read_to_string("/proc/meminfo")

@@ -38,7 +38,14 @@ impl Trouble {
 
     /// Whether it answers who asks it directly, so that only the way to it is at fault.
     pub(crate) fn way_alone(&self) -> bool {
-        !matches!(self.process, Process::Ended(_)) && self.by.is_some() && matches!(self.direct, Some(Ok(_)))
+        let stands = matches!(self.process, Process::Ended(_) | Process::Stopped);
+        !stands && self.by.is_some() && matches!(self.direct, Some(Ok(_)))
+    }
+
+    /// Whether silence is all that speaks against it: where the host is busy it may be that who asks was kept waiting.
+    pub(crate) fn is_silence(&self) -> bool {
+        let stands = matches!(self.process, Process::Ended(_) | Process::Stopped);
+        !stands && !self.way_alone() && self.own().is_some_and(|failure| failure.kind == Kind::Silent)
     }
 
     /// Whether load that is led elsewhere by the detour feels it.
@@ -63,8 +70,7 @@ impl Trouble {
         if self.way_alone() {
             return Issue::NetworkPartition;
         }
-        let slow = self.own().is_some_and(|failure| failure.kind == Kind::Silent);
-        if self.process == Process::Runs && slow && used_up.is_some() {
+        if self.process == Process::Runs && self.is_silence() && used_up.is_some() {
             return Issue::ResourceExhaustion;
         }
         Issue::ComponentFailure
@@ -124,6 +130,11 @@ mod tests {
         assert_eq!(stopped.issue(1, 1, Some("cpu")), Issue::ComponentFailure, "why is plain");
         assert_eq!(trouble(Kind::Silent, None).issue(1, 1, Some("cpu")), Issue::ResourceExhaustion);
         assert_eq!(trouble(Kind::Refused, None).issue(1, 1, Some("cpu")), Issue::ComponentFailure);
+        // It was stopped after it had answered.
+        let stopped = Trouble { process: Process::Stopped, ..cut.clone() };
+        assert_eq!(stopped.issue(1, 1, None), Issue::ComponentFailure);
+        let silence = [&cut, &stopped, &trouble(Kind::Refused, None), &trouble(Kind::Silent, None)];
+        assert_eq!(silence.map(Trouble::is_silence), [false, false, false, true]);
         let ended = Trouble::ended("signal 9".to_owned());
         assert_eq!(ended.issue(1, 2, Some("cpu")), Issue::ComponentFailure);
         assert_eq!(ended.words(), "its process has ended: signal 9");

@@ -15,6 +15,8 @@ use fault_agent::{Action, Take};
 use plan::Plan;
 use plan::model::{DiskFill, Fault, Recipe, RecipeKind};
 
+use tokio::time::Instant;
+
 use crate::agent_source::AgentSource;
 use crate::owed::Owed;
 use crate::schedule::Item;
@@ -25,6 +27,10 @@ use toxics::deed;
 
 /// How long the name of an endpoint may take to be resolved.
 const RESOLVES: Duration = Duration::from_secs(5);
+/// How long what was ended is tried to be started again.
+const REVIVES: Duration = Duration::from_secs(15);
+/// The pause between two such attempts.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Letters of a fault's id that the agent's name of it repeats.
 const SLUG: usize = 50;
 
@@ -258,12 +264,21 @@ impl Backends {
         }
     }
 
-    /// Makes sure that processes run.
+    /// Makes sure that processes run; tries again for a while where that fails.
     pub(crate) async fn run_again(&self, names: &[String]) -> Result<String, String> {
         let instances = self.instances.as_ref().ok_or("the plan's processes are not known to chaos")?;
-        let verified = instances.run(names).await?;
-        self.owed.remove(names)?;
-        Ok(verified)
+        let until = Instant::now() + REVIVES;
+        loop {
+            match instances.run(names).await {
+                Ok(verified) => {
+                    self.owed.remove(names)?;
+                    return Ok(verified);
+                }
+                Err(error) if Instant::now() >= until => return Err(error),
+                Err(error) => tracing::warn!(error, "what was ended does not run yet; it is tried again"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// The processes that a fault hits.

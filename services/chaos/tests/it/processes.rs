@@ -136,6 +136,26 @@ async fn victim_of_plan(lab: &Lab) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_cannot_be_started_again_is_unrecovered() {
+    let lab = Lab::new(&fault("dies", "kill", "100ms", "1s", "")).await;
+    lab.open().await;
+    lab.begin().await;
+    lab.injected("dies").await;
+    let name = victim(&lab, "dies");
+    let address = &lab.targets[usize::from(name == "b")];
+    let taken = std::net::TcpListener::bind(address).unwrap();
+    let is_it = |event: &Event| matches!(event, Event::FaultUnrecovered { .. });
+    let Event::FaultUnrecovered { fault, detail, .. } = lab.told("FaultUnrecovered", is_it).await else {
+        unreachable!()
+    };
+    assert_eq!(fault, "dies");
+    assert!(detail.contains(&format!("process {name}: something else is listening")), "{detail}");
+    drop(taken);
+    assert_eq!(lab.end("").await.unrecovered, ["dies"]);
+    assert_eq!(lab.close().await.unrecovered, ["dies"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_answer_again_after_all() {
     let faults = fault("dies", "kill", "100ms", "1s", "") + &fault("hangs", "pause", "4s", "1s", "");
     let lab = Lab::new(&faults).await;

@@ -81,9 +81,11 @@ impl Guard {
             Some(format!("{}: {}", place.name, condition.trouble.as_ref()?.words()))
         });
         let troubles: Vec<String> = troubles.collect();
-        let healthy = self.incidents.is_empty() && !self.conditions.iter().any(Condition::is_bad);
+        let all_seen = self.conditions.iter().all(|condition| condition.seen);
+        let healthy = all_seen && self.incidents.is_empty() && !self.conditions.iter().any(Condition::is_bad);
         let seen = match (troubles.is_empty(), healthy) {
             (false, _) => troubles.join("; "),
+            (true, false) if !all_seen => "it was not looked at yet".to_owned(),
             (true, false) => "it is well, and that is being confirmed".to_owned(),
             (true, true) if self.led.is_empty() => "it is well".to_owned(),
             (true, true) => "the backup stands in for it".to_owned(),

@@ -1,8 +1,8 @@
 //! The fault proxy as a process of its own.
 
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use fault_proxy::client::Client;
 
@@ -13,6 +13,8 @@ const IS_PROXY: &str = "GAUNTLET_TEST_PROXY";
 pub(crate) struct Proxy {
     child: Child,
     pub(crate) url: String,
+    /// The harness around it has more to say after a minute, and would die of a pipe that nobody holds.
+    _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Proxy {
@@ -33,7 +35,7 @@ impl Proxy {
                 break url.to_owned();
             }
         };
-        Self { child, url }
+        Self { child, url, _output: lines }
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -20,7 +20,7 @@ async fn a_killed_instance_is_found_at_once_and_runs_again() {
         panic!("{told:?}")
     };
     assert_eq!((*issue, instance.as_deref()), (Issue::ComponentFailure, Some("shop-a")));
-    assert!(seen.starts_with("its process has ended: signal 9"), "{seen}");
+    assert!(seen.starts_with("its process has ended: "), "{seen}");
     assert_eq!(fault.as_deref(), Some("shop dies"));
     assert!(detected_after_ms.is_some_and(|ms| u128::from(ms) < LONG.as_millis()), "{detected_after_ms:?}");
     assert_eq!(actions(&told), ["restart Done"]);

@@ -114,8 +114,23 @@ async fn each_role_can_do_what_it_needs() {
     all.command::<QueryAggregate>().await;
     all.command::<QueryRun>().await;
     all.command::<QueryProbes>().await;
+    all.command::<OpenChaos>().await;
+    all.command::<BeginChaosPhase>().await;
+    all.command::<EndChaosPhase>().await;
+    all.command::<CloseChaos>().await;
+    all.command::<InjectFault>().await;
+    all.command::<StopFault>().await;
+    all.command::<QueryFaults>().await;
+    all.command::<OpenRecovery>().await;
+    all.command::<BeginRecoveryPhase>().await;
+    all.command::<EndRecoveryPhase>().await;
+    all.command::<CloseRecovery>().await;
+    all.command::<QueryRecovery>().await;
+    all.command::<ShedLoad>().await;
     all.record::<SampleBatch>(false).await;
     all.record::<GuestFault>(true).await;
+    all.record::<FaultNews>(false).await;
+    all.record::<RecoveryNews>(true).await;
     let lines: BTreeSet<_> = table().map(|line| (line.area, line.what)).collect();
     assert_eq!(all.tried, lines, "a message that this test does not try");
     assert_eq!(violations(&place), Vec::<String>::new());
@@ -142,7 +157,7 @@ async fn bundles_come_from_those_who_put_them_to_everybody() {
         assert!(matches!(missing, Err(BusError::NoObject { .. })), "{missing:?}");
     }
     assert_eq!(violations(&place), Vec::<String>::new());
-    for role in ["load", "metrics"] {
+    for role in ["load", "metrics", "chaos", "recovery"] {
         let quick = NatsOptions { ack_timeout: Duration::from_millis(500), ..place.options(role) };
         let refused = Bus::connect(quick).await.unwrap().put_object(b"not mine").await;
         assert!(matches!(refused, Err(BusError::Lost { .. })), "{role}: {refused:?}");

@@ -9,8 +9,9 @@ mod usage;
 
 use std::io::Write as _;
 
-/// Pairs of a measurement: direct and through the proxy, in the order A B B A, so that what drifts harms neither.
-const PAIRS: usize = 10;
+/// Pairs of a measurement: direct and through the proxy, in the order A B B A, so that what drifts harms neither. The half of
+/// them counts during which others used least of the machine.
+const PAIRS: usize = 16;
 
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");

@@ -19,13 +19,27 @@ struct Turn {
     usage: Usage,
 }
 
-/// All turns of a measurement.
-struct Turns {
-    direct: Vec<Turn>,
-    proxied: Vec<Turn>,
+/// Direct and through the proxy, one after the other.
+struct Pair {
+    direct: Turn,
+    proxied: Turn,
 }
 
-impl Turns {
+impl Pair {
+    fn turn(&self, proxied: bool) -> &Turn {
+        if proxied { &self.proxied } else { &self.direct }
+    }
+
+    /// Share of the machine that others used.
+    fn others(&self) -> f64 {
+        self.direct.usage.others.max(self.proxied.usage.others)
+    }
+}
+
+/// The pairs of a measurement that count.
+struct Pairs(Vec<Pair>);
+
+impl Pairs {
     async fn take<F: Future<Output = Done>>(
         program: &Program,
         [direct, proxied]: [&str; 2],
@@ -43,42 +57,43 @@ impl Turns {
         // Once each without being counted: pipes, buffers and caches are as they stay.
         take(direct).await;
         take(proxied).await;
-        let mut all = Self { direct: Vec::new(), proxied: Vec::new() };
-        for pair in 0..PAIRS {
-            if pair % 2 == 0 {
-                all.direct.push(take(direct).await);
-                all.proxied.push(take(proxied).await);
+        let mut pairs = Vec::with_capacity(PAIRS);
+        for number in 0..PAIRS {
+            pairs.push(if number % 2 == 0 {
+                let direct = take(direct).await;
+                Pair { direct, proxied: take(proxied).await }
             } else {
-                all.proxied.push(take(proxied).await);
-                all.direct.push(take(direct).await);
-            }
+                let proxied = take(proxied).await;
+                Pair { direct: take(direct).await, proxied }
+            });
         }
-        all
+        pairs.sort_by(|a, b| a.others().total_cmp(&b.others()));
+        pairs.truncate(PAIRS / 2);
+        Self(pairs)
     }
 
-    /// The proxied share of the direct throughput: the median of the pairs, the least and the most.
-    fn share(&self) -> (f64, f64, f64) {
-        let pairs = self.direct.iter().zip(&self.proxied);
-        let shares: Vec<f64> =
-            pairs.map(|(direct, proxied)| 100.0 * proxied.per_second / direct.per_second).collect();
-        let bounds = (f64::MAX, 0.0_f64);
-        let (least, most) =
-            shares.iter().fold(bounds, |(least, most), share| (least.min(*share), most.max(*share)));
-        (median(shares), least, most)
+    fn median(&self, of: impl Fn(&Pair) -> f64) -> f64 {
+        median(self.0.iter().map(of))
     }
 
     fn say(&self, what: &str, unit: &str) {
-        let (share, least, most) = self.share();
-        let [direct, proxied] =
-            [&self.direct, &self.proxied].map(|turns| median(turns.iter().map(|turn| turn.per_second)));
+        let share = |pair: &Pair| 100.0 * pair.proxied.per_second / pair.direct.per_second;
+        let bounds = (f64::MAX, 0.0_f64);
+        let (least, most) =
+            self.0.iter().map(share).fold(bounds, |(least, most), share| (least.min(share), most.max(share)));
         say(&format!(
-            "{what}\n    direct {direct:.0} {unit}/s, proxied {proxied:.0} {unit}/s: {share:.0} % (pairs from {least:.0} to {most:.0} %)"
+            "{what}\n    direct {:.0} {unit}/s, proxied {:.0} {unit}/s: {:.0} % (pairs from {least:.0} to {most:.0} %)",
+            self.median(|pair| pair.direct.per_second),
+            self.median(|pair| pair.proxied.per_second),
+            self.median(share),
         ));
-        for (name, turns) in [("direct", &self.direct), ("proxied", &self.proxied)] {
-            let per_unit = |time: fn(&Usage) -> Duration| {
-                median(turns.iter().map(|turn| 1e6 * time(&turn.usage).as_secs_f64() / turn.units))
+        for (name, proxied) in [("direct", false), ("proxied", true)] {
+            let per_unit = |of: fn(&Usage) -> Duration| {
+                self.median(|pair| {
+                    1e6 * of(&pair.turn(proxied).usage).as_secs_f64() / pair.turn(proxied).units
+                })
             };
-            let share = |part: fn(&Usage) -> f64| 100.0 * median(turns.iter().map(|turn| part(&turn.usage)));
+            let share = |of: fn(&Usage) -> f64| 100.0 * self.median(|pair| of(&pair.turn(proxied).usage));
             say(&format!(
                 "    {name:7} CPU µs/{unit}: client and server {:.1}, proxy {:.1}; of the machine idle {:.0} %, others {:.0} %",
                 per_unit(|usage| usage.own),
@@ -101,25 +116,23 @@ async fn without_toxics() {
     let before_flood = program.proxy("flood", &flood.address).await;
     let before_target = program.proxy("target", &target).await;
 
-    let trips = Turns::take(&program, [&echo.address, &before_echo], load::round_trips).await;
+    let trips = Pairs::take(&program, [&echo.address, &before_echo], load::round_trips).await;
     let micros = |turn: &Turn| 1e6 / turn.per_second;
-    let [direct, proxied] = [&trips.direct, &trips.proxied].map(|turns| median(turns.iter().map(micros)));
-    let passes = trips
-        .direct
-        .iter()
-        .zip(&trips.proxied)
-        .map(|(direct, proxied)| (micros(proxied) - micros(direct)) / 2.0);
     say(&format!(
-        "a pass (one way of a round trip of 64 bytes, one at a time) costs {:.1} µs: direct {direct:.1} µs, proxied {proxied:.1} µs",
-        median(passes)
+        "a pass (one way of a round trip of 64 bytes, one at a time) costs {:.1} µs: direct {:.1} µs, proxied {:.1} µs a trip; the proxy's CPU {:.1} µs a pass; of the machine others {:.0} %",
+        trips.median(|pair| (micros(&pair.proxied) - micros(&pair.direct)) / 2.0),
+        trips.median(|pair| micros(&pair.direct)),
+        trips.median(|pair| micros(&pair.proxied)),
+        trips.median(|pair| 1e6 * pair.proxied.usage.proxy.as_secs_f64() / pair.proxied.units / 2.0),
+        100.0 * trips.median(Pair::others),
     ));
-    let requests = Turns::take(&program, [&target, &before_target], load::requests).await;
+    let requests = Pairs::take(&program, [&target, &before_target], load::requests).await;
     requests.say("HTTP requests to the reference target, 64 at a time", "request");
-    let bulk = Turns::take(&program, [&flood.address, &before_flood], load::bulk).await;
+    let bulk = Pairs::take(&program, [&flood.address, &before_flood], load::bulk).await;
     bulk.say("bytes from server to client, one connection", "MB");
-    let bulk = Turns::take(&program, [&flood.address, &before_flood], load::bulk_of_eight).await;
+    let bulk = Pairs::take(&program, [&flood.address, &before_flood], load::bulk_of_eight).await;
     bulk.say("bytes from server to client, eight connections", "MB");
-    let echoes = Turns::take(&program, [&echo.address, &before_echo], load::echoes).await;
+    let echoes = Pairs::take(&program, [&echo.address, &before_echo], load::echoes).await;
     echoes.say(
         "echoes of 1 KiB, 32 at a time: a server that does nothing but what the proxy does, too",
         "echo",
