@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use ::service::{OnError, Tasks};
-use bus::{Address, Requests};
+use bus::Address;
 use protocol::id::RunId;
 use protocol::message::Command;
-use tracing::Instrument as _;
 
 use crate::Error;
 use crate::service::Service;
@@ -21,60 +20,22 @@ pub(crate) async fn start(service: &Arc<Service>, tasks: &Tasks) -> Result<(), E
     serve(owner, "serve QueryRecovery", Service::query).await
 }
 
-async fn serve<C, H>(
+async fn serve<C, R>(
     (service, tasks): &(&Arc<Service>, &Tasks),
     name: &'static str,
-    handle: H,
+    handle: impl Fn(Arc<Service>, C) -> R + Send + Sync + 'static,
 ) -> Result<(), Error>
 where
     C: Command,
-    H: Handle<C>,
+    R: Future<Output = Result<C::Reply, String>> + Send + 'static,
 {
-    let requests: Requests<C> = service.bus.serve(Address::Service).await?;
-    tasks.spawn(name, OnError::ShutDown, answer(Arc::clone(service), requests, handle));
+    let requests = service.bus.serve::<C>(Address::Service).await?;
+    let service = Arc::clone(service);
+    tasks.spawn(name, OnError::ShutDown, async move {
+        requests.answer(&service.shutdown, |command| handle(Arc::clone(&service), command)).await;
+        Ok::<(), Error>(())
+    });
     Ok(())
-}
-
-/// An asynchronous method of the service that answers a command.
-trait Handle<C: Command>: Send + 'static {
-    fn call(
-        &self,
-        service: Arc<Service>,
-        command: C,
-    ) -> impl Future<Output = Result<C::Reply, String>> + Send;
-}
-
-impl<C, F, R> Handle<C> for F
-where
-    C: Command,
-    F: Fn(Arc<Service>, C) -> R + Send + 'static,
-    R: Future<Output = Result<C::Reply, String>> + Send,
-{
-    fn call(
-        &self,
-        service: Arc<Service>,
-        command: C,
-    ) -> impl Future<Output = Result<C::Reply, String>> + Send {
-        self(service, command)
-    }
-}
-
-async fn answer<C: Command, H: Handle<C>>(
-    service: Arc<Service>,
-    mut requests: Requests<C>,
-    handle: H,
-) -> Result<(), Error> {
-    loop {
-        let request = tokio::select! {
-            biased;
-            () = service.shutdown.triggered() => return Ok(()),
-            request = requests.next() => request,
-        };
-        let Some(request) = request else { return Ok(()) };
-        let (command, replier) = request.into_parts();
-        let answer = handle.call(Arc::clone(&service), command).instrument(replier.span().clone());
-        replier.reply(answer.await);
-    }
 }
 
 /// The run that a command is about.
