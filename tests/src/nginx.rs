@@ -1,10 +1,11 @@
 //! A real nginx on free loopback ports, whose access log is the truth that our counts are held against.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use test_servers::ports;
 
 use crate::wait;
 
@@ -34,7 +35,7 @@ impl Nginx {
             .expect("a certificate");
         std::fs::write(dir.join("ca.pem"), certified.cert.pem()).expect("write the certificate");
         std::fs::write(dir.join("key.pem"), certified.signing_key.serialize_pem()).expect("write the key");
-        let (http, https) = (free_port(), free_port());
+        let (http, https) = (ports::free(), ports::free());
         let conf = dir.join("nginx.conf");
         let mut file = std::fs::File::create(&conf).expect("nginx.conf");
         write!(file, "{}", configuration(&dir, http, https)).expect("write nginx.conf");
@@ -81,17 +82,6 @@ impl Drop for Nginx {
         // It ends within moments; what it says then is of no use to the test.
         let _ = self.child.wait();
     }
-}
-
-/// A port that was free a moment ago.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-#[expect(clippy::expect_used, reason = "a test's set-up may panic")]
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
 }
 
 fn configuration(dir: &Path, http: u16, https: u16) -> String {

@@ -100,7 +100,11 @@ impl Suite {
     }
 
     /// Starts what these parts say.
+    ///
+    /// # Panics
+    /// When it cannot be started.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn of(dir: &Path, workers: usize, mut parts: Parts) -> Self {
         let usual = if parts.users { nats_with_users } else { Nats::start };
         let nats = parts.nats.take().unwrap_or_else(usual);
@@ -108,6 +112,10 @@ impl Suite {
         let database = postgres.as_ref().unwrap_or_else(|| Postgres::shared()).database();
         let services = Vec::new();
         let mut suite = Self { dir: dir.join("suite"), nats, postgres, database, parts, services };
+        std::fs::create_dir_all(&suite.dir).expect("the suite's directory");
+        for role in protocol::access::ROLES {
+            std::fs::write(suite.password_file(role), password(role)).expect("a file for the password");
+        }
         let of_metrics = suite.parts.metrics.clone();
         suite.spawn_new("metrics", &of_metrics.iter().map(String::as_str).collect::<Vec<_>>());
         let least = format!("--workers={workers}");
@@ -171,16 +179,9 @@ impl Suite {
     }
 
     /// The file with a role's password.
-    ///
-    /// # Panics
-    /// When it cannot be written.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn password_file(&self, role: &str) -> PathBuf {
-        let file = self.dir.join(format!("password-of-{role}"));
-        std::fs::create_dir_all(&self.dir).expect("the suite's directory");
-        std::fs::write(&file, password(role)).expect("a file for the password");
-        file
+        self.dir.join(format!("password-of-{role}"))
     }
 
     /// The services that run, by name, with their process ids.

@@ -27,7 +27,7 @@ pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
     let target = target()?;
     let dir = target.join("demo");
     std::fs::create_dir_all(&dir)?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     let plan =
         std::fs::read_to_string(root().join("examples/demo.toml")).context("read examples/demo.toml")?;
     anyhow::ensure!(plan.contains(PORT), "examples/demo.toml does not name port {PORT}");
@@ -57,4 +57,12 @@ pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
         .context("start gauntlet")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(std::process::ExitCode::from(code))
+}
+
+/// The plan's port, else the next one that nobody listens on. None of those that the system gives to connections
+/// (Linux: 32768 and up): one of the load's would take it while the target, killed, is away.
+fn free_port() -> anyhow::Result<u16> {
+    let first: u16 = PORT.parse()?;
+    let free = (first..first + 1_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.with_context(|| format!("none of the ports {first} to {} is free", first + 999))
 }

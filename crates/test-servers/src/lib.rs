@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod nats;
+pub mod ports;
 pub mod postgres;

@@ -5,13 +5,15 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::ports;
 
 /// How long to wait for a server to start or to end.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -45,7 +47,7 @@ impl Nats {
     /// When it cannot be started.
     #[must_use]
     pub fn monitored() -> Self {
-        let port = free().port();
+        let port = ports::free();
         let http = format!("http: \"127.0.0.1:{port}\"\n");
         let mut server =
             Self::with(|home| format!("{http}jetstream {{ store_dir: \"{}/jetstream\" }}\n", home.display()));
@@ -81,7 +83,7 @@ impl Nats {
     #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn configured(configuration: impl FnOnce(&Path, SocketAddr) -> String) -> Self {
         let home = tempfile::Builder::new().prefix("gauntlet-nats-").tempdir().expect("a directory");
-        let listen = free();
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
         let text = configuration(home.path(), listen);
         fs::write(home.path().join("nats.conf"), text).expect("write the configuration");
         let mut server = Self { home, port: listen.port(), monitor: None, supervisor: None };
@@ -215,13 +217,6 @@ impl Drop for Nats {
             finish(&mut supervisor, "keep\n");
         }
     }
-}
-
-/// An address on which nobody listens.
-#[expect(clippy::expect_used, reason = "a test's set-up may panic")]
-fn free() -> SocketAddr {
-    let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listen.expect("a free port")
 }
 
 /// Tells the shell to end the server, and waits for both.

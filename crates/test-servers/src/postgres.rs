@@ -9,13 +9,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::ports;
 
 /// The user of all databases.
 pub const USER: &str = "gauntlet";
@@ -75,9 +77,7 @@ impl Postgres {
     pub fn start(settings: Settings) -> Self {
         let home = tempfile::Builder::new().prefix("gauntlet-postgres-").tempdir().expect("a directory");
         let programs = programs();
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.expect("a free port").port();
-        let mut server = Self { home, programs, settings, port, supervisor: None };
+        let mut server = Self { home, programs, settings, port: ports::free(), supervisor: None };
         server.initialise();
         server.start_again();
         server

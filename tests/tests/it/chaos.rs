@@ -7,11 +7,11 @@ use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::faults::{self, Planned, agent_dir, check, events, naming, of_kind, until_clean};
 use gauntlet_tests::gauntlet::{self, Ended, Running, start_run};
-use gauntlet_tests::nginx::free_port;
 use gauntlet_tests::suite::Suite;
 use gauntlet_tests::wait;
 use rustix::process::Signal;
 use serde_json::Value;
+use test_servers::ports;
 
 /// Longer than any run here may take.
 const END: Duration = Duration::from_secs(90);
@@ -97,7 +97,7 @@ fn a_target_that_is_killed_hangs_and_is_slow_is_brought_back_and_the_run_passes(
         "[recovery.core]\nstrategy = [\"restart\"]\ninterval = \"1s\"\n".to_owned(),
     ];
     let phase = "rate = 100\nduration = \"24s\"\nconnections = 10";
-    let text_of_plan = plan(&core_services(), free_port(), phase, &more.concat());
+    let text_of_plan = plan(&core_services(), ports::free(), phase, &more.concat());
     let running = start_run(dir.path(), &text_of_plan, &[]);
     let ended = running.wait(END).expect(0);
     let history = history_of(&ended);
@@ -157,7 +157,7 @@ fn ctrl_c_in_the_middle_begins_the_undo_within_a_third_of_a_second_and_leaves_no
         broken("the host is busy", "\"cpu\"\ncores = 1", "1s", "50s"),
     ];
     let phase = "rate = 50\nduration = \"60s\"\nconnections = 10";
-    let text_of_plan = plan(&core_services(), free_port(), phase, &more.concat());
+    let text_of_plan = plan(&core_services(), ports::free(), phase, &more.concat());
     let running = start_run(dir.path(), &text_of_plan, &[]);
     let core = Planned::of(&running, "core");
     until_injected(&running, 3);
@@ -189,7 +189,7 @@ fn a_run_that_is_killed_leaves_no_fault_behind_its_lease() {
         broken("memory is short", "\"memory\"\nsize = \"64MiB\"", "1s", "50s"),
     ];
     let phase = "rate = 50\nduration = \"60s\"\nconnections = 10";
-    let text_of_plan = plan(&core_services(), free_port(), phase, &more.concat());
+    let text_of_plan = plan(&core_services(), ports::free(), phase, &more.concat());
     let running = start_run(dir.path(), &text_of_plan, &[]);
     let core = Planned::of(&running, "core");
     until_injected(&running, 4);
@@ -311,7 +311,7 @@ fn a_fault_that_cannot_be_undone_is_97() {
     std::fs::copy(gauntlet_tests::program("core-services"), &program).unwrap();
     let more = broken("it dies for good", "\"kill\"", "1s", "4s");
     let phase = "rate = 50\nduration = \"12s\"\nconnections = 10";
-    let text_of_plan = plan(&program.display().to_string(), free_port(), phase, &more);
+    let text_of_plan = plan(&program.display().to_string(), ports::free(), phase, &more);
     let running = start_run(dir.path(), &text_of_plan, &[]);
     until_injected(&running, 1);
     std::fs::remove_file(&program).unwrap();
@@ -332,7 +332,7 @@ fn faults_are_listed_injected_and_ended_by_hand_and_recovery_is_looked_at() {
         "[recovery.core]\nstrategy = []\ninterval = \"1s\"\n".to_owned(),
     ];
     let phase = "rate = 50\nduration = \"62s\"\nconnections = 10";
-    let text_of_plan = plan(&core_services(), free_port(), phase, &more.concat());
+    let text_of_plan = plan(&core_services(), ports::free(), phase, &more.concat());
     let running = start_run(dir.path(), &text_of_plan, &[]);
     let core = Planned::of(&running, "core");
     running.until_history_has("phase-started");

@@ -1,8 +1,8 @@
 //! Each pre-phase check that fails stops the run with its own message.
 
 use gauntlet_tests::core::Core;
-use gauntlet_tests::nginx::free_port;
 use gauntlet_tests::setting::Setting;
+use test_servers::ports;
 
 use crate::plans::OnePhase;
 
@@ -16,7 +16,7 @@ const PHASE: &str = "rate = 50\nduration = \"2s\"\nconnections = 5";
 const SHORT: &str = "[control]\nvalidate-timeout = \"500ms\"";
 
 fn a_target_that_is_down(setting: &Setting) {
-    let url = format!("http://127.0.0.1:{}", free_port());
+    let url = format!("http://127.0.0.1:{}", ports::free());
     let mut plan = OnePhase::new(&url, PHASE);
     plan.end = SHORT.to_owned();
     let ended = setting.run(&plan.text()).expect(3);
@@ -27,7 +27,7 @@ fn monitoring_that_is_stale(setting: &Setting) {
     let core = Core::start(setting.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), PHASE);
     // The target answers, but its resources are read from where nothing listens.
-    plan.target = format!("resources = {{ prometheus = \"http://127.0.0.1:{}/metrics\" }}", free_port());
+    plan.target = format!("resources = {{ prometheus = \"http://127.0.0.1:{}/metrics\" }}", ports::free());
     plan.end = SHORT.to_owned();
     let ended = setting.run(&plan.text()).expect(3);
     assert!(ended.stderr.contains("monitoring"), "{}", ended.stderr);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::start_run;
-use gauntlet_tests::nginx::free_port;
 use rustix::process::Signal;
+use test_servers::ports;
 
 use crate::plans::OnePhase;
 
@@ -26,7 +26,7 @@ fn sigterm_is_graceful_and_exits_with_143() {
 #[test]
 fn a_second_ctrl_c_ends_at_once_and_takes_the_plans_processes_along() {
     let dir = Alone::new();
-    let port = free_port();
+    let port = ports::free();
     let mut plan = OnePhase::new(
         &format!("http://127.0.0.1:{port}"),
         "rate = 100\nduration = \"60s\"\nconnections = 10",

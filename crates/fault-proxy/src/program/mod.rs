@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use rustix::process::{Resource, getpid, getrlimit, getsid, setrlimit, setsid};
+use rustix::process::{Resource, getrlimit, setrlimit, setsid};
 use service::{OnError, Shutdown, Tasks, telemetry};
 use settings::{Arguments, Problem};
 use tokio::runtime::Builder;
@@ -140,7 +140,12 @@ impl Signals {
 
 /// Out of the session of who started it: what its terminal sends to all does not come here.
 fn leave_session() -> Result<(), Problem> {
-    let is_its_own = || getsid(None).is_ok_and(|session| session == getpid());
+    // From /proc: rustix's getsid takes no session that another PID namespace began, as a container's shell may have.
+    let is_its_own = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let session = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(3));
+        session.and_then(|id| id.parse().ok()) == Some(std::process::id())
+    };
     match setsid() {
         Ok(_) => Ok(()),
         Err(_) if is_its_own() => Ok(()),

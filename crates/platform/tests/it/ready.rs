@@ -1,17 +1,18 @@
 //! Ready checks.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use platform::processes::StartError;
 use platform::{InstanceState, PlatformError};
+use test_servers::ports;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::lab::{Lab, shop, spec};
 
 /// An address on which nobody listens just now.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()))
 }
 
 /// Answers every request with `status` and hands out what was asked, once the process has said that it is up.

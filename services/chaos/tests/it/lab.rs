@@ -1,5 +1,6 @@
 //! One run with chaos: targets, the service, and all that it tells.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use protocol::message::Command;
 use protocol::v1;
 use service::{OnError, Shutdown, Tasks};
 use store::Store;
+use test_servers::ports;
 
 use crate::target;
 
@@ -82,7 +84,7 @@ impl Lab {
             Processes::create(&dir.path().join("processes"), ProcessId::current().unwrap()).unwrap();
         let mut targets = Vec::new();
         for name in ["a", "b"] {
-            let address = target::free_address();
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
             let spec = spec(name, &address.to_string());
             let log = dir.path().join(format!("{name}.log"));
             let id = processes.define(&spec, dir.path(), &log).await.unwrap();

@@ -1,8 +1,7 @@
 //! A target: this very test program, told by its environment to serve HTTP.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where a target is to listen.
@@ -30,14 +29,6 @@ fn answer(mut connection: TcpStream) -> Option<()> {
         connection.write_all(format!("{head}{now}").as_bytes()).ok()?;
     }
     None
-}
-
-/// An address that nobody listens on, and nobody else asks for: while a target is down, its port must not be taken.
-pub(crate) fn free_address() -> SocketAddr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let host = Ipv4Addr::new(127, high.max(1), low, NEXT.fetch_add(1, Ordering::Relaxed));
-    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Asks a target, or the proxy before it, within a time; its status line and body.

@@ -17,6 +17,7 @@ use protocol::v1;
 use service::{OnError, Shutdown, Tasks};
 use store::{RecordKey, Store};
 use tempfile::TempDir;
+use test_servers::ports;
 use tokio::sync::oneshot;
 
 use crate::proxy::Proxy;
@@ -92,8 +93,8 @@ impl Rig {
             run: RunId::new(),
             platform: Processes::create(&state, ProcessId::current().unwrap()).unwrap(),
             proxy: setup.proxy.then(Proxy::start),
-            ports: (0..setup.instances).map(|_| server::free_port()).collect(),
-            spare_port: server::free_port(),
+            ports: (0..setup.instances).map(|_| ports::free()).collect(),
+            spare_port: ports::free(),
             bus,
             dir,
             shed: Arc::default(),

@@ -29,11 +29,6 @@ pub(crate) fn environment(port: u16, knobs: &Path) -> Vec<(String, String)> {
         .to_vec()
 }
 
-/// A port that is free now.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 /// Not a test: what the servers of tests run.
 #[test]
 #[ignore = "it is a program that tests start"]
