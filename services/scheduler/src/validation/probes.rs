@@ -14,6 +14,9 @@ use crate::run::Context;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long before the deadline metrics may have answered for the last time and still count as there.
+const STILL_TRUE: Duration = Duration::from_secs(1);
+
 /// A probe may be this many of its intervals old.
 const FRESH_INTERVALS: u64 = 2;
 
@@ -32,18 +35,22 @@ pub(super) struct Probes {
 /// Looks until both hold or the deadline has passed.
 pub(super) async fn ready_and_fresh(ctx: &Context, deadline: Instant) -> Probes {
     let mut pause = FIRST_PAUSE;
+    let mut answered: Option<(Instant, Probes)> = None;
     loop {
         let probes = tokio::time::timeout_at(deadline, ctx.metrics.probes()).await;
-        let answers = match probes {
-            Ok(Ok(probes)) => {
+        let answers = match (probes, answered.take()) {
+            (Ok(Ok(probes)), _) => {
                 Probes { ready: targets_ready(ctx, &probes), fresh: all_fresh(ctx, &probes), answered: true }
             }
-            Ok(Err(error)) => unanswered(&error.to_string()),
-            Err(_) => unanswered("metrics did not answer in time"),
+            (Ok(Err(error)), _) => unanswered(&error.to_string()),
+            // The deadline cut this look short: what was seen right before it says more.
+            (Err(_), Some((at, seen))) if deadline.duration_since(at) < STILL_TRUE => seen,
+            (Err(_), _) => unanswered("metrics did not answer in time"),
         };
         if (answers.ready.is_ok() && answers.fresh.is_ok()) || Instant::now() + pause >= deadline {
             return answers;
         }
+        answered = answers.answered.then(|| (Instant::now(), answers));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -47,6 +47,19 @@ async fn target_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_last_look_that_the_deadline_cuts_short_does_not_hide_what_was_seen_before() {
+    let bench = Bench::paced().await;
+    bench.peers.script().healthy = false;
+    let run = bench.create(&baseline(1, "")).await;
+    bench.wait_for(run, "ready workers", |event| matches!(event, Event::WorkersReady { .. })).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    bench.peers.script().probes_silent = true;
+    let reason = fails(&bench, run, 3).await;
+    assert!(reason.contains("connection refused"), "{reason}");
+    assert_eq!(failed_check(&bench, run).await.0, "target ready");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_that_comes_up_within_the_timeout_passes() {
     let bench = Bench::paced().await;
     bench.peers.script().healthy = false;

@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) beating: bool,
     /// `metrics` takes commands and never answers.
     pub(crate) metrics_silent: bool,
+    /// It answers all but what its probes saw.
+    pub(crate) probes_silent: bool,
     /// The target answers its health check.
     pub(crate) healthy: bool,
     /// Age of every probe's newest sample.
@@ -67,6 +69,7 @@ impl Peers {
             detours: Vec::new(),
             beating: true,
             metrics_silent: false,
+            probes_silent: false,
             healthy: true,
             probe_age: Duration::ZERO,
             aggregate: series_of::aggregate(1),
@@ -192,7 +195,8 @@ impl Peers {
         .await;
         self.answer(tasks, Address::Service, |peers, _: v1::QueryProbes| {
             let states = v1::ProbeStates { probes: peers.probes() };
-            peers.unless_silent(states)
+            let silent = peers.script().probes_silent;
+            peers.unless_silent(states).filter(|_| !silent)
         })
         .await;
         self.answer(tasks, Address::Service, |peers, _: v1::QueryAggregate| {
