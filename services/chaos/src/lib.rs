@@ -66,8 +66,9 @@ impl Drop for Ended {
     }
 }
 
-/// Serves until `shutdown` is triggered. On return every fault was undone, or was told to be unrecovered, and neither agent
-/// nor proxy runs any more.
+/// Serves until `shutdown` is triggered. On return every fault was undone, or was told to be unrecovered, and the agent has
+/// ended. So has the proxy, unless its run goes on: then load does, too, and the proxy stays for it until another life of
+/// this service takes it over, or its lease has ended.
 ///
 /// # Errors
 /// When the state directory cannot be written or the bus fails.
@@ -83,7 +84,7 @@ pub async fn run(options: Options, bus: Bus, shutdown: Shutdown) -> Result<(), E
     let service = Arc::new(Service::new(options, bus, tasks.clone(), shutdown.clone()));
     // Before anything is accepted: what an earlier life left is undone.
     service.clean_up().await;
-    serve::start(&service, &tasks, &end).await?;
+    serve::start(&service, &tasks, &shutdown, &end).await?;
     if let Some(ready) = ready {
         // Nobody may be waiting for it.
         let _ = ready.send(());

@@ -148,6 +148,14 @@ impl Run {
         outcome
     }
 
+    /// Faults end; the proxy stays for load that goes on, until another life of this service takes it over.
+    pub(crate) async fn leave(&self, reason: &str) {
+        self.end_faults(reason).await;
+        if let Some(proxy) = &self.backends.proxy {
+            proxy.leave(reason).await;
+        }
+    }
+
     /// Tells that a fault that has not begun will not.
     pub(crate) async fn skip(&self, item: &Item, why: &str) {
         if self.board.skip(item.id(), why) {

@@ -9,11 +9,18 @@ use protocol::message::Command;
 use crate::Error;
 use crate::service::Service;
 
-/// Begins to serve, until `end`.
-pub(crate) async fn start(service: &Arc<Service>, tasks: &Tasks, end: &Shutdown) -> Result<(), Error> {
-    let owner = &(service, tasks, end);
+/// Begins to serve: what ends faults until `end`, what begins something until the shutdown. Who asks for that later waits
+/// for the next life of this service.
+pub(crate) async fn start(
+    service: &Arc<Service>,
+    tasks: &Tasks,
+    shutdown: &Shutdown,
+    end: &Shutdown,
+) -> Result<(), Error> {
+    let owner = &(service, tasks, shutdown);
     serve(owner, "serve OpenChaos", Service::open).await?;
     serve(owner, "serve BeginChaosPhase", Service::begin_phase).await?;
+    let owner = &(service, tasks, end);
     serve(owner, "serve EndChaosPhase", Service::end_phase).await?;
     serve(owner, "serve CloseChaos", Service::close).await?;
     serve(owner, "serve InjectFault", Service::inject).await?;

@@ -65,7 +65,7 @@ impl Service {
                 tokio::time::sleep(LOOK).await;
             }
             if let Some(run) = self.table.lock().await.open.take() {
-                run.close("the chaos service ends").await;
+                run.leave("the chaos service ends").await;
             }
         }
         if let Err(error) = self.agent.close().await {

@@ -90,6 +90,34 @@ pub(crate) fn pass(time: Duration) {
     );
 }
 
+/// What gives chaos and recovery something to do: a slower network twice, which loses nothing, and a look at the
+/// target twice a second.
+const BROKEN: &str = r#"
+[[chaos]]
+name = "slow"
+recipe = "latency"
+phase = "baseline"
+target = "shop"
+at = "500ms"
+stop = "none"
+duration = "2s"
+latency = "20ms"
+
+[[chaos]]
+name = "slow again"
+recipe = "latency"
+phase = "baseline"
+target = "shop"
+at = "4s"
+stop = "none"
+duration = "2s"
+latency = "20ms"
+
+[recovery.shop]
+strategy = []
+interval = "500ms"
+"#;
+
 /// A run in which `victim` is killed at a moment and started again: its summary and what the target saw.
 fn killed(victim: Victim, at_ms: u64, code: i32) -> (serde_json::Value, BTreeMap<u64, usize>) {
     ended(victim, Signal::KILL, at_ms, code)
@@ -103,8 +131,12 @@ fn ended(victim: Victim, signal: Signal, at_ms: u64, code: i32) -> (serde_json::
         Victim::Postgres => Suite::with_own_postgres(dir.path(), 3),
         Victim::Service(_) | Victim::Nats => Suite::start(dir.path(), 3),
     };
-    let plan = numbered(&core.url(), "rate = 300\nduration = \"8s\"\nconnections = 30").text();
-    let running = suite.start_run(dir.path(), &plan);
+    let mut plan = numbered(&core.url(), "rate = 300\nduration = \"8s\"\nconnections = 60");
+    if matches!(victim, Victim::Service("chaos" | "recovery")) {
+        plan.target = format!("health = \"{}/health\"\nchaos = true", core.url());
+        BROKEN.clone_into(&mut plan.end);
+    }
+    let running = suite.start_run(dir.path(), &plan.text());
     until_in_phase(&running, Duration::from_millis(at_ms));
     match victim {
         Victim::Service(name) => suite.signal(name, signal),
@@ -179,6 +211,28 @@ fn a_killed_scheduler_costs_nothing() {
         let (summary, seen) = killed(Victim::Service("scheduler"), at, 0);
         assert_true(&summary, &seen, &format!("killed at {at} ms"));
         assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400), "killed at {at} ms");
+    }
+}
+
+#[test]
+fn a_killed_chaos_and_a_killed_recovery_cost_nothing() {
+    for victim in ["chaos", "recovery"] {
+        for at in moments() {
+            let (summary, seen) = killed(Victim::Service(victim), at, 0);
+            assert_true(&summary, &seen, &format!("{victim} killed at {at} ms"));
+            assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400), "{victim}, {at} ms");
+        }
+    }
+}
+
+#[test]
+fn a_chaos_and_a_recovery_that_are_told_to_end_cost_nothing() {
+    for victim in ["chaos", "recovery"] {
+        for at in moments() {
+            let (summary, seen) = ended(Victim::Service(victim), Signal::TERM, at, 0);
+            assert_true(&summary, &seen, &format!("{victim} told to end at {at} ms"));
+            assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400), "{victim}, {at} ms");
+        }
     }
 }
 

@@ -67,7 +67,8 @@ pub(crate) struct Held {
 }
 
 impl Proxy {
-    /// Starts it with these proxies. If an earlier life of this service had them for the same run, they get the same ports.
+    /// Takes over the one that an earlier life of this service left behind for the same run, so that what goes through
+    /// it does not notice; else starts it with these proxies, on the ports that they had if it was this run's.
     ///
     /// # Errors
     /// Why it does not run.
@@ -77,13 +78,18 @@ impl Proxy {
         mut proxies: Vec<ProxyInput>,
         tasks: &Tasks,
     ) -> Result<Self, String> {
-        let kept = command.kept();
-        if let Some(kept) = &kept {
-            proxy_process::end(&kept.process).await;
-        }
         let upstreams =
             proxies.iter().filter_map(|proxy| Some((proxy.name.clone()?, proxy.upstream.clone()?)));
         let upstreams = upstreams.collect();
+        let kept = command.kept();
+        if let Some(kept) = &kept {
+            if kept.run == run
+                && let Some((process, client)) = taken_over(kept, &proxies).await
+            {
+                return Ok(Self::watched(command, process, client, kept.clone(), upstreams, tasks));
+            }
+            proxy_process::end(&kept.process).await;
+        }
         let (mut api, mut token) = (format!("{}:0", bracketed(command.address)), fresh_token()?);
         if let Some(kept) = kept.filter(|kept| kept.run == run) {
             for proxy in &mut proxies {
@@ -104,6 +110,18 @@ impl Proxy {
         }
         let (run, api) = (run.to_owned(), process.api.clone());
         let record = ProxyRecord { run, process: process.process.clone(), api, token, proxies };
+        Ok(Self::watched(command, process, client, record, upstreams, tasks))
+    }
+
+    /// One that runs, with somebody who looks after it.
+    fn watched(
+        command: ProxyCommand,
+        process: ProxyProcess,
+        client: Client,
+        record: ProxyRecord,
+        upstreams: BTreeMap<String, String>,
+        tasks: &Tasks,
+    ) -> Self {
         let inner = Inner {
             command,
             client,
@@ -116,7 +134,7 @@ impl Proxy {
         let proxy = Self { inner: Arc::new(inner) };
         proxy.keep();
         tasks.spawn("fault proxy", OnError::Log, proxy.clone().supervise(process));
-        Ok(proxy)
+        proxy
     }
 
     /// Where its API is: host and port, and what callers send.
@@ -138,11 +156,17 @@ impl Proxy {
         }
     }
 
-    /// Ends it: whatever goes through it is cut off.
+    /// Ends it: whatever goes through it is cut off, also connections that linger.
     pub(crate) async fn close(&self) {
-        self.inner.stop.trigger("its run is over");
-        self.inner.stopped.triggered().await;
+        self.leave("its run is over").await;
+        proxy_process::end(&self.record().process).await;
         self.inner.command.forget();
+    }
+
+    /// Lets it run without this service: load goes through it until another life takes it over or its lease has ended.
+    pub(crate) async fn leave(&self, reason: &str) {
+        self.inner.stop.trigger(reason);
+        self.inner.stopped.triggered().await;
     }
 
     fn record(&self) -> ProxyRecord {
@@ -159,9 +183,7 @@ impl Proxy {
         let mut generation = 1;
         loop {
             let Some(why) = self.watch(&mut process).await else {
-                // Killed, for connections that linger must not.
-                let _ = process.child.kill().await;
-                self.inner.stopped.trigger("killed");
+                self.inner.stopped.trigger("nobody looks after it any more");
                 return Ok(());
             };
             tracing::warn!(why, "the fault proxy is started again");
@@ -197,9 +219,7 @@ impl Proxy {
             tokio::select! {
                 biased;
                 () = self.inner.stop.triggered() => return None,
-                status = process.child.wait() => {
-                    return Some(status.map_or_else(|error| error.to_string(), |status| status.to_string()));
-                }
+                how = process.ended() => return Some(how),
                 _ = ticks.tick() => {}
             }
             // Each call renews the process's lease. Who is led elsewhere by failover is led there again.
@@ -222,7 +242,7 @@ impl Proxy {
                 Ok(Err(_)) | Err(_) => silent += 1,
             }
             if silent >= SILENT {
-                let _ = process.child.kill().await;
+                proxy_process::end(&process.process).await;
                 return Some(format!("it did not answer {SILENT} times in a row, and was killed"));
             }
         }
@@ -390,6 +410,22 @@ impl Proxy {
         }
         Ok(verified)
     }
+}
+
+/// The proxy of an earlier life, without what that one did to it; `None` = it is gone, or not what is wanted.
+async fn taken_over(kept: &ProxyRecord, wanted: &[ProxyInput]) -> Option<(ProxyProcess, Client)> {
+    let process = ProxyProcess::of_another(&kept.process, &kept.api)?;
+    let client = Client::new(&format!("http://{}", kept.api), Some(&kept.token)).ok()?;
+    // All listen again, and no toxic is left; what goes through them goes on.
+    client.reset().await.ok()?;
+    let views = client.list().await.ok()?;
+    let as_kept = |name: &String| {
+        let listen = kept.proxies.iter().find(|proxy| proxy.name.as_ref() == Some(name))?.listen.as_ref()?;
+        Some(views.get(name).is_some_and(|view| view.enabled && view.listen == *listen))
+    };
+    let as_wanted = views.len() == wanted.len()
+        && wanted.iter().all(|proxy| proxy.name.as_ref().and_then(as_kept) == Some(true));
+    as_wanted.then_some((process, client))
 }
 
 enum NotUndone {

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use fault_proxy::ProxyInput;
-use platform::identity::{ProcessId, Signal};
+use platform::identity::{Handle, ProcessId, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -49,13 +49,36 @@ pub(crate) struct ProxyRecord {
     pub(crate) proxies: Vec<ProxyInput>,
 }
 
-/// A started one. Dropped, it is killed.
+/// A running one. Dropped, it runs on until its lease has ended.
 #[derive(Debug)]
 pub(crate) struct ProxyProcess {
-    pub(crate) child: Child,
+    /// `None` = an earlier life of this service started it.
+    child: Option<Child>,
+    handle: Handle,
     pub(crate) process: ProcessId,
     /// Where its API listens: host and port.
     pub(crate) api: String,
+}
+
+impl ProxyProcess {
+    /// One that an earlier life of this service started; `None` = it has ended.
+    pub(crate) fn of_another(process: &ProcessId, api: &str) -> Option<Self> {
+        let handle = process.open().ok()??;
+        Some(Self { child: None, handle, process: process.clone(), api: api.to_owned() })
+    }
+
+    /// Waits until it has ended; how it did, if that can be known.
+    pub(crate) async fn ended(&mut self) -> String {
+        match &mut self.child {
+            Some(child) => {
+                child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string())
+            }
+            None => {
+                self.handle.ended().await;
+                "it ended".to_owned()
+            }
+        }
+    }
 }
 
 impl ProxyCommand {
@@ -90,21 +113,18 @@ impl ProxyCommand {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors)
-            .kill_on_drop(true)
             .spawn()
             .map_err(|error| failed(&error))?;
-        let listens = tokio::time::timeout(STARTS, first_line(&mut child)).await;
-        let said = match listens {
-            Ok(Ok(line)) => line,
-            Ok(Err(error)) => return Err(failed(&format!("{error}: {}", tail(&log)))),
-            Err(_) => return Err(failed(&format!("it did not listen within {STARTS:?}: {}", tail(&log)))),
-        };
-        let Some(api) = said.trim().strip_prefix(LISTENS) else {
-            return Err(failed(&format!("found {said:?}, expected `{LISTENS}…`: {}", tail(&log))));
-        };
-        let process = child.id().ok_or_else(|| failed(&"it has ended"))?;
-        let process = ProcessId::of(process).map_err(|error| failed(&error))?;
-        Ok(ProxyProcess { process, api: api.to_owned(), child })
+        match listening(&mut child).await {
+            Ok((api, handle)) => {
+                Ok(ProxyProcess { process: handle.id().clone(), api, handle, child: Some(child) })
+            }
+            Err(why) => {
+                // It may have ended by itself.
+                let _ = child.kill().await;
+                Err(failed(&format!("{why}: {}", tail(&log))))
+            }
+        }
     }
 
     fn files(&self, token: &str, proxies: &[ProxyInput]) -> io::Result<(PathBuf, PathBuf, PathBuf)> {
@@ -148,6 +168,19 @@ pub(crate) async fn end(process: &ProcessId) {
     if tokio::time::timeout(DIES, handle.ended()).await.is_err() {
         tracing::warn!(%process, "an earlier fault proxy does not end");
     }
+}
+
+/// Where its API listens, once it does, and what holds its process.
+async fn listening(child: &mut Child) -> Result<(String, Handle), String> {
+    let said = tokio::time::timeout(STARTS, first_line(child)).await;
+    let said = said.map_err(|_| format!("it did not listen within {STARTS:?}"))?;
+    let said = said.map_err(|error| error.to_string())?;
+    let api = said.trim().strip_prefix(LISTENS);
+    let api = api.ok_or_else(|| format!("found {said:?}, expected `{LISTENS}…`"))?;
+    let process = child.id().ok_or("it has ended")?;
+    let handle = ProcessId::of(process).and_then(|process| process.open());
+    let handle = handle.map_err(|error| error.to_string())?.ok_or("it has ended")?;
+    Ok((api.to_owned(), handle))
 }
 
 async fn first_line(child: &mut Child) -> io::Result<String> {

@@ -6,8 +6,8 @@ use platform::InstanceState;
 use platform::identity::{ProcessId, Signal};
 use protocol::faults::FaultState;
 
-use crate::lab::{Lab, eventually, fault};
-use crate::target::ask;
+use crate::lab::{LONG, Lab, eventually, fault};
+use crate::target::{ask, ask_over};
 
 fn kill(process: &ProcessId) {
     process.open().unwrap().expect("it is alive").signal(Signal::KILL).unwrap();
@@ -75,7 +75,8 @@ async fn a_service_that_was_started_anew_goes_on_in_the_run() {
     lab.begin().await;
     lab.injected("hangs").await;
     lab.injected("slow").await;
-    let agent = lab.helper("fault-agent").await;
+    let (agent, proxy) = (lab.helper("fault-agent").await, lab.helper("fault-proxy").await);
+    let lasting = std::net::TcpStream::connect(&first.detours[0].address).unwrap();
     lab.kill_chaos();
     eventually("the agent's end", || (!agent.is_alive().unwrap()).then_some(()), || ()).await;
     lab.nothing_left().await;
@@ -85,6 +86,8 @@ async fn a_service_that_was_started_anew_goes_on_in_the_run() {
     assert!(refused.contains("chaos does not know run"), "{refused}");
     let second = lab.open().await;
     assert_eq!(first.detours, second.detours, "load goes on by the same ways");
+    assert_eq!(lab.helper("fault-proxy").await, proxy, "it is taken over");
+    ask_over(lasting, LONG).expect("load does not notice");
     assert_eq!(first.planned_json, second.planned_json);
     lab.begin().await;
     let held =

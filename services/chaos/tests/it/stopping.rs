@@ -1,11 +1,13 @@
 //! What ends faults before their time: a stop condition, a person, the phase, the service's end.
 
 use bus::Address;
+use platform::identity::Signal;
 use protocol::event::Event;
 use protocol::v1;
 use service::{OnError, Shutdown, Tasks};
 
-use crate::lab::{Lab, fault};
+use crate::lab::{LONG, Lab, fault};
+use crate::target::ask;
 
 /// Metrics that see so many of a hundred operations fail.
 async fn metrics(lab: &Lab, failed: u64) -> Tasks {
@@ -127,7 +129,7 @@ async fn a_shutdown_in_the_middle_of_chaos_leaves_nothing() {
         fault("slow", "latency", "100ms", "50s", "latency = \"10ms\""),
     ];
     let lab = Lab::new(&faults.concat()).await;
-    lab.open().await;
+    let way = lab.open().await.detours[0].address.clone();
     lab.begin().await;
     for id in ["hangs", "busy", "slow"] {
         lab.injected(id).await;
@@ -136,7 +138,10 @@ async fn a_shutdown_in_the_middle_of_chaos_leaves_nothing() {
     lab.shutdown.trigger("signal SIGTERM");
     lab.chaos_ended().await;
     lab.nothing_left().await;
-    assert!(!agent.is_alive().unwrap() && !proxy.is_alive().unwrap());
+    assert!(!agent.is_alive().unwrap());
+    // The run goes on, and with it the load.
+    tokio::task::spawn_blocking(move || ask(&way, LONG)).await.unwrap().unwrap();
+    proxy.open().unwrap().unwrap().signal(Signal::KILL).unwrap();
     for id in ["hangs", "busy", "slow"] {
         assert_eq!(lab.ended(id).await.0, "the chaos service ends: signal SIGTERM");
     }

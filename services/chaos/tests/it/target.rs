@@ -34,7 +34,12 @@ fn answer(mut connection: TcpStream) -> Option<()> {
 /// Asks a target, or the proxy before it, within a time; its status line and body.
 pub(crate) fn ask(address: &str, within: Duration) -> std::io::Result<(String, String)> {
     let address: SocketAddr = address.parse().map_err(std::io::Error::other)?;
-    let mut connection = TcpStream::connect_timeout(&address, within)?;
+    let connection = TcpStream::connect_timeout(&address, within)?;
+    ask_over(connection, within)
+}
+
+/// The same over a connection that is there.
+pub(crate) fn ask_over(mut connection: TcpStream, within: Duration) -> std::io::Result<(String, String)> {
     connection.set_read_timeout(Some(within))?;
     connection.write_all(b"GET / HTTP/1.1\r\nhost: target\r\n\r\n")?;
     let mut answer = String::new();
