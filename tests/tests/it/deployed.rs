@@ -220,7 +220,8 @@ fn a_killed_chaos_and_a_killed_recovery_cost_nothing() {
         for at in moments() {
             let (summary, seen) = killed(Victim::Service(victim), at, 0);
             assert_true(&summary, &seen, &format!("{victim} killed at {at} ms"));
-            assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400), "{victim}, {at} ms");
+            let answered = count(phase(&summary), "answered");
+            assert_eq!((seen.len(), answered), (2_400, 2_400), "{victim}, {at} ms: {summary:#}");
         }
     }
 }
@@ -231,7 +232,8 @@ fn a_chaos_and_a_recovery_that_are_told_to_end_cost_nothing() {
         for at in moments() {
             let (summary, seen) = ended(Victim::Service(victim), Signal::TERM, at, 0);
             assert_true(&summary, &seen, &format!("{victim} told to end at {at} ms"));
-            assert_eq!((seen.len(), count(phase(&summary), "answered")), (2_400, 2_400), "{victim}, {at} ms");
+            let answered = count(phase(&summary), "answered");
+            assert_eq!((seen.len(), answered), (2_400, 2_400), "{victim}, {at} ms: {summary:#}");
         }
     }
 }
