@@ -254,7 +254,7 @@ impl Search<'_> {
         let began = Instant::now();
         let number = under.knee.stages.len();
         loop {
-            let what = format!("{number:02} cool-down");
+            let what = format!("{number:02} cool-down {rate}");
             let (summary, history) = match self.measure(under, &what, rate, self.asked.calm()).await? {
                 Measured::Run(summary, history, _) => (summary, history),
                 Measured::AtOnce(code) => return Ok(Some(Stopped::AtOnce(code))),
@@ -297,8 +297,9 @@ impl Search<'_> {
     ) -> Result<Measured, Failure> {
         let Under { session, prepared, dir: searching, .. } = under;
         prepared.plan = self.base.stage(what, rate, length);
+        let title = format!("{what}/s");
         let mut dir = RunDir::create(searching, &prepared.plan)?;
-        let mut progress = Progress::of_stage(&prepared.plan, self.is_silent());
+        let mut progress = Progress::of_stage(&prepared.plan, title, self.is_silent());
         let run = match session.follow(prepared, &mut dir, searching, &mut progress).await {
             Ok(run) => run,
             Err(failure) => {

@@ -116,8 +116,8 @@ pub(crate) enum Outcome {
 /// How far a knee can be trusted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Confidence {
-    /// High: confirmed by the first confirming stage, its bound failed twice, and no stage contradicts another. Low: stages
-    /// contradict each other, or the gap is wider than was asked for. Medium: else.
+    /// High: confirmed by the first confirming stage, its bound failed twice, and no stage contradicts another. Low: a stage at
+    /// the knee or below was broken, or the gap is wider than was asked for. Medium: else.
     pub(crate) level: Level,
     /// Stages at the knee or below that were kept.
     pub(crate) kept_at_or_below: usize,
@@ -265,9 +265,10 @@ fn confidence(limits: &Limits, tried: &[Tried], knee: f64, failed: Option<f64>) 
         search::contradictions(tried).into_iter().map(|(broken, kept)| (broken + 1, kept + 1)).collect();
     let wide = failed.is_some_and(|failed| !search::close(limits, knee, failed));
     let seen_twice = failed.is_none_or(|failed| search::fails(tried, failed) > 1);
-    let level = if !contradictions.is_empty() || wide {
+    let failed_at_or_below = number(&|one| one.found == Found::Broken && one.rate <= knee);
+    let level = if failed_at_or_below > 0 || wide {
         Level::Low
-    } else if failed_confirmations == 0 && seen_twice {
+    } else if contradictions.is_empty() && failed_confirmations == 0 && seen_twice {
         Level::High
     } else {
         Level::Medium
@@ -275,7 +276,7 @@ fn confidence(limits: &Limits, tried: &[Tried], knee: f64, failed: Option<f64>) 
     Confidence {
         level,
         kept_at_or_below: number(&|one| one.found == Found::Kept && one.rate <= knee),
-        failed_at_or_below: number(&|one| one.found == Found::Broken && one.rate <= knee),
+        failed_at_or_below,
         failed_above: number(&|one| one.found != Found::Kept && one.rate > knee),
         gap: failed.map(|failed| failed / knee - 1.0),
         failed_confirmations,

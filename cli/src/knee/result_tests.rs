@@ -70,6 +70,9 @@ fn confidence_falls_with_each_doubt() {
     assert_eq!(with(&[(Confirm, 100.0, Broken), (Confirm, 95.0, Kept)]), Level::Medium, "stepped down");
     assert_eq!(level(&[(Rise, 100.0, Kept), (Narrow, 105.0, Broken), (Confirm, 100.0, Kept)]), Level::Medium);
     assert_eq!(with(&[(Confirm, 80.0, Kept)]), Level::Low, "a wider gap than was asked for");
+    let above =
+        [(Narrow, 105.0, Broken), (Again, 105.0, Kept), (Confirm, 105.0, Broken), (Confirm, 100.0, Kept)];
+    assert_eq!(with(&above), Level::Medium, "stages above it contradict each other");
     let spoilt = [(Rise, 50.0, Broken), (Again, 50.0, Kept), (Rise, 100.0, Kept)];
     let found = of(&[&spoilt[..], &rise[1..], &[(Confirm, 100.0, Kept)]].concat()).confidence.unwrap();
     assert_eq!((found.level, found.contradictions), (Level::Low, vec![(1, 2)]));

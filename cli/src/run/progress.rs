@@ -19,8 +19,8 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// The view of a run.
 pub(crate) struct Progress {
     view: View,
-    /// Whether what happens is told in lines that stay.
-    tells: bool,
+    /// Of a stage of a search, which tells itself what happens; `None` = a run's, told in lines that stay.
+    title: Option<String>,
     phases: Vec<Planned>,
     running: Option<Running>,
     live: Option<Live>,
@@ -53,15 +53,16 @@ struct Running {
 impl Progress {
     pub(crate) fn new(plan: &Plan, silent: bool) -> Self {
         let lines = View::Lines { last: Instant::now() };
-        Self::with(plan, if silent { View::Silent } else { redrawn().unwrap_or(lines) }, true)
+        Self::with(plan, if silent { View::Silent } else { redrawn().unwrap_or(lines) }, None)
     }
 
-    /// The view of a stage of a search, which tells what came of it itself: figures while it runs, where there is a terminal.
-    pub(crate) fn of_stage(plan: &Plan, silent: bool) -> Self {
-        Self::with(plan, if silent { View::Silent } else { redrawn().unwrap_or(View::Notes) }, false)
+    /// The view of a stage of a search: figures while it runs, where there is a terminal.
+    pub(crate) fn of_stage(plan: &Plan, title: String, silent: bool) -> Self {
+        let view = if silent { View::Silent } else { redrawn().unwrap_or(View::Notes) };
+        Self::with(plan, view, Some(title))
     }
 
-    fn with(plan: &Plan, view: View, tells: bool) -> Self {
+    fn with(plan: &Plan, view: View, title: Option<String>) -> Self {
         let phases = plan
             .scaled()
             .iter()
@@ -71,7 +72,7 @@ impl Progress {
                 log_level: phase.log_level.name(),
             })
             .collect();
-        Self { view, tells, phases, running: None, live: None }
+        Self { view, title, phases, running: None, live: None }
     }
 
     /// The level that the plan gives to a phase.
@@ -84,7 +85,7 @@ impl Progress {
 
     /// The run directory and the API are there.
     pub(crate) fn began(&self, dir: &Path, url: &str) {
-        if self.tells {
+        if self.title.is_none() {
             self.note(&format!("run {}  ·  control and live history: {url}", dir.display()));
         }
     }
@@ -114,7 +115,7 @@ impl Progress {
             Event::PhaseEnded { .. } | Event::RunEnded { .. } => self.running = None,
             _ => {}
         }
-        if self.tells
+        if self.title.is_none()
             && let Some(text) = worded(event, self.phases.len())
         {
             self.note(&text);
@@ -162,6 +163,9 @@ impl Progress {
     }
 
     fn title(&self, running: &Running) -> String {
+        if let Some(title) = &self.title {
+            return title.clone();
+        }
         let name = self.phases.get(running.index).map_or("", |phase| phase.name);
         format!("{}/{} {name}", running.index + 1, self.phases.len())
     }
@@ -169,6 +173,9 @@ impl Progress {
     /// `3.2 s of 9 s, whole run 1 min 12 s to go`.
     fn time(&self, running: &Running) -> String {
         let elapsed = running.started.elapsed();
+        if self.title.is_some() {
+            return format!("{} of {}", tenths(elapsed), tenths(running.duration));
+        }
         let later: Duration = self.phases.iter().skip(running.index + 1).map(|phase| phase.duration).sum();
         let left = running.duration.saturating_sub(elapsed) + later;
         format!("{} of {}, whole run {} to go", tenths(elapsed), tenths(running.duration), tenths(left))
