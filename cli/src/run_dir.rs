@@ -12,6 +12,7 @@ use report::RunData;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::knee::result as knee;
 
 /// The merged series of all phases, so that a report can be made anew from the directory alone.
 const SERIES: &str = "series.pb";
@@ -171,6 +172,12 @@ pub(crate) fn read(dir: &Path) -> Result<RunData, Failure> {
     if !plan_file.is_file() {
         return Err(Failure::input(format!(
             "{} is not a run directory: it has no {PLAN}; `gauntlet runs list` shows where they are",
+            dir.display()
+        )));
+    }
+    if dir.join(knee::FILE).is_file() {
+        return Err(Failure::input(format!(
+            "{} is the directory of a search and no run; each stage of it is one: name a directory in it",
             dir.display()
         )));
     }

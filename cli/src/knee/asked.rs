@@ -183,9 +183,9 @@ mod tests {
         };
         assert_eq!(asked, expected);
         let bound = asked.bound(Duration::from_secs(5));
-        assert_eq!((bound.stages, bound.confirmations), (29, 5));
-        assert_eq!(bound.load, Duration::from_secs(290 + 150));
-        assert_eq!(bound.all, bound.load + Duration::from_secs(34 * 72));
+        assert_eq!((bound.stages, bound.confirmations), (31, 5));
+        assert_eq!(bound.load, Duration::from_secs(310 + 150));
+        assert_eq!(bound.all, bound.load + Duration::from_secs(36 * 72));
     }
 
     #[test]

@@ -125,8 +125,11 @@ impl Search<'_> {
         let Under { knee, dir, .. } = under;
         let ended = self.close(knee, &dir, done);
         let left = match &ended {
-            // Not even for the services is anybody waited for.
-            Ok((_, true)) => Vec::new(),
+            // Not even for the services and for spans is anybody waited for.
+            Ok((_, true)) => {
+                *telemetry = None;
+                Vec::new()
+            }
             _ => services.stop("the search is over", CLOSING).await,
         };
         match ended {
@@ -259,7 +262,7 @@ impl Search<'_> {
                 Measured::Run(summary, history, _) => (summary, history),
                 Measured::AtOnce(code) => return Ok(Some(Stopped::AtOnce(code))),
             };
-            let seen = match judge::judge(&under.prepared.plan.validity, &summary, &history) {
+            let (code, seen) = match judge::judge(&under.prepared.plan.validity, &summary, &history) {
                 // That the generator is slow at times is no illness of the target.
                 Came::Judged { found, .. }
                     if found == Found::Kept
@@ -270,19 +273,27 @@ impl Search<'_> {
                     }
                     return Ok(None);
                 }
-                Came::Judged { why, .. } => why,
+                Came::Judged { found: Found::Generator, why } => (code::INVALID, why),
+                Came::Judged { why, .. } => (code::ENVIRONMENT, why),
                 // A target that does not even answer the checks before the load is not well yet.
-                Came::Ended { code: code::ENVIRONMENT, why } => why,
+                Came::Ended { code: code::ENVIRONMENT, why } => (code::ENVIRONMENT, why),
                 Came::Ended { code, why } => return Ok(Some(Stopped::Ended(code, why))),
             };
-            if began.elapsed() >= self.asked.cool_down() {
-                let why = format!(
-                    "after the stage at {failed}/s the target did not keep {rate}/s again within {}: {}; look at the target, or \
-                     give it longer with --cool-down",
-                    plan::units::print_duration(self.asked.cool_down()),
-                    seen.join("; ")
-                );
-                return Ok(Some(Stopped::Ended(code::ENVIRONMENT, vec![why])));
+            let longest = self.asked.cool_down();
+            if began.elapsed() >= longest {
+                let (seen, longest) = (seen.join("; "), plan::units::print_duration(longest));
+                let why = if code == code::INVALID {
+                    format!(
+                        "after the stage at {failed}/s the generator could not even measure {rate}/s within {longest}: {seen}; \
+                         look what else runs on its machine"
+                    )
+                } else {
+                    format!(
+                        "after the stage at {failed}/s the target did not keep {rate}/s again within {longest}: {seen}; look at \
+                         the target, or give it longer with --cool-down"
+                    )
+                };
+                return Ok(Some(Stopped::Ended(code, vec![why])));
             }
         }
     }

@@ -8,7 +8,8 @@
 //! tried **again**: noise that breaks one stage would else hide a knee that is far higher, and the confirming stage, which
 //! passes below it, would not find out. When the second try passes, the stages contradict each other, and the search goes on
 //! above. A stage in which the generator was the limit says nothing of the target: it is repeated at once, and counts as a
-//! failure of the generator only when it comes out so twice.
+//! failure of the generator only when it comes out so twice, or four times where it measured a higher rate: then something else
+//! disturbs it, and may pass.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,12 @@ pub(crate) const FACTOR: f64 = 2.0;
 pub(crate) const CONFIRMATIONS: usize = 5;
 /// How often a stage may pass at a rate that failed before, until such bounds are no longer tried again.
 const CONTRADICTIONS: usize = 3;
+/// After so many stages of one rate that the generator spoilt, the rate is given up …
+const SPOILT: usize = 2;
+/// … and after so many where it could measure a higher one.
+const DISTURBED: usize = 4;
 /// Stages beside those of a search without surprises: repeated ones, and what follows from a contradiction.
-const SPARE: usize = 4;
+const SPARE: usize = 6;
 /// The gap of a step down is at most this share of the lower rate.
 const LONGEST_STEP: f64 = 1.0;
 
@@ -127,7 +132,7 @@ pub(crate) fn next(limits: &Limits, tried: &[Tried]) -> Next {
     let failed_once = |rate| fails(tried, rate) == 1;
     if let Some(last) = last
         && last.found == Found::Generator
-        && failed_once(last.rate)
+        && spoilt(tried, last.rate) < patience(tried, last.rate)
     {
         return stage(Purpose::Again, last.rate);
     }
@@ -221,6 +226,21 @@ pub(crate) fn close(limits: &Limits, kept: f64, failed: f64) -> bool {
 /// How often a rate that failed was kept when it was tried again.
 fn overturned(tried: &[Tried]) -> usize {
     tried.iter().filter(|one| one.purpose == Purpose::Again && one.found == Found::Kept).count()
+}
+
+/// Stages at this rate in which the generator was the limit.
+fn spoilt(tried: &[Tried], rate: f64) -> usize {
+    tried.iter().filter(|one| one.rate == rate && one.found == Found::Generator).count()
+}
+
+/// How many of them there may be until the rate is given up.
+fn patience(tried: &[Tried], rate: f64) -> usize {
+    if measured_above(tried, rate) { DISTURBED } else { SPOILT }
+}
+
+/// Whether the generator could measure a higher rate.
+pub(crate) fn measured_above(tried: &[Tried], rate: f64) -> bool {
+    tried.iter().any(|one| one.rate > rate && one.found != Found::Generator)
 }
 
 /// Stages at this rate that failed, for whatever reason.

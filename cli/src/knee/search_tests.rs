@@ -129,6 +129,33 @@ fn a_generator_that_can_no_more_bounds_the_search() {
 }
 
 #[test]
+fn a_generator_that_is_disturbed_is_given_time() {
+    // 240 lies under 320, which was measured: it is repeated until it is, too.
+    let mut spoilt = 0;
+    let tried = search(&LIMITS, |_, rate| {
+        if rate == 240.0 && spoilt < 3 {
+            spoilt += 1;
+            return Found::Generator;
+        }
+        if rate <= 250.0 { Found::Kept } else { Found::Broken }
+    });
+    assert_eq!(confirmed(&tried), Some(250.0));
+    assert_eq!(spoilt, 3);
+    // Without end, it is given up.
+    let never = search(&LIMITS, |_, rate| match rate {
+        240.0 => Found::Generator,
+        rate if rate <= 250.0 => Found::Kept,
+        _ => Found::Broken,
+    });
+    assert_eq!(spoilt_at(&never, 240.0), 4);
+    assert!(confirmed(&never).unwrap() < 240.0);
+}
+
+fn spoilt_at(tried: &[Tried], rate: f64) -> usize {
+    tried.iter().filter(|one| one.rate == rate && one.found == Found::Generator).count()
+}
+
+#[test]
 fn a_target_that_fails_in_the_middle_only_is_told() {
     // 40/s fails always, 20/s and 80/s never: the rise ends at 40, so nothing above is seen. A start above sees nothing of it.
     let odd = |_, rate: f64| if rate == 40.0 || rate > 300.0 { Found::Broken } else { Found::Kept };

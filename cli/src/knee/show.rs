@@ -4,7 +4,7 @@ use report::figures::{length, micros, percent, rate, round_length, round_percent
 
 use super::asked::{Bound, ms};
 use super::result::{Conclusion, Confidence, Knee, Level, Outcome, Stage};
-use super::search::Found;
+use super::search::{self, Found};
 use crate::table;
 
 /// What is searched, and how long it may take.
@@ -12,7 +12,7 @@ pub(crate) fn beginning(knee: &Knee, bound: &Bound) -> String {
     let asked = &knee.asked;
     format!(
         "knee of {}: {}/s to {}/s, to {} · phase {}, {} connections\n  keeps {}\n  stages of {}, confirmed for {}: at most {} and {} \
-         of them, {} of load, usually about half of it\n  over after {} at the latest, with every pause at its longest\n",
+         of them, {} of load, usually about half of it\n  over after {} at the latest, should the target need {} after each of them\n",
         knee.name,
         rate(asked.start_per_second),
         rate(asked.max_per_second),
@@ -26,6 +26,7 @@ pub(crate) fn beginning(knee: &Knee, bound: &Bound) -> String {
         bound.confirmations,
         length(ms(bound.load)),
         length(ms(bound.all)),
+        round_length(asked.cool_down_ms),
     )
 }
 
@@ -221,7 +222,11 @@ fn details(knee: &Knee, conclusion: &Conclusion) -> String {
     if let Some(failed) = conclusion.failed_per_second {
         let gap = conclusion.confidence.as_ref().and_then(|confidence| confidence.gap);
         let above = gap.map_or_else(String::new, |gap| format!(", {} above", percent(gap)));
-        let why = if conclusion.result == Outcome::Ended { Vec::new() } else { conclusion.why.clone() };
+        // What ended the search stands above; what a stage said of its rate is another thing.
+        let why = match conclusion.result {
+            Outcome::Ended => not_kept(knee, failed).map(|stage| stage.why.clone()).unwrap_or_default(),
+            _ => conclusion.why.clone(),
+        };
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
         lines.push(("failed", format!("{}/s{above}{why}", rate(failed))));
         lines.extend(queued(knee, failed).map(|text| ("note", text)));
@@ -229,14 +234,18 @@ fn details(knee: &Knee, conclusion: &Conclusion) -> String {
     if let Some(confidence) = &conclusion.confidence {
         lines.push(("trust", trust(knee, confidence)));
     }
-    lines.extend(mend(conclusion).map(|text| ("mend", text)));
+    lines.extend(mend(knee, conclusion).map(|text| ("mend", text)));
     lines.iter().map(|(what, text)| format!("  {what:<8} {text}\n")).collect()
+}
+
+/// The first stage at this rate that was not kept.
+fn not_kept(knee: &Knee, rate: f64) -> Option<&Stage> {
+    knee.stages.iter().find(|stage| stage.rate_per_second == rate && stage.found != Found::Kept)
 }
 
 /// Says so where most of the latency that broke a stage was waiting for a connection.
 fn queued(knee: &Knee, failed: f64) -> Option<String> {
-    let stage =
-        knee.stages.iter().find(|stage| stage.rate_per_second == failed && stage.found == Found::Broken)?;
+    let stage = not_kept(knee, failed).filter(|stage| stage.found == Found::Broken)?;
     let (latency, queue) = (stage.latency_p99_us?, stage.queue_p99_us?);
     (queue > latency / 2.0).then(|| {
         format!(
@@ -273,10 +282,17 @@ fn trust(knee: &Knee, confidence: &Confidence) -> String {
     text
 }
 
-fn mend(conclusion: &Conclusion) -> Option<String> {
+fn mend(knee: &Knee, conclusion: &Conclusion) -> Option<String> {
     match conclusion.result {
         Outcome::NotReached => Some("search higher with --max".to_owned()),
         Outcome::BelowStart => Some("start lower with --start, or loosen the thresholds".to_owned()),
+        Outcome::GeneratorLimit
+            if conclusion
+                .failed_per_second
+                .is_some_and(|failed| search::measured_above(&knee.tried(), failed)) =>
+        {
+            Some("a higher rate could be measured, so the generator was disturbed: see what else runs on its machine, and search again".to_owned())
+        }
         Outcome::GeneratorLimit => Some(
             "give the generator more: cores of its own, `load.threads`, or load-workers on other machines (--nats)".to_owned(),
         ),
