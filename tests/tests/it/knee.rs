@@ -98,30 +98,32 @@ fn search(dir: &Path, plan: &OnePhase, flags: &[&str]) -> Ended {
     gauntlet::start_with_plan(dir, "knee", &plan.text(), flags).wait(Duration::from_secs(150))
 }
 
-/// 5 ms of service are 200 a second. The knee is sought to 10 %; another 5 % are for what else this machine does.
+/// 5 ms of service are 200 a second. The knee is sought to 10 %. A rate just above the capacity is kept for a while, until the
+/// backlog is 200 ms: the longer stage finds that out, and steps down by 10 %, then by 20 %. What a busy machine adds to
+/// latencies stays below 200 ms.
 fn the_knee_of_a_single_server_queue_is_its_capacity(setting: &Setting) {
     let queue = Queue::start(FIVE_MS, None);
-    let plan = queue.plan("\"p(99) < 50ms\", \"error_rate < 1%\"").text();
-    let flags = ["--start", "70", "--max", "2000", "--stage", "2s", "--confirm", "4s", "--precision", "10%"];
+    let plan = queue.plan("\"p(99) < 200ms\", \"error_rate < 1%\"").text();
+    let flags = ["--start", "70", "--max", "2000", "--stage", "2s", "--confirm", "6s", "--precision", "10%"];
     let knee = found(setting.start_with_plan("knee", &plan, &flags).wait(Duration::from_secs(150)), 0);
     let conclusion = &knee["conclusion"];
     let (kept, failed) = (
         &conclusion["knee_per_second"].as_f64().unwrap(),
         &conclusion["failed_per_second"].as_f64().unwrap(),
     );
-    assert!((170.0..=206.0).contains(kept), "{knee:#}");
-    assert!(*failed > 176.0 && failed / kept < 1.25, "{knee:#}");
-    assert!(conclusion["why"][0].as_str().unwrap().contains("p(99) < 50ms: seen"), "{knee:#}");
+    assert!((155.0..=209.0).contains(kept), "{knee:#}");
+    assert!(*failed > *kept && failed / kept < 1.4, "{knee:#}");
+    assert!(conclusion["why"][0].as_str().unwrap().contains("p(99) < 200ms: seen"), "{knee:#}");
     // What is far from the capacity comes out as it must, whatever the machine does.
     let stages = knee["stages"].as_array().unwrap();
     for stage in stages {
         let (rate, found) = (stage["rate_per_second"].as_f64().unwrap(), &stage["found"]);
         assert!(rate <= 2_000.0);
-        assert!(rate < 212.0 || found == "broken", "{stage:#}");
+        assert!(rate < 225.0 || found == "broken", "{stage:#}");
     }
     let last = stages.last().unwrap();
     assert_eq!((&last["purpose"], &last["found"]), (&"confirm".into(), &"kept".into()));
-    assert!(last["lasted_ms"].as_u64().unwrap() >= 4_000, "{last:#}");
+    assert!(last["lasted_ms"].as_u64().unwrap() >= 6_000, "{last:#}");
     // A stage is a run with a report of its own, of the same figures.
     let dir = search_dir(setting.path()).unwrap();
     let run = dir.join(last["run"].as_str().unwrap());
@@ -185,14 +187,15 @@ fn a_limit_of_the_generator_is_not_said_to_be_the_targets() {
 #[test]
 fn a_target_that_does_not_get_well_ends_the_search_with_what_is_known() {
     let dir = Alone::new();
-    let queue = Queue::start(FIVE_MS, Some(Duration::from_millis(100)));
-    let plan = queue.plan("\"p(99) < 50ms\"");
+    let queue = Queue::start(FIVE_MS, Some(Duration::from_millis(300)));
+    let mut plan = queue.plan("\"p(99) < 200ms\"");
+    plan.phase = "rate = 100\nconnections = 100".to_owned();
     let flags = ["--start", "100", "--max", "400", "--stage", "2s", "--confirm", "2s", "--cool-down", "2s"];
     let ended = search(dir.path(), &plan, &flags);
     assert!(ended.stderr.contains("the target did not keep 100/s again within 2s"), "{ended:#?}");
     let knee = found(ended, 3);
     assert_eq!(knee["conclusion"]["result"], "ended");
-    assert_eq!(knee["conclusion"]["kept_per_second"], 100.0, "{knee:#}");
+    assert!(knee["conclusion"]["kept_per_second"].as_f64().unwrap() >= 100.0, "{knee:#}");
 }
 
 #[test]
