@@ -133,10 +133,9 @@ pub(crate) struct Confidence {
     pub(crate) contradictions: Vec<(usize, usize)>,
 }
 
-/// Confidence in a word.
+/// Confidence in a word; [`Confidence::level`] has the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "the names are the documentation; `Confidence` has the rule")]
 pub(crate) enum Level {
     High,
     Medium,
