@@ -20,6 +20,23 @@ Exit codes:
   130  ended by SIGINT (Ctrl-C)
   143  ended by SIGTERM";
 
+const KNEE_HELP: &str = "\
+Each stage is a run of its own with constant load, beside the others in the result's directory. It is kept when every
+threshold holds, at least 99 % of the wanted rate was sent, and the generator was not the limit. The rate doubles until a
+stage fails; then the gap is halved until it is small enough; then a longer stage confirms the knee, or a lower one. Faults
+and recovery of the plan are left out; processes of the plan are started anew for each stage.
+
+Exit codes:
+  0    the knee was found, or --max was kept
+  1    a defect of Gauntlet
+  2    bad input: plan, flag, guest
+  3    environment: target, store, port, disk; also a target that did not get well after a stage
+  96   aborted by a person, the API or a lost service
+  98   the load generator was the limit, not the target
+  99   the start rate failed already, or no rate could be confirmed
+  130  ended by SIGINT (Ctrl-C)
+  143  ended by SIGTERM";
+
 /// Walks a system through seven phases of rising stress and says whether it held.
 #[derive(Debug, Parser)]
 #[command(name = "gauntlet", version, after_help = EXIT_CODES, propagate_version = true)]
@@ -33,6 +50,9 @@ pub(crate) enum Command {
     /// Run a plan, and end with its verdict
     #[command(after_help = EXIT_CODES)]
     Run(Box<RunArgs>),
+    /// Find the highest rate at which a plan's thresholds hold, by stages of constant load
+    #[command(after_help = KNEE_HELP)]
+    Knee(Box<KneeArgs>),
     /// Write, check and show plans
     #[command(subcommand)]
     Plan(PlanCommand),
@@ -113,7 +133,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    const fn name(self) -> PhaseName {
+    pub(crate) const fn name(self) -> PhaseName {
         match self {
             Self::Idle => PhaseName::Idle,
             Self::Baseline => PhaseName::Baseline,
@@ -132,6 +152,19 @@ pub(crate) struct RunArgs {
     pub(crate) plan: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// No progress, only the verdict
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print the summary as JSON in place of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where runs are done and kept.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlaceArgs {
     /// Where run directories are made [default: the plan's `report.dir`, else ./runs]
     #[arg(long, value_name = "DIR")]
     pub(crate) report_dir: Option<PathBuf>,
@@ -147,10 +180,49 @@ pub(crate) struct RunArgs {
     pub(crate) nats: NatsArgs,
     #[command(flatten)]
     pub(crate) traces: TraceArgs,
-    /// No progress, only the verdict
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KneeArgs {
+    /// The plan, TOML: its targets, scenarios and thresholds
+    pub(crate) plan: PathBuf,
+    /// Phase whose thresholds, connections and scenario settings hold, beside the thresholds of the run
+    /// [default: heavy, else the last of the plan with load]
+    #[arg(long, value_name = "PHASE")]
+    pub(crate) phase: Option<Phase>,
+    /// Rate of the first stage, requests per second
+    #[arg(long, value_name = "RATE", default_value = "10")]
+    pub(crate) start: String,
+    /// Highest rate that is tried
+    #[arg(long, value_name = "RATE", default_value = "100000")]
+    pub(crate) max: String,
+    /// Length of a stage
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(crate) stage: String,
+    /// Length of the stage that confirms what was found
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) confirm: String,
+    /// Gap between the knee and the lowest rate that failed, as a share of the knee, from 1% to 50%
+    #[arg(long, value_name = "SHARE", default_value = "5%")]
+    pub(crate) precision: String,
+    /// How long the target may take after a failed stage until it keeps the lowest rate again
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub(crate) cool_down: String,
+    /// Connections, and users, in every stage [default: as the phase has them]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: Option<u32>,
+    /// Seed of all draws
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Stress this target alone: only the scenarios that address it and no other
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) only: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// No progress, only the result
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// Print the summary as JSON in place of the table
+    /// Print the result as JSON in place of the table
     #[arg(long)]
     pub(crate) json: bool,
 }

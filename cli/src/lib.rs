@@ -1,13 +1,14 @@
 //! The `gauntlet` command: runs everything in one process, and looks at what came of it.
 //!
-//! [`run`] is the only place where services are put together; every other module reads plans or run directories, or
-//! talks to the HTTP API of a run.
+//! [`run`] is the only place where services are put together; [`knee`] has one run after another done by them; every other
+//! module reads plans or run directories, or talks to the HTTP API of a run.
 #![forbid(unsafe_code)]
 
 mod args;
 mod commands;
 mod failure;
 mod guests;
+mod knee;
 mod output;
 mod run;
 mod run_dir;
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Knee(args) => knee::search(&args),
         Command::Plan(command) => commands::plan::dispatch(command),
         Command::Runs(command) => commands::runs::dispatch(command),
         Command::Report { run_dir } => commands::report::render(&run_dir),

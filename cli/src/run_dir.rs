@@ -12,6 +12,7 @@ use report::RunData;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::knee::result as knee;
 
 /// The merged series of all phases, so that a report can be made anew from the directory alone.
 const SERIES: &str = "series.pb";
@@ -43,12 +44,8 @@ impl RunDir {
     /// # Errors
     /// When the directory cannot be made or written.
     pub(crate) fn create(report_dir: &Path, plan: &Plan) -> Result<Self, Failure> {
-        let stamp = jiff::ZonedDateTime::now().strftime("%Y%m%d-%H%M%S").to_string();
-        let name = format!("{stamp}-{}", slug(&plan.name));
-        fs::create_dir_all(report_dir).map_err(|error| unwritable(report_dir, &error))?;
-        let path = free_directory(report_dir, &name)?;
+        let path = create(report_dir, plan)?;
         let file = |name: &str| path.join(name);
-        write_whole(&file(PLAN), plan.to_toml().as_bytes())?;
         let history = OpenOptions::new()
             .create(true)
             .append(true)
@@ -71,24 +68,9 @@ impl RunDir {
         self.history.write_all(line.as_bytes()).map_err(|error| unwritable(&self.path.join(HISTORY), &error))
     }
 
-    /// Says where the run's API is.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn announce(&self, api: &Api) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(api).map_err(|error| Failure::bug(error.to_string()))?;
-        write_whole(&self.path.join(API), format!("{text}\n").as_bytes())
-    }
-
     /// Whether anything of the run was recorded.
     pub(crate) fn began(&self) -> bool {
         self.history.metadata().is_ok_and(|file| file.len() > 0)
-    }
-
-    /// The API is gone.
-    pub(crate) fn withdraw(&self) {
-        // It may never have been there.
-        let _ = fs::remove_file(self.path.join(API));
     }
 
     /// Keeps the series.
@@ -98,13 +80,41 @@ impl RunDir {
     pub(crate) fn keep(&self, series: &v1::RunSeries) -> Result<(), Failure> {
         write_whole(&self.path.join(SERIES), &series.encode_to_vec())
     }
+}
 
-    /// Removes the directory of a run that never began.
-    pub(crate) fn remove(self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the directory of a run that never began stays");
-        }
+/// Removes the directory of something that never began.
+pub(crate) fn remove(dir: &Path) {
+    if let Err(error) = fs::remove_dir_all(dir) {
+        tracing::warn!(path = %dir.display(), %error, "the directory of a run that never began stays");
     }
+}
+
+/// Makes `<report_dir>/<yyyymmdd-hhmmss>-<name>/` with the plan in it.
+///
+/// # Errors
+/// When it cannot be made or written.
+pub(crate) fn create(report_dir: &Path, plan: &Plan) -> Result<PathBuf, Failure> {
+    let stamp = jiff::ZonedDateTime::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let name = format!("{stamp}-{}", slug(&plan.name));
+    fs::create_dir_all(report_dir).map_err(|error| unwritable(report_dir, &error))?;
+    let path = free_directory(report_dir, &name)?;
+    write_whole(&path.join(PLAN), plan.to_toml().as_bytes())?;
+    Ok(path)
+}
+
+/// Says in a directory where the API of the run is that is under way there.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn announce(dir: &Path, api: &Api) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(api).map_err(|error| Failure::bug(error.to_string()))?;
+    write_whole(&dir.join(API), format!("{text}\n").as_bytes())
+}
+
+/// The API is gone.
+pub(crate) fn withdraw(dir: &Path) {
+    // It may never have been there.
+    let _ = fs::remove_file(dir.join(API));
 }
 
 /// The directory, or `-2`, `-3`, … behind its name when another run began in the same second.
@@ -121,7 +131,10 @@ fn free_directory(report_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// Written beside its place and renamed: whoever reads it finds all of it or nothing.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+///
+/// # Errors
+/// When the disk is full or gone.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let part = path.with_extension("part");
     fs::write(&part, bytes).and_then(|()| fs::rename(&part, path)).map_err(|error| {
         let _ = fs::remove_file(&part);
@@ -159,6 +172,12 @@ pub(crate) fn read(dir: &Path) -> Result<RunData, Failure> {
     if !plan_file.is_file() {
         return Err(Failure::input(format!(
             "{} is not a run directory: it has no {PLAN}; `gauntlet runs list` shows where they are",
+            dir.display()
+        )));
+    }
+    if dir.join(knee::FILE).is_file() {
+        return Err(Failure::input(format!(
+            "{} is the directory of a search and no run; each stage of it is one: name a directory in it",
             dir.display()
         )));
     }

@@ -27,12 +27,21 @@ impl Ended {
     /// # Panics
     /// When there is none.
     #[must_use]
-    #[expect(clippy::panic, reason = "a test may panic")]
     pub fn summary(&self) -> Value {
+        self.json("summary.json")
+    }
+
+    /// A JSON file of the run directory.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    #[expect(clippy::panic, reason = "a test may panic")]
+    pub fn json(&self, name: &str) -> Value {
         let dir = self.run_dir.as_ref().unwrap_or_else(|| panic!("no run directory: {self:#?}"));
-        let text = std::fs::read_to_string(dir.join("summary.json"))
-            .unwrap_or_else(|error| panic!("summary.json: {error}: {self:#?}"));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("summary.json: {error}"))
+        let text = std::fs::read_to_string(dir.join(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}: {self:#?}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Fails unless the exit code is this one.
@@ -170,14 +179,20 @@ pub fn command(dir: &Path, arguments: &[&str]) -> Ended {
 }
 
 /// Writes the plan and starts `gauntlet run` on it.
+#[must_use]
+pub fn start_run(dir: &Path, plan: &str, more: &[&str]) -> Running {
+    start_with_plan(dir, "run", plan, more)
+}
+
+/// Writes the plan and starts a command on it.
 ///
 /// # Panics
 /// When the plan cannot be written.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
-pub fn start_run(dir: &Path, plan: &str, more: &[&str]) -> Running {
+pub fn start_with_plan(dir: &Path, command: &str, plan: &str, more: &[&str]) -> Running {
     std::fs::write(dir.join("plan.toml"), plan).expect("write the plan");
-    let mut arguments = vec!["run", "plan.toml"];
+    let mut arguments = vec![command, "plan.toml"];
     arguments.extend(more);
     start(dir, &arguments)
 }

@@ -40,9 +40,15 @@ impl Setting {
     /// Starts `gauntlet run` on a plan.
     #[must_use]
     pub fn start_run(&self, plan: &str) -> Running {
+        self.start_with_plan("run", plan, &[])
+    }
+
+    /// Starts a command on a plan.
+    #[must_use]
+    pub fn start_with_plan(&self, command: &str, plan: &str, more: &[&str]) -> Running {
         match &self.suite {
-            None => gauntlet::start_run(self.path(), plan, &[]),
-            Some(suite) => suite.start_run(self.path(), plan),
+            None => gauntlet::start_with_plan(self.path(), command, plan, more),
+            Some(suite) => suite.start_with_plan(self.path(), command, plan, more),
         }
     }
 

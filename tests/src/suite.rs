@@ -239,12 +239,20 @@ impl Suite {
     /// Starts `gauntlet run` on a plan, done by this suite.
     #[must_use]
     pub fn start_run(&self, dir: &Path, plan: &str) -> Running {
+        self.start_with_plan(dir, "run", plan, &[])
+    }
+
+    /// Starts a command on a plan, done by this suite.
+    #[must_use]
+    pub fn start_with_plan(&self, dir: &Path, command: &str, plan: &str, more: &[&str]) -> Running {
         let url = self.nats.url();
-        if !self.parts.users {
-            return gauntlet::start_run(dir, plan, &["--nats", &url]);
-        }
         let file = self.password_file("cli").display().to_string();
-        gauntlet::start_run(dir, plan, &["--nats", &url, "--nats-password-file", &file])
+        let mut flags = vec!["--nats", &url];
+        if self.parts.users {
+            flags.extend(["--nats-password-file", &file]);
+        }
+        flags.extend(more);
+        gauntlet::start_with_plan(dir, command, plan, &flags)
     }
 
     /// Where the scheduler serves its HTTP API.

@@ -7,7 +7,9 @@ use report::summary::{PhaseSummary, Summary};
 
 use crate::args::RunsCommand;
 use crate::failure::Failure;
-use crate::run::closing_table;
+use crate::knee::result::Knee;
+use crate::knee::show;
+use crate::run::closing::closing_table;
 use crate::{output, run_dir, table};
 
 pub(crate) fn dispatch(command: RunsCommand) -> Result<u8, Failure> {
@@ -15,6 +17,14 @@ pub(crate) fn dispatch(command: RunsCommand) -> Result<u8, Failure> {
         RunsCommand::List(dir) => list(&dir.report_dir),
         RunsCommand::Show { run, dir } => {
             let path = find(run.as_deref(), &dir.report_dir)?;
+            if let Some(knee) = Knee::read(&path)? {
+                output::print(&show::ending(&knee));
+                output::line(&format!(
+                    "directory of the search, with a run for each stage: {}",
+                    path.display()
+                ));
+                return Ok(0);
+            }
             output::print(&closing_table(&Summary::new(&run_dir::read(&path)?)));
             output::line(&format!("run directory: {}", path.display()));
             Ok(0)
@@ -43,6 +53,11 @@ fn list_row(dir: &Path) -> Vec<String> {
     let name = dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     if run_dir::live(dir).is_some() {
         return vec![name, "under way".to_owned()];
+    }
+    match Knee::read(dir) {
+        Ok(Some(knee)) => return [vec![name], show::row_of_list(&knee)].concat(),
+        Ok(None) => {}
+        Err(failure) => return vec![name, format!("unreadable: {failure}")],
     }
     match run_dir::read(dir).map(|data| Summary::new(&data)) {
         Ok(summary) => vec![

@@ -8,26 +8,31 @@ use protocol::v1;
 use report::figures::{count, length, micros, percent, rate};
 use report::summary::{Check, PhaseSummary, Summary};
 use report::{RunData, write_all};
+use scheduler::verdict::code;
 
 use super::Prepared;
 use super::services::Services;
-use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::run_dir::RunDir;
 use crate::{output, table};
 
-/// Writes the report and prints the verdict.
-///
-/// # Errors
-/// When the series cannot be had or a file cannot be written; what could be said is printed all the same.
-pub(crate) async fn report(
-    args: &RunArgs,
+/// What became of a report.
+pub(crate) struct Reported {
+    pub(crate) summary: Summary,
+    /// Whether its files are there.
+    pub(crate) written: bool,
+    /// Why the series could not be had or a file not be written.
+    pub(crate) problem: Option<Failure>,
+}
+
+/// Writes the report of a run into its directory, as far as it goes.
+pub(crate) async fn write(
     prepared: &Prepared,
     run: RunId,
     history: Vec<Entry>,
     services: &Services,
     dir: &RunDir,
-) -> Result<(), Failure> {
+) -> Reported {
     let series = services.ask(&v1::QueryRun { run: run.to_bytes(), phase: None }).await;
     let (series, problem) = match series {
         Ok(series) => (series, None),
@@ -36,29 +41,36 @@ pub(crate) async fn report(
         Err(failure) => (v1::RunSeries::default(), Some(failure)),
     };
     let data = RunData { run: run.to_string(), plan: prepared.plan.clone(), history, series };
-    let written = dir.keep(&data.series).and_then(|()| Ok(write_all(dir.path(), &data)?));
-    let (summary, unwritten) = match written {
-        Ok(summary) => (summary, None),
-        Err(failure) => (Summary::new(&data), Some(failure)),
-    };
-    if args.json {
-        let text = serde_json::to_string_pretty(&summary).map_err(|error| Failure::bug(error.to_string()))?;
+    match dir.keep(&data.series).and_then(|()| Ok(write_all(dir.path(), &data)?)) {
+        Ok(summary) => Reported { summary, written: true, problem },
+        Err(failure) => Reported { summary: Summary::new(&data), written: false, problem: Some(failure) },
+    }
+}
+
+/// Prints the verdict.
+///
+/// # Errors
+/// When it cannot be written as JSON: a defect.
+pub(super) fn show(json: bool, summary: &Summary, dir: &RunDir, written: bool) -> Result<(), Failure> {
+    if json {
+        let text = serde_json::to_string_pretty(summary).map_err(|error| Failure::bug(error.to_string()))?;
         output::line(&text);
     } else {
-        output::print(&closing_table(&summary));
+        output::print(&closing_table(summary));
     }
-    if unwritten.is_none() {
+    if written {
         let place = format!("report: {}", dir.path().join("report.html").display());
-        if args.json { output::note(&place) } else { output::line(&place) }
+        if json { output::note(&place) } else { output::line(&place) }
     }
-    // Whoever reads only the errors must find the reasons, too; on one terminal they stand in the table already.
+    note_reasons(json, summary.exit_code.unwrap_or(code::BUG), &summary.reasons);
+    Ok(())
+}
+
+/// Whoever reads only the errors must find the reasons, too; on one terminal they stand in the table already.
+pub(crate) fn note_reasons(json: bool, exit_code: u8, reasons: &[String]) {
     let one_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-    if summary.exit_code != Some(0) && (args.json || !one_terminal) {
-        summary.reasons.iter().for_each(|reason| output::note(reason));
-    }
-    match unwritten.or(problem) {
-        None => Ok(()),
-        Some(failure) => Err(failure),
+    if exit_code != code::PASSED && (json || !one_terminal) {
+        reasons.iter().for_each(|reason| output::note(reason));
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod broken;
 mod bundle;
-mod closing;
+pub(crate) mod closing;
 mod follow;
 mod live;
 mod progress;
@@ -25,26 +25,25 @@ use service::traces;
 use tokio::runtime::Runtime;
 use tracing::Instrument as _;
 
-use crate::args::RunArgs;
+use crate::args::{PlaceArgs, RunArgs};
 use crate::failure::Failure;
 use crate::guests;
 use crate::output;
-use crate::run_dir::RunDir;
-pub(crate) use closing::closing_table;
-use follow::Followed;
-use progress::Progress;
-use services::Services;
-use signals::Signals;
+use crate::run_dir::{self, RunDir};
+pub(crate) use follow::Followed;
+pub(crate) use progress::Progress;
+pub(crate) use services::{Services, log_to};
+pub(crate) use signals::Signals;
 
 /// How long what was started may take to end, once the run is over.
-const CLOSING: Duration = Duration::from_secs(10);
+pub(crate) const CLOSING: Duration = Duration::from_secs(10);
 
 /// Everything that was read before anything was started.
-struct Prepared {
-    plan: Plan,
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
     /// The plan's directory.
     base_dir: PathBuf,
-    report_dir: PathBuf,
+    pub(crate) report_dir: PathBuf,
     bundle: bundle::Bundle,
     /// Where our own metrics are offered, if anywhere.
     prometheus: Option<SocketAddr>,
@@ -55,10 +54,21 @@ struct Prepared {
 /// # Errors
 /// When it could not be run, or its results could not be kept.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let prepared = prepare(args)?;
+    let plan = plan::load(&args.plan, &args.overrides.to_overrides())?;
+    let prepared = prepare(plan, &args.plan, &args.place)?;
+    block_on(async |telemetry| run_prepared(args, prepared, telemetry).await)
+}
+
+/// Does what a command that runs something does, and then ends whatever still runs of it.
+///
+/// # Errors
+/// Those of the work; and when the system gives us no threads.
+pub(crate) fn block_on(
+    work: impl AsyncFnOnce(&mut Option<Telemetry>) -> Result<u8, Failure>,
+) -> Result<u8, Failure> {
     let runtime = runtime()?;
     let mut telemetry = None;
-    let code = runtime.block_on(run_prepared(args, prepared, &mut telemetry));
+    let code = runtime.block_on(work(&mut telemetry));
     // Whatever still runs is dropped here: load threads see their commands close, processes of the plan are killed.
     runtime.shutdown_timeout(Duration::from_secs(2));
     // Nobody makes spans any more.
@@ -75,9 +85,11 @@ fn runtime() -> Result<Runtime, Failure> {
     })
 }
 
-/// Reads the plan and all that it names: every problem of the plan at once, then every one of its files.
-fn prepare(args: &RunArgs) -> Result<Prepared, Failure> {
-    let mut plan = plan::load(&args.plan, &args.overrides.to_overrides())?;
+/// Reads all that a plan names: every problem of its files at once.
+///
+/// # Errors
+/// When a file or a flag is wrong, or the plan cannot be run where it is to be.
+pub(crate) fn prepare(mut plan: Plan, file: &Path, args: &PlaceArgs) -> Result<Prepared, Failure> {
     if let Some(api) = &args.api {
         plan.control.api = loopback("--api", api)?.to_string();
     }
@@ -86,7 +98,7 @@ fn prepare(args: &RunArgs) -> Result<Prepared, Failure> {
     if let Some(dir) = &args.report_dir {
         plan.report.dir.clone_from(dir);
     }
-    let base_dir = base_dir(&args.plan)?;
+    let base_dir = base_dir(file)?;
     let guests = guests::find_all(&plan, &base_dir, &guests::directories(&args.guests))?;
     guests::check_versions(&guests)?;
     let bundle = bundle::Bundle::collect(&plan, &base_dir, guests)?;
@@ -126,64 +138,43 @@ async fn run_prepared(
 ) -> Result<u8, Failure> {
     let mut signals = Signals::listen()?;
     let mut dir = RunDir::create(&prepared.report_dir, &prepared.plan)?;
-    *telemetry = services::log_to(&dir.path().join("gauntlet.log"), &args.traces);
-    let started = match &args.nats.nats {
-        Some(url) => Services::reach(&prepared, &args.nats, url).await,
-        None => Services::start(&prepared, dir.path()).await,
-    };
-    let services = match started {
+    *telemetry = log_to(&dir.path().join("gauntlet.log"), &args.place.traces);
+    let services = match Services::open(&prepared, &args.place.nats, dir.path()).await {
         Ok(services) => services,
         Err(failure) => {
-            dir.remove();
+            run_dir::remove(dir.path());
             return Err(failure);
         }
     };
     let mut progress = Progress::new(&prepared.plan, args.quiet || args.json);
-    let id = RunId::new();
-    let root =
-        service::span!("gauntlet run", gauntlet.run.id = %id, gauntlet.plan.name = %prepared.plan.name);
-    let followed = async {
-        let following = follow::Following::subscribe(&services, id).await?;
-        let control = match services.api(id) {
-            Some(api) => {
-                dir.announce(&api)?;
-                api.url
-            }
-            None => format!("the suite's HTTP API, run {id}"),
-        };
-        progress.began(dir.path(), &control);
-        services.create(id, &prepared).await?;
-        following.until_the_end(&services, &mut dir, &mut signals, &mut progress, telemetry.as_ref()).await
-    }
-    .instrument(root.clone())
-    .await;
-    progress.clear();
-    match followed {
-        Ok(Followed::AtOnce(code)) => {
+    let mut session = Session { services: &services, signals: &mut signals, telemetry: telemetry.as_ref() };
+    let announced = dir.path().to_owned();
+    match session.follow(&prepared, &mut dir, &announced, &mut progress).await {
+        Ok(Run { followed: Followed::AtOnce(code), .. }) => {
             // Not even for spans is anybody waited for.
             *telemetry = None;
-            dir.withdraw();
+            run_dir::withdraw(&announced);
             output::note("ended at once: nothing was collected, and the run has no verdict");
             Ok(code)
         }
-        Ok(Followed::Ended { code, history }) => {
-            if code != code::PASSED {
-                traces::failed(&root, &format_args!("exit code {code}"));
-            }
-            let report = closing::report(args, &prepared, id, history, &services, &dir);
+        Ok(Run { followed: Followed::Ended { code, history }, id, root }) => {
+            let report = async {
+                let reported = closing::write(&prepared, id, history, &services, &dir).await;
+                closing::show(args.json, &reported.summary, &dir, reported.written)?;
+                reported.problem.map_or(Ok(()), Err)
+            };
             let reported = traces::within(root, report).await;
-            dir.withdraw();
+            run_dir::withdraw(&announced);
             let left = services.stop("the run is over", CLOSING).await;
             finish(code, reported.err(), left)
         }
         Err(failure) => {
-            traces::failed(&root, &failure);
             let left = services.stop("the run failed", CLOSING).await;
-            dir.withdraw();
+            run_dir::withdraw(&announced);
             if dir.began() {
                 output::note(&format!("what there is: {}", dir.path().display()));
             } else {
-                dir.remove();
+                run_dir::remove(dir.path());
             }
             // What brought a service down says more than that it is gone.
             Err(worst(left.into_iter().chain([failure]))
@@ -192,8 +183,68 @@ async fn run_prepared(
     }
 }
 
+/// Services with which runs are done, one after another, and what is heard and kept meanwhile.
+pub(crate) struct Session<'s> {
+    pub(crate) services: &'s Services,
+    pub(crate) signals: &'s mut Signals,
+    pub(crate) telemetry: Option<&'s Telemetry>,
+}
+
+/// A run that was followed.
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    /// How it came to its end.
+    pub(crate) followed: Followed,
+    /// Its span.
+    pub(crate) root: tracing::Span,
+}
+
+impl Session<'_> {
+    /// Creates the run of a plan and follows it to its end. While it is under way, the file in `announced` says where its API
+    /// is; who called takes it away.
+    ///
+    /// # Errors
+    /// When the scheduler finds problems in the plan, the history cannot be kept, or a service is lost.
+    pub(crate) async fn follow(
+        &mut self,
+        prepared: &Prepared,
+        dir: &mut RunDir,
+        announced: &Path,
+        progress: &mut Progress,
+    ) -> Result<Run, Failure> {
+        let Self { services, signals, telemetry } = self;
+        let id = RunId::new();
+        let root =
+            service::span!("gauntlet run", gauntlet.run.id = %id, gauntlet.plan.name = %prepared.plan.name);
+        let followed = async {
+            let following = follow::Following::subscribe(services, id).await?;
+            let control = match services.api(id) {
+                Some(api) => {
+                    run_dir::announce(announced, &api)?;
+                    api.url
+                }
+                None => format!("the suite's HTTP API, run {id}"),
+            };
+            progress.began(dir.path(), &control);
+            services.create(id, prepared).await?;
+            following.until_the_end(services, dir, signals, progress, *telemetry).await
+        }
+        .instrument(root.clone())
+        .await;
+        progress.clear();
+        match &followed {
+            Ok(Followed::Ended { code, .. }) if *code != code::PASSED => {
+                traces::failed(&root, &format_args!("exit code {code}"));
+            }
+            Ok(_) => {}
+            Err(failure) => traces::failed(&root, failure),
+        }
+        Ok(Run { id, followed: followed?, root })
+    }
+}
+
 /// The run's own code, unless something worse happened while it was closed.
-fn finish(run: u8, report: Option<Failure>, services: Vec<Failure>) -> Result<u8, Failure> {
+pub(crate) fn finish(run: u8, report: Option<Failure>, services: Vec<Failure>) -> Result<u8, Failure> {
     let Some(failure) = worst(report.into_iter().chain(services)) else { return Ok(run) };
     let (_, ruling, _) = settle(vec![Reason::new(run, ""), Reason::new(failure.code(), "")]);
     if run == code::PASSED || ruling != run {
@@ -204,7 +255,7 @@ fn finish(run: u8, report: Option<Failure>, services: Vec<Failure>) -> Result<u8
 }
 
 /// The failure whose exit code rules.
-fn worst(failures: impl IntoIterator<Item = Failure>) -> Option<Failure> {
+pub(crate) fn worst(failures: impl IntoIterator<Item = Failure>) -> Option<Failure> {
     let mut failures: Vec<Failure> = failures.into_iter().collect();
     let reasons = failures.iter().map(|failure| Reason::new(failure.code(), "")).collect();
     let (_, code, _) = settle(reasons);

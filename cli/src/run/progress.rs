@@ -19,6 +19,8 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// The view of a run.
 pub(crate) struct Progress {
     view: View,
+    /// Of a stage of a search, which tells itself what happens; `None` = a run's, told in lines that stay.
+    title: Option<String>,
     phases: Vec<Planned>,
     running: Option<Running>,
     live: Option<Live>,
@@ -26,7 +28,11 @@ pub(crate) struct Progress {
 
 enum View {
     Silent,
-    Lines { last: Instant },
+    /// Only what is noted.
+    Notes,
+    Lines {
+        last: Instant,
+    },
     Redrawn(ProgressBar),
 }
 
@@ -46,13 +52,17 @@ struct Running {
 
 impl Progress {
     pub(crate) fn new(plan: &Plan, silent: bool) -> Self {
-        let view = if silent {
-            View::Silent
-        } else if std::io::stderr().is_terminal() {
-            View::Redrawn(bar())
-        } else {
-            View::Lines { last: Instant::now() }
-        };
+        let lines = View::Lines { last: Instant::now() };
+        Self::with(plan, if silent { View::Silent } else { redrawn().unwrap_or(lines) }, None)
+    }
+
+    /// The view of a stage of a search: figures while it runs, where there is a terminal.
+    pub(crate) fn of_stage(plan: &Plan, title: String, silent: bool) -> Self {
+        let view = if silent { View::Silent } else { redrawn().unwrap_or(View::Notes) };
+        Self::with(plan, view, Some(title))
+    }
+
+    fn with(plan: &Plan, view: View, title: Option<String>) -> Self {
         let phases = plan
             .scaled()
             .iter()
@@ -62,7 +72,7 @@ impl Progress {
                 log_level: phase.log_level.name(),
             })
             .collect();
-        Self { view, phases, running: None, live: None }
+        Self { view, title, phases, running: None, live: None }
     }
 
     /// The level that the plan gives to a phase.
@@ -75,14 +85,16 @@ impl Progress {
 
     /// The run directory and the API are there.
     pub(crate) fn began(&self, dir: &Path, url: &str) {
-        self.note(&format!("run {}  ·  control and live history: {url}", dir.display()));
+        if self.title.is_none() {
+            self.note(&format!("run {}  ·  control and live history: {url}", dir.display()));
+        }
     }
 
     /// A line that stays.
     pub(crate) fn note(&self, text: &str) {
         match &self.view {
             View::Silent => {}
-            View::Lines { .. } => output::note(text),
+            View::Notes | View::Lines { .. } => output::note(text),
             View::Redrawn(bar) => bar.suspend(|| output::note(text)),
         }
     }
@@ -103,7 +115,9 @@ impl Progress {
             Event::PhaseEnded { .. } | Event::RunEnded { .. } => self.running = None,
             _ => {}
         }
-        if let Some(text) = worded(event, self.phases.len()) {
+        if self.title.is_none()
+            && let Some(text) = worded(event, self.phases.len())
+        {
             self.note(&text);
         }
         self.draw();
@@ -149,6 +163,9 @@ impl Progress {
     }
 
     fn title(&self, running: &Running) -> String {
+        if let Some(title) = &self.title {
+            return title.clone();
+        }
         let name = self.phases.get(running.index).map_or("", |phase| phase.name);
         format!("{}/{} {name}", running.index + 1, self.phases.len())
     }
@@ -156,18 +173,25 @@ impl Progress {
     /// `3.2 s of 9 s, whole run 1 min 12 s to go`.
     fn time(&self, running: &Running) -> String {
         let elapsed = running.started.elapsed();
+        if self.title.is_some() {
+            return format!("{} of {}", tenths(elapsed), tenths(running.duration));
+        }
         let later: Duration = self.phases.iter().skip(running.index + 1).map(|phase| phase.duration).sum();
         let left = running.duration.saturating_sub(elapsed) + later;
         format!("{} of {}, whole run {} to go", tenths(elapsed), tenths(running.duration), tenths(left))
     }
 }
 
-fn bar() -> ProgressBar {
+/// The lines that are redrawn, where there is a terminal.
+fn redrawn() -> Option<View> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
     let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(10));
     if let Ok(style) = ProgressStyle::with_template("{prefix:.bold} {bar:24} {msg}") {
         bar.set_style(style.progress_chars("━╸ "));
     }
-    bar
+    Some(View::Redrawn(bar))
 }
 
 /// To the tenth of a second below a minute.

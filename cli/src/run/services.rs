@@ -56,11 +56,22 @@ struct Here {
 type Failures = Arc<Mutex<Vec<Failure>>>;
 
 impl Services {
+    /// Starts services in this process, or reaches those of a deployed suite.
+    ///
+    /// # Errors
+    /// As [`Self::start`] and [`Self::reach`].
+    pub(crate) async fn open(prepared: &Prepared, nats: &NatsArgs, run_dir: &Path) -> Result<Self, Failure> {
+        match &nats.nats {
+            Some(url) => Self::reach(prepared, nats, url).await,
+            None => Self::start(prepared, run_dir).await,
+        }
+    }
+
     /// Opens the store, starts all services, and returns when the scheduler takes commands.
     ///
     /// # Errors
     /// When the store or a port cannot be had, or another run uses the directory.
-    pub(crate) async fn start(prepared: &Prepared, run_dir: &Path) -> Result<Self, Failure> {
+    async fn start(prepared: &Prepared, run_dir: &Path) -> Result<Self, Failure> {
         let report_dir = &prepared.report_dir;
         let lock = lock(report_dir)?;
         let store = Store::open(&report_dir.join("store.db"))?;
@@ -120,7 +131,7 @@ impl Services {
     ///
     /// # Errors
     /// When NATS is not there or does not let us in.
-    pub(crate) async fn reach(prepared: &Prepared, args: &NatsArgs, url: &str) -> Result<Self, Failure> {
+    async fn reach(prepared: &Prepared, args: &NatsArgs, url: &str) -> Result<Self, Failure> {
         let credentials = match &args.nats_password_file {
             Some(file) => {
                 let secret = std::fs::read_to_string(file).map_err(|error| {

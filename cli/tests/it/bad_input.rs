@@ -67,6 +67,23 @@ fn overrides_are_checked_like_keys() {
 }
 
 #[test]
+fn a_search_is_refused_before_it_begins() {
+    let dir = with_plan(PLAN);
+    let knee = |flags: &[&str]| gauntlet(dir.path(), &[&["knee", "plan.toml"], flags].concat());
+    let _ = knee(&["--start", "fast", "--precision", "0"]).says(2, &["--start", "--precision"]);
+    let _ = knee(&["--phase", "warmup"]).says(2, &["baseline"]);
+    let _ = knee(&["--api", "0.0.0.0:80"]).says(2, &["thresholds", "the phase heavy", "--phase"]);
+    nothing_left(dir.path());
+    let dir = with_plan(&format!("thresholds.run = [\"p(99) < 1s\"]\n{PLAN}"));
+    let knee = |flags: &[&str]| gauntlet(dir.path(), &[&["knee", "plan.toml"], flags].concat());
+    let _ = knee(&["--phase", "idle"]).says(2, &["--phase: found idle", "--phase heavy"]);
+    let _ = knee(&["--only", "shpo"]).says(2, &["--only", "did you mean \"shop\"?"]);
+    let _ = knee(&["--api", "0.0.0.0:80"]).says(2, &["--api", "loopback"]);
+    nothing_left(dir.path());
+    let _ = knee(&[]).says(2, &["not a WebAssembly component"]);
+}
+
+#[test]
 fn a_guest_of_another_digest_or_none_at_all() {
     let wanted = format!("sha256:{}", "0".repeat(64));
     let dir = with_plan(&PLAN.replace("guest.wasm", &format!("guest.wasm#{wanted}")));

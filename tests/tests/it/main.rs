@@ -9,6 +9,7 @@ mod cost;
 mod counting;
 mod deployed;
 mod guests;
+mod knee;
 mod listeners;
 mod lost_worker;
 mod partition;
