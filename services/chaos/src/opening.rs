@@ -20,8 +20,8 @@ use crate::backends::proxy_process::ProxyCommand;
 use crate::backends::{Backends, authority, proxy_name};
 use crate::board::Board;
 use crate::capabilities::Found;
+use crate::journal::Journal;
 use crate::news::News;
-use crate::owed::Owed;
 use crate::run::Run;
 use crate::schedule::Item;
 use crate::service::Service;
@@ -79,7 +79,7 @@ impl Service {
             agent: Arc::clone(&self.agent),
             proxy,
             instances: found.instances.ok(),
-            owed: Owed::open(&self.options.state_dir, &id.to_string()),
+            journal: Journal::open(&self.options.state_dir, &id.to_string()),
             lease: self.options.lease,
             prefix: incarnation.rsplit('-').next().unwrap_or_default().to_owned(),
         };
@@ -100,12 +100,12 @@ impl Service {
             phase: Mutex::new(None),
         });
         run.tell_plan().await;
+        run.settle_what_was_left().await;
         for (item, obstacle) in items.iter().zip(obstacles) {
             if let Some(why) = obstacle {
                 run.skip(item, &why).await;
             }
         }
-        run.pay_what_is_owed().await;
         Ok(run)
     }
 
@@ -196,20 +196,6 @@ impl Run {
                 return;
             }
             faults = rest;
-        }
-    }
-
-    /// What an earlier life of this service ended and could not start again.
-    async fn pay_what_is_owed(&self) {
-        let owed = self.backends.owed.processes();
-        if owed.is_empty() {
-            return;
-        }
-        match self.backends.run_again(&owed).await {
-            Ok(verified) => tracing::info!(verified, "what an earlier life of this service ended runs again"),
-            Err(error) => {
-                tracing::error!(error, "what an earlier life of this service ended does not run again");
-            }
         }
     }
 }

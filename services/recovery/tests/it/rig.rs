@@ -378,7 +378,7 @@ config.steps = [{{ name = "home", get = "/" }}]
     pub(crate) async fn ended(&self, fault: &str) {
         let (how, verified) = ("its time is over".to_owned(), String::new());
         let fault = fault.to_owned();
-        self.chaos(Event::FaultEnded { fault, how, held_ms: 0, undo_ms: 0, verified }).await;
+        self.chaos(Event::FaultEnded { fault, how, held_ms: None, undo_ms: None, verified }).await;
     }
 
     /// Ends the run, and the service: nothing of it is left.
