@@ -36,7 +36,7 @@ enum End {
 pub(crate) async fn live(run: Arc<Run>, item: Arc<Item>, mut claim: Claim) {
     let began = run.now();
     let beginning = run.news.say(began, Event::FaultBeginning { fault: item.planned.clone() }).await;
-    if beginning.durable(TOLD).await.is_none() {
+    if beginning.durable_within(TOLD).await.is_none() {
         let why = format!("that it begins could not be recorded within {TOLD:?}: nothing was touched");
         return skipped(&run, &item, claim, why).await;
     }
@@ -69,7 +69,7 @@ pub(crate) async fn live(run: Arc<Run>, item: Arc<Item>, mut claim: Claim) {
             let told = run.news.say(run.now(), ended).await;
             claim.settle(FaultState::Ended, &detail);
             // Otherwise another life of this service is to tell it.
-            if told.durable(TOLD).await.is_some() {
+            if told.durable_within(TOLD).await.is_some() {
                 run.backends.journal.end(item.id());
             }
         }

@@ -19,7 +19,6 @@ mod capabilities;
 mod fault;
 mod journal;
 mod left;
-mod news;
 mod opening;
 mod options;
 mod phase;

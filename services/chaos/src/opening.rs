@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use bus::News;
 use fault_proxy::ProxyInput;
 use plan::Plan;
 use plan::model::{LoadModel, RecipeKind, Strategy};
@@ -13,6 +14,7 @@ use protocol::event::Event;
 use protocol::faults::PlannedFault;
 use protocol::id::{IncarnationId, RunId};
 use protocol::v1;
+use service::Shutdown;
 
 use crate::backends::instances::Instances;
 use crate::backends::proxy::Proxy;
@@ -21,7 +23,6 @@ use crate::backends::{Backends, authority, proxy_name};
 use crate::board::Board;
 use crate::capabilities::Found;
 use crate::journal::Journal;
-use crate::news::News;
 use crate::run::Run;
 use crate::schedule::Item;
 use crate::service::Service;
@@ -84,7 +85,9 @@ impl Service {
             prefix: incarnation.rsplit('-').next().unwrap_or_default().to_owned(),
         };
         let opened = self.opened(&plan, &backends, &ways, &items);
-        let news = News::new(id, self.bus.clone(), &self.tasks);
+        // What is told of a fault is not lost: its writer waits for the log as long as this service is there.
+        let news =
+            News::start::<v1::FaultNews>("fault news", id, self.bus.clone(), &self.tasks, Shutdown::new());
         let run = Arc::new(Run {
             id,
             plan,

@@ -21,7 +21,6 @@ mod guard;
 mod health;
 mod host;
 mod incident;
-mod news;
 mod opening;
 mod options;
 mod place;
