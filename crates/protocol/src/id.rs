@@ -91,3 +91,10 @@ pub struct InvalidId {
     kind: &'static str,
     found: String,
 }
+
+/// Commands are refused in words.
+impl From<InvalidId> for String {
+    fn from(error: InvalidId) -> Self {
+        error.to_string()
+    }
+}
