@@ -24,7 +24,8 @@ pub(super) fn worded(event: &Event) -> Option<String> {
             format!("  ⚡ {}: {}, for {}", fault.fault, does(fault), length(fault.duration_ms))
         }
         Event::FaultEnded { fault, how, held_ms, verified, .. } => {
-            format!("  ⚡ {fault}: undone after {}, {how}: {verified}", length(*held_ms))
+            let after = held_ms.map_or_else(String::new, |ms| format!(" after {}", length(ms)));
+            format!("  ⚡ {fault}: undone{after}, {how}: {verified}")
         }
         Event::FaultSkipped { fault, reason, .. } => format!("  ⚡ {fault}: skipped: {reason}"),
         Event::FaultUnrecovered { fault, detail, .. } => {
@@ -132,8 +133,8 @@ mod tests {
         let ended = Event::FaultEnded {
             fault: "a shop dies".to_owned(),
             how: "its time is over".to_owned(),
-            held_ms: 2_003,
-            undo_ms: 4,
+            held_ms: Some(2_003),
+            undo_ms: Some(4),
             verified: "shop-a runs".to_owned(),
         };
         assert_eq!(line(&ended), "  ⚡ a shop dies: undone after 2 s, its time is over: shop-a runs");

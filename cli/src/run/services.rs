@@ -15,7 +15,7 @@ use protocol::v1;
 use scheduler::verdict::code;
 use service::telemetry::{self, Telemetry};
 use service::traces::export;
-use service::{OnError, Shutdown, Tasks};
+use service::{OnError, ServiceError, Shutdown, Tasks};
 use store::Store;
 use tokio::sync::oneshot;
 
@@ -30,9 +30,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// Who the command is on the bus.
 const ROLE: &str = "cli";
-
-/// How the failure of a task begins that panicked.
-const PANICKED: &str = "panicked";
 
 /// The services, running.
 pub(crate) struct Services {
@@ -214,7 +211,7 @@ impl Services {
         let mut failures = std::mem::take(&mut *here.failures.lock().unwrap_or_else(PoisonError::into_inner));
         for failure in here.tasks.failures() {
             // Errors are in `failures` with their codes; what is only here is a panic.
-            if failure.message.starts_with(PANICKED) {
+            if failure.is_panic() {
                 failures.push(Failure::bug(failure.to_string()));
             }
         }
@@ -254,62 +251,12 @@ impl Starting {
         let task = async move {
             running.await.map_err(|error| {
                 let text = error.to_string();
-                let failure = Failure::with_code(error.code(), text.clone());
+                let failure = Failure::with_code(error.blame().exit_code(), text.clone());
                 failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
                 text
             })
         };
         self.tasks.spawn(name, OnError::ShutDown, task);
-    }
-}
-
-/// A service's error as an exit code.
-trait ServiceError: std::error::Error + Send + 'static {
-    fn code(&self) -> u8;
-}
-
-impl ServiceError for scheduler::Error {
-    fn code(&self) -> u8 {
-        self.exit_code()
-    }
-}
-
-impl ServiceError for metrics::Error {
-    fn code(&self) -> u8 {
-        match self {
-            Self::NotLoopback(_) => code::BAD_INPUT,
-            Self::Store(error) if !error.is_environment() => code::BUG,
-            Self::Task(failure) if failure.message.starts_with(PANICKED) => code::BUG,
-            _ => code::ENVIRONMENT,
-        }
-    }
-}
-
-impl ServiceError for chaos::Error {
-    fn code(&self) -> u8 {
-        match self {
-            Self::Task(failure) if failure.message.starts_with(PANICKED) => code::BUG,
-            _ => code::ENVIRONMENT,
-        }
-    }
-}
-
-impl ServiceError for recovery::Error {
-    fn code(&self) -> u8 {
-        match self {
-            Self::Task(failure) if failure.message.starts_with(PANICKED) => code::BUG,
-            _ => code::ENVIRONMENT,
-        }
-    }
-}
-
-impl ServiceError for load_worker::Error {
-    fn code(&self) -> u8 {
-        match self {
-            // What a load thread meets in the world it counts; it ends by our own fault only.
-            Self::LoadThread { .. } => code::BUG,
-            _ => code::ENVIRONMENT,
-        }
     }
 }
 

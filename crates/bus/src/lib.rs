@@ -14,6 +14,7 @@ mod command;
 mod error;
 mod in_process;
 mod nats;
+mod news;
 mod object;
 mod record;
 
@@ -35,6 +36,7 @@ pub use error::{BusError, CommandError, RecordError, Unanswered, Why};
 use in_process::InProcess;
 use nats::Nats;
 pub use nats::{Credentials, NatsOptions, ServerConfig, ServerConfigError, ServerTls, server_config};
+pub use news::{News, Told};
 use object::Objects;
 use record::Consumer;
 pub use record::{Delivery, Records};

@@ -116,6 +116,11 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         self.receiver.recv().await
     }
+
+    /// The next one that was told already; `None` = there is none now.
+    pub fn told(&mut self) -> Option<Event> {
+        self.receiver.try_recv().ok()
+    }
 }
 
 /// An agent could not be started.

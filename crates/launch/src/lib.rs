@@ -2,7 +2,7 @@
 //! connections to NATS and PostgreSQL ([`connect`]), health and readiness ([`health`]) and the question for them ([`check`]),
 //! signals, and exit codes.
 //!
-//! A service's `main` is one call of [`main`].
+//! A service's `main` is one call of [`main`], and serving is one of [`serve`].
 #![forbid(unsafe_code)]
 
 pub mod check;
@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use bus::Bus;
 use service::telemetry::{self, Telemetry, TelemetryError};
-use service::{OnError, Shutdown, Tasks};
+use service::{Blame, OnError, ServiceError, Shutdown, Tasks};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use health::Health;
 use settings::{Common, Settings};
@@ -42,9 +43,9 @@ impl Error {
     #[must_use]
     pub const fn code(&self) -> u8 {
         match self {
-            Self::Input(_) => 2,
-            Self::Environment(_) => 3,
-            Self::Bug(_) => 1,
+            Self::Input(_) => Blame::Input.exit_code(),
+            Self::Environment(_) => Blame::Environment.exit_code(),
+            Self::Bug(_) => Blame::Bug.exit_code(),
         }
     }
 }
@@ -57,6 +58,32 @@ pub struct Parts {
     pub shutdown: Shutdown,
     /// What readiness depends on.
     pub health: Health,
+}
+
+/// Serves until the service ends; it is shown to be ready once it says so.
+///
+/// # Errors
+/// Why it ended.
+pub fn serve<E: ServiceError, R>(
+    serving: impl Future<Output = Result<(), E>>,
+    is_ready: oneshot::Receiver<R>,
+    health: &Health,
+) -> impl Future<Output = Result<(), Error>> {
+    // A service is large: it is moved but once.
+    let serving = Box::pin(serving);
+    async move {
+        let announce = async {
+            if is_ready.await.is_ok() {
+                health.ready();
+            }
+        };
+        let (served, ()) = tokio::join!(serving, announce);
+        served.map_err(|error| match error.blame() {
+            Blame::Input => Error::Input(error.to_string()),
+            Blame::Environment => Error::Environment(error.to_string()),
+            Blame::Bug => Error::Bug(error.to_string()),
+        })
+    }
 }
 
 /// How long what surrounds a service may take to end after it.

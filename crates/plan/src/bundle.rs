@@ -18,6 +18,12 @@ pub struct BundleFile {
     pub key: String,
 }
 
+/// Whether the file of this name in a bundle is a certificate, or a key, for TLS towards a target.
+#[must_use]
+pub fn is_for_tls(name: &str) -> bool {
+    ["ca:", "cert:", "key:"].iter().any(|kind| name.starts_with(kind))
+}
+
 impl Plan {
     /// The files that workers need beside plan and guests, each once: feeders (the value of any key `feed` in a
     /// scenario's configuration, or of `file` in a table `feed`) and certificates.

@@ -22,7 +22,7 @@ pub mod threshold;
 mod tree;
 pub mod units;
 
-pub use bundle::BundleFile;
+pub use bundle::{BundleFile, is_for_tls};
 pub use model::Plan;
 pub use overrides::Overrides;
 pub use parse::{load, parse, parse_fault, parse_with};

@@ -246,10 +246,12 @@ pub enum Event {
         fault: String,
         /// `its time is over`, `stopped by cli`, `stop condition error_rate > 50%: seen 61%`, `signal SIGINT`.
         how: String,
-        /// How long it was there, milliseconds.
-        held_ms: u64,
-        /// How long the undo took, reading back included, milliseconds.
-        undo_ms: u64,
+        /// How long it was there, milliseconds; absent when who held it did not live to measure it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held_ms: Option<u64>,
+        /// How long the undo took, reading back included, milliseconds; absent when nobody measured it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo_ms: Option<u64>,
         /// What was read back.
         verified: String,
     },

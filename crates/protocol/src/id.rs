@@ -26,6 +26,12 @@ macro_rules! ids {
                 self.0.as_bytes().to_vec()
             }
 
+            /// The 16 bytes as keys of records have them.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
             /// Reads the bytes of a message.
             ///
             /// # Errors
@@ -84,4 +90,11 @@ ids! {
 pub struct InvalidId {
     kind: &'static str,
     found: String,
+}
+
+/// Commands are refused in words.
+impl From<InvalidId> for String {
+    fn from(error: InvalidId) -> Self {
+        error.to_string()
+    }
 }

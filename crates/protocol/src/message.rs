@@ -39,6 +39,29 @@ pub trait Record: prost::Message + Default + Clone + 'static {
     fn run(&self) -> &[u8];
 }
 
+/// A record that stands for an event of a run's history.
+pub trait Tells: Record {
+    /// The `sequence`-th that is told of a run; the event happened at that stamp.
+    fn new(run: RunId, sequence: u64, at_unix_ns: i64, event_json: String) -> Self;
+    /// Its stamp, Unix nanoseconds, and the event as JSON.
+    fn told(&self) -> (i64, &str);
+}
+
+macro_rules! tells {
+    ($($message:ident),+) => {
+        $(
+            impl Tells for v1::$message {
+                fn new(run: RunId, sequence: u64, at_unix_ns: i64, event_json: String) -> Self {
+                    Self { run: run.to_bytes(), sequence, at_unix_ns, event_json }
+                }
+                fn told(&self) -> (i64, &str) {
+                    (self.at_unix_ns, &self.event_json)
+                }
+            }
+        )+
+    };
+}
+
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -155,6 +178,8 @@ records! {
     FaultNews => "chaos" "faults" to ["scheduler", "recovery"],
     RecoveryNews => "recovery" "incidents" to ["scheduler"],
 }
+
+tells!(FaultNews, RecoveryNews);
 
 /// Every message with who says and who hears it: permissions on the bus follow from this and from nothing else.
 pub fn table() -> impl Iterator<Item = &'static Line> {

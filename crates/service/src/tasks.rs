@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::Shutdown;
+use crate::{Blame, ServiceError, Shutdown};
 
 /// What the failure of a task means for the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,23 @@ pub struct Failure {
     pub task: &'static str,
     /// Its error, or `panicked: …`.
     pub message: String,
+}
+
+/// How the message of a panic begins.
+const PANICKED: &str = "panicked: ";
+
+impl Failure {
+    /// Whether the task panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        self.message.starts_with(PANICKED)
+    }
+}
+
+impl ServiceError for Failure {
+    fn blame(&self) -> Blame {
+        if self.is_panic() { Blame::Bug } else { Blame::Environment }
+    }
 }
 
 /// The owner of a service's tasks. Clones share ownership; when the last one is dropped, tasks that still run are
@@ -206,7 +223,7 @@ async fn caught<E: Display>(task: impl Future<Output = Result<(), E>>) -> Result
         match std::panic::catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(|error| error.to_string())),
-            Err(panic) => Poll::Ready(Err(format!("panicked: {}", panic_text(&*panic)))),
+            Err(panic) => Poll::Ready(Err(format!("{PANICKED}{}", panic_text(&*panic)))),
         }
     });
     polled.await

@@ -24,6 +24,8 @@ struct Inner {
     faults: Vec<Entry>,
     /// Faults of the plan that come no more, by name, and why.
     halted: BTreeMap<String, String>,
+    /// Faults that an earlier life of this service held when it was killed, by id, and how they ended.
+    earlier: BTreeMap<String, String>,
     /// Why none may begin; `None` = they may.
     closed: Option<String>,
 }
@@ -49,9 +51,8 @@ pub(crate) struct Claim {
 impl Board {
     /// The faults of the plan, none of which has begun; none may before [`Board::open`].
     pub(crate) fn new(items: Vec<Arc<Item>>) -> Self {
-        let entry = |item| Entry { item, state: FaultState::Planned, detail: String::new(), end: None };
         let inner = Inner {
-            faults: items.into_iter().map(entry).collect(),
+            faults: items.into_iter().map(Entry::new).collect(),
             closed: Some("no phase is under way".to_owned()),
             ..Inner::default()
         };
@@ -79,13 +80,13 @@ impl Board {
 
     /// Adds a fault that is to begin now. Its id must be free.
     pub(crate) fn add(&self, item: Arc<Item>) {
-        let entry = Entry { item, state: FaultState::Planned, detail: String::new(), end: None };
-        self.lock().faults.push(entry);
+        self.lock().faults.push(Entry::new(item));
     }
 
     /// Whether a fault has this id.
     pub(crate) fn has(&self, id: &str) -> bool {
-        self.lock().find(id).is_some()
+        let inner = self.lock();
+        inner.find(id).is_some() || inner.earlier.contains_key(id)
     }
 
     /// How many faults were asked for by hand.
@@ -125,12 +126,24 @@ impl Board {
         Ok(Claim { board: self.clone(), id: item.id().to_owned(), end, settled: false })
     }
 
-    /// Marks one that has not begun as skipped; `false` = it is not waiting any more.
+    /// It came in an earlier life of this service, and ended so. It may come again.
+    pub(crate) fn came_before(&self, id: &str, how: &str) {
+        self.lock().earlier.insert(id.to_owned(), how.to_owned());
+    }
+
+    /// Marks one that has not begun as skipped; `false` = it is not waiting any more, or it came in an earlier life of this
+    /// service and so is over instead.
     pub(crate) fn skip(&self, id: &str, why: &str) -> bool {
         let mut inner = self.lock();
+        let earlier = inner.earlier.get(id).cloned();
         let Some(entry) = inner.find_mut(id).filter(|entry| entry.state == FaultState::Planned) else {
             return false;
         };
+        if let Some(how) = earlier {
+            entry.state = FaultState::Ended;
+            entry.detail = format!("{how}; it does not come again: {why}");
+            return false;
+        }
         entry.state = FaultState::Skipped;
         why.clone_into(&mut entry.detail);
         true
@@ -242,6 +255,10 @@ impl Inner {
 }
 
 impl Entry {
+    const fn new(item: Arc<Item>) -> Self {
+        Self { item, state: FaultState::Planned, detail: String::new(), end: None }
+    }
+
     /// `true` = it is alive. The first reason stands.
     fn ask_to_end(&self, reason: &str) -> bool {
         let Some(end) = &self.end else { return false };

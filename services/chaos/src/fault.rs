@@ -36,7 +36,7 @@ enum End {
 pub(crate) async fn live(run: Arc<Run>, item: Arc<Item>, mut claim: Claim) {
     let began = run.now();
     let beginning = run.news.say(began, Event::FaultBeginning { fault: item.planned.clone() }).await;
-    if beginning.durable(TOLD).await.is_none() {
+    if beginning.durable_within(TOLD).await.is_none() {
         let why = format!("that it begins could not be recorded within {TOLD:?}: nothing was touched");
         return skipped(&run, &item, claim, why).await;
     }
@@ -64,8 +64,14 @@ pub(crate) async fn live(run: Arc<Run>, item: Arc<Item>, mut claim: Claim) {
         Ok(Ok(undone)) => {
             let (fault, verified) = (item.id().to_owned(), undone.verified);
             let detail = format!("{how}; {verified}");
-            run.news.say(run.now(), Event::FaultEnded { fault, how, held_ms, undo_ms, verified }).await;
+            let (held_ms, undo_ms) = (Some(held_ms), Some(undo_ms));
+            let ended = Event::FaultEnded { fault, how, held_ms, undo_ms, verified };
+            let told = run.news.say(run.now(), ended).await;
             claim.settle(FaultState::Ended, &detail);
+            // Otherwise another life of this service is to tell it.
+            if told.durable_within(TOLD).await.is_some() {
+                run.backends.journal.end(item.id());
+            }
         }
         Ok(Err(detail)) => unrecovered(&run, &item, claim, format!("{how}; {detail}")).await,
         Err(_) => {
@@ -125,6 +131,7 @@ fn words(run: &Run, item: &Item, end: End) -> String {
 
 async fn skipped(run: &Run, item: &Item, claim: Claim, why: String) {
     run.say_skipped(item, &why).await;
+    run.backends.journal.end(item.id());
     claim.settle(FaultState::Skipped, &why);
 }
 

@@ -17,10 +17,10 @@ mod board;
 mod by_hand;
 mod capabilities;
 mod fault;
-mod news;
+mod journal;
+mod left;
 mod opening;
 mod options;
-mod owed;
 mod phase;
 mod run;
 mod schedule;
@@ -31,7 +31,7 @@ mod stop_condition;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ::service::{Shutdown, Tasks};
+use ::service::{Blame, ServiceError, Shutdown, Tasks};
 use bus::{Bus, BusError};
 
 pub use options::Options;
@@ -55,6 +55,15 @@ pub enum Error {
     /// A task without which the service cannot go on.
     #[error(transparent)]
     Task(#[from] ::service::Failure),
+}
+
+impl ServiceError for Error {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Task(failure) => failure.blame(),
+            Self::Bus(_) | Self::StateDir { .. } => Blame::Environment,
+        }
+    }
 }
 
 /// Ends the service's tasks with it, also when it is dropped before its end: some of them hold what owns them.

@@ -81,11 +81,5 @@ async fn run(arguments: Arguments, parts: Parts) -> Result<(), Error> {
         ready: Some(ready),
         ..chaos::Options::new(&arguments.common.state_dir, with(AGENT), with(PROXY))
     };
-    let announce = async {
-        if is_ready.await.is_ok() {
-            health.ready();
-        }
-    };
-    let (served, ()) = tokio::join!(chaos::run(options, bus, shutdown), announce);
-    served.map_err(|error| Error::Environment(error.to_string()))
+    launch::serve(chaos::run(options, bus, shutdown), is_ready, &health).await
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use bus::News;
 use fault_proxy::ProxyInput;
 use plan::Plan;
 use plan::model::{LoadModel, RecipeKind, Strategy};
@@ -13,6 +14,7 @@ use protocol::event::Event;
 use protocol::faults::PlannedFault;
 use protocol::id::{IncarnationId, RunId};
 use protocol::v1;
+use service::Shutdown;
 
 use crate::backends::instances::Instances;
 use crate::backends::proxy::Proxy;
@@ -20,8 +22,7 @@ use crate::backends::proxy_process::ProxyCommand;
 use crate::backends::{Backends, authority, proxy_name};
 use crate::board::Board;
 use crate::capabilities::Found;
-use crate::news::News;
-use crate::owed::Owed;
+use crate::journal::Journal;
 use crate::run::Run;
 use crate::schedule::Item;
 use crate::service::Service;
@@ -79,12 +80,14 @@ impl Service {
             agent: Arc::clone(&self.agent),
             proxy,
             instances: found.instances.ok(),
-            owed: Owed::open(&self.options.state_dir, &id.to_string()),
+            journal: Journal::open(&self.options.state_dir, &id.to_string()),
             lease: self.options.lease,
             prefix: incarnation.rsplit('-').next().unwrap_or_default().to_owned(),
         };
         let opened = self.opened(&plan, &backends, &ways, &items);
-        let news = News::new(id, self.bus.clone(), &self.tasks);
+        // What is told of a fault is not lost: its writer waits for the log as long as this service is there.
+        let news =
+            News::start::<v1::FaultNews>("fault news", id, self.bus.clone(), &self.tasks, Shutdown::new());
         let run = Arc::new(Run {
             id,
             plan,
@@ -100,12 +103,12 @@ impl Service {
             phase: Mutex::new(None),
         });
         run.tell_plan().await;
+        run.settle_what_was_left().await;
         for (item, obstacle) in items.iter().zip(obstacles) {
             if let Some(why) = obstacle {
                 run.skip(item, &why).await;
             }
         }
-        run.pay_what_is_owed().await;
         Ok(run)
     }
 
@@ -196,20 +199,6 @@ impl Run {
                 return;
             }
             faults = rest;
-        }
-    }
-
-    /// What an earlier life of this service ended and could not start again.
-    async fn pay_what_is_owed(&self) {
-        let owed = self.backends.owed.processes();
-        if owed.is_empty() {
-            return;
-        }
-        match self.backends.run_again(&owed).await {
-            Ok(verified) => tracing::info!(verified, "what an earlier life of this service ended runs again"),
-            Err(error) => {
-                tracing::error!(error, "what an earlier life of this service ended does not run again");
-            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus::{Bus, SchedulerClock};
+use bus::{Bus, News, SchedulerClock};
 use plan::Plan;
 use protocol::event::Event;
 use protocol::faults::CapabilityView;
@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use crate::backends::Backends;
 use crate::board::Board;
-use crate::news::News;
 use crate::phase::Phase;
 use crate::schedule::Item;
 
@@ -135,7 +134,7 @@ impl Run {
             let (fault, target) = (item.id().to_owned(), item.fault.target.clone());
             self.news.say(self.now(), Event::FaultUnrecovered { fault, target, detail }).await;
         }
-        let last_sequence = self.news.flush(TOLD).await;
+        let last_sequence = self.news.all().await.durable_within(TOLD).await;
         Outcome { unrecovered: self.board.unrecovered(), last_sequence }
     }
 

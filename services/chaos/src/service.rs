@@ -74,7 +74,7 @@ impl Service {
     }
 
     pub(crate) async fn open(self: Arc<Self>, command: v1::OpenChaos) -> Result<v1::OpenChaosReply, String> {
-        let id = run_id(&command.run)?;
+        let id = RunId::from_bytes(&command.run)?;
         // Held to the end: whoever asks meanwhile finds the run open.
         let mut table = self.table.lock().await;
         if self.shutdown.is_triggered() {
@@ -133,7 +133,7 @@ impl Service {
     }
 
     pub(crate) async fn close(self: Arc<Self>, command: v1::CloseChaos) -> Result<v1::ChaosClosed, String> {
-        let id = run_id(&command.run)?;
+        let id = RunId::from_bytes(&command.run)?;
         let mut table = self.table.lock().await;
         let closed = table.closed.clone().filter(|(run, _)| *run == id);
         let outcome = match (table.open.take_if(|run| run.id == id), closed) {
@@ -178,14 +178,10 @@ impl Service {
 
     /// The run that a command is about.
     async fn run(&self, bytes: &[u8]) -> Result<Arc<Run>, String> {
-        let id = run_id(bytes)?;
+        let id = RunId::from_bytes(bytes)?;
         let open = self.table.lock().await.open.clone();
         open.filter(|run| run.id == id).ok_or_else(|| unknown(id))
     }
-}
-
-fn run_id(bytes: &[u8]) -> Result<RunId, String> {
-    RunId::from_bytes(bytes).map_err(|error| error.to_string())
 }
 
 /// As after a restart: whoever has the run may open it again.

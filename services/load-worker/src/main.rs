@@ -78,16 +78,7 @@ async fn run(arguments: Arguments, parts: Parts) -> Result<(), Error> {
         ..load_worker::Options::new(worker, state.clone())
     };
     tracing::info!(%worker, "load-worker");
-    let announce = async {
-        if is_ready.await.is_ok() {
-            health.ready();
-        }
-    };
-    let (served, ()) = tokio::join!(load_worker::run(options, bus, shutdown), announce);
-    served.map_err(|error| match error {
-        load_worker::Error::LoadThread { .. } => Error::Bug(error.to_string()),
-        error => Error::Environment(error.to_string()),
-    })
+    launch::serve(load_worker::run(options, bus, shutdown), is_ready, &health).await
 }
 
 /// Who this worker is, across restarts: commands are addressed to it, and its samples are known by it.

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, BusError};
-use service::{OnError, Shutdown, Tasks};
+use service::{Blame, OnError, ServiceError, Shutdown, Tasks};
 use store::{Store, StoreError};
 use tokio::sync::oneshot;
 
@@ -77,6 +77,17 @@ pub enum Error {
     /// A task without which the service cannot go on.
     #[error(transparent)]
     Task(#[from] service::Failure),
+}
+
+impl ServiceError for Error {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::NotLoopback(_) => Blame::Input,
+            Self::Store(error) if !error.is_environment() => Blame::Bug,
+            Self::Task(failure) => failure.blame(),
+            Self::Bus(_) | Self::Store(_) | Self::Bind { .. } => Blame::Environment,
+        }
+    }
 }
 
 /// Serves until `shutdown` is triggered.

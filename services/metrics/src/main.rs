@@ -43,16 +43,8 @@ async fn run(arguments: Arguments, parts: Parts) -> Result<(), Error> {
         ready: Some(ready),
         ..metrics::Options::default()
     };
-    let announce = async {
-        if is_ready.await.is_ok() {
-            health.ready();
-        }
-    };
-    let serve = metrics::run(options, bus, store.clone(), shutdown);
-    let (served, ()) = tokio::join!(serve, announce);
+    let serving = metrics::run(options, bus, store.clone(), shutdown);
+    let served = launch::serve(serving, is_ready, &health).await;
     store.close().await;
-    served.map_err(|error| match error {
-        metrics::Error::NotLoopback(_) => Error::Input(error.to_string()),
-        error => Error::Environment(error.to_string()),
-    })
+    served
 }

@@ -7,7 +7,6 @@ use protocol::v1;
 
 use crate::note::{self, Kept};
 use crate::probe::{self, Now};
-use crate::serve::run_of;
 use crate::service_state::{Known, Service};
 use crate::state::{Answer, Filter, row_of};
 
@@ -17,7 +16,7 @@ impl Service {
         self: Arc<Self>,
         query: v1::QueryAggregate,
     ) -> Result<v1::Aggregate, String> {
-        let run = run_of(&query.run)?;
+        let run = RunId::from_bytes(&query.run)?;
         let filter = Filter { scenario: query.scenario, step: query.step, target: query.target };
         let question = (query.phase, query.window_ns, filter);
         self.ensure(run).await?;
@@ -50,7 +49,7 @@ impl Service {
 
     /// Everything that is known of a run or of one phase.
     pub(crate) async fn query_run(self: Arc<Self>, query: v1::QueryRun) -> Result<v1::RunSeries, String> {
-        let run = run_of(&query.run)?;
+        let run = RunId::from_bytes(&query.run)?;
         self.ensure(run).await?;
         self.refresh(run).await?;
         let mut runs = self.runs();
@@ -74,7 +73,7 @@ impl Service {
         self: Arc<Self>,
         query: v1::QueryProbes,
     ) -> Result<v1::ProbeStates, String> {
-        let run = run_of(&query.run)?;
+        let run = RunId::from_bytes(&query.run)?;
         let mut runs = self.runs();
         let known =
             runs.get_mut(run).ok_or_else(|| format!("run {run} is not watched: send WatchRun first"))?;

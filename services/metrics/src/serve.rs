@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bus::Address;
-use protocol::id::RunId;
 use protocol::message::Command;
 use protocol::v1;
 use service::{OnError, Tasks};
@@ -38,11 +37,6 @@ where
         Ok::<(), Error>(())
     });
     Ok(())
-}
-
-/// The run that a command is about.
-pub(crate) fn run_of(bytes: &[u8]) -> Result<RunId, String> {
-    RunId::from_bytes(bytes).map_err(|error| error.to_string())
 }
 
 /// Done.

@@ -9,7 +9,7 @@ use protocol::v1;
 use crate::Error;
 use crate::note::Note;
 use crate::probe::{self, Probes};
-use crate::serve::{done, run_of};
+use crate::serve::done;
 use crate::service_state::Service;
 
 /// What probes have seen is stored this often.
@@ -18,7 +18,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(5);
 impl Service {
     /// Begins to probe the plan's targets. Watching again replaces the probes: processes may have been restarted.
     pub(crate) async fn watch(self: Arc<Self>, command: v1::WatchRun) -> Result<v1::Ack, String> {
-        let run = run_of(&command.run)?;
+        let run = RunId::from_bytes(&command.run)?;
         let watch = self.watch_of(run, command.clone()).await?;
         {
             let _in_step = self.in_step.lock().await;
@@ -71,7 +71,7 @@ impl Service {
 
     /// A phase begins.
     pub(crate) async fn mark_phase(self: Arc<Self>, command: v1::MarkPhase) -> Result<v1::Ack, String> {
-        let run = run_of(&command.run)?;
+        let run = RunId::from_bytes(&command.run)?;
         {
             let _in_step = self.in_step.lock().await;
             self.load(run).await.map_err(|error| error.to_string())?;
@@ -87,7 +87,7 @@ impl Service {
 
     /// Stops probing; what was seen is durable when this is answered.
     pub(crate) async fn unwatch(self: Arc<Self>, command: v1::UnwatchRun) -> Result<v1::Ack, String> {
-        let run = run_of(&command.run)?;
+        let run = RunId::from_bytes(&command.run)?;
         self.stop_probes(run).await;
         self.keep_probe_notes(run).await.map_err(|error| error.to_string())?;
         let note = Note { unwatched: true, ..Note::default() };

@@ -21,7 +21,6 @@ mod guard;
 mod health;
 mod host;
 mod incident;
-mod news;
 mod opening;
 mod options;
 mod place;
@@ -34,7 +33,7 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::service::{Shutdown, Tasks};
+use ::service::{Blame, ServiceError, Shutdown, Tasks};
 use bus::{Bus, BusError};
 
 pub use options::Options;
@@ -53,6 +52,15 @@ pub enum Error {
     /// A task without which the service cannot go on.
     #[error(transparent)]
     Task(#[from] ::service::Failure),
+}
+
+impl ServiceError for Error {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Task(failure) => failure.blame(),
+            Self::Bus(_) => Blame::Environment,
+        }
+    }
 }
 
 /// Serves until `shutdown` is triggered. On return nothing is watched or acted upon any more.

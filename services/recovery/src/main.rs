@@ -41,11 +41,5 @@ async fn run(arguments: Arguments, parts: Parts) -> Result<(), Error> {
     let (ready, is_ready) = oneshot::channel();
     let clock = SchedulerClock::shifted(arguments.clock_shift_ns);
     let options = recovery::Options { clock, ready: Some(ready) };
-    let announce = async {
-        if is_ready.await.is_ok() {
-            health.ready();
-        }
-    };
-    let (served, ()) = tokio::join!(recovery::run(options, bus, shutdown), announce);
-    served.map_err(|error| Error::Environment(error.to_string()))
+    launch::serve(recovery::run(options, bus, shutdown), is_ready, &health).await
 }

@@ -38,7 +38,14 @@ pub(crate) async fn open(
     for target in &plan.targets {
         let recovery = plan.recovery.get(&target.name);
         let health = target.health.as_deref();
-        match Watched::new(target, recovery, tls(target, &files).as_ref(), health) {
+        let connector = match tls(target, &files) {
+            Ok(connector) => connector,
+            Err(missing) => {
+                problems.push(missing);
+                continue;
+            }
+        };
+        match Watched::new(target, recovery, &connector, health) {
             Ok(target) => watched.push(target),
             Err(error) => problems.push(problem("plan", error.to_string(), "rename the process")),
         }
@@ -90,8 +97,7 @@ fn platform(dir: &str, plan: &Plan, problems: &mut Vec<v1::Problem>) -> Option<A
 /// The certificates that came with the run, fetched.
 async fn files(bus: &Bus, command: &v1::OpenRecovery, problems: &mut Vec<v1::Problem>) -> Files {
     let mut files = Files::new();
-    let kinds = ["ca:", "cert:", "key:"];
-    for file in command.files.iter().filter(|file| kinds.iter().any(|kind| file.name.starts_with(kind))) {
+    for file in &command.files {
         match bus.fetch_object(&file.digest).await {
             Ok(path) => {
                 files.insert(file.name.clone(), path);
@@ -104,37 +110,28 @@ async fn files(bus: &Bus, command: &v1::OpenRecovery, problems: &mut Vec<v1::Pro
     files
 }
 
-/// TLS towards a target, by the certificates that came with the run. Without its CA whoever answers is believed: a probe
-/// asks for health and tells nothing. Without our own certificate the target would not answer: `None`, and only connections
-/// are tried.
-fn tls(target: &Target, files: &Files) -> Option<Connector> {
-    let file = |kind: &str| -> Option<PathBuf> { files.get(&format!("{kind}:{}", target.name)).cloned() };
+/// TLS towards a target, by the certificates that came with the run. Those that cannot be used fail each probe, which says so.
+///
+/// # Errors
+/// When one did not come: a probe does not believe whom the plan does not.
+fn tls(target: &Target, files: &Files) -> Result<Connector, v1::Problem> {
     let name = &target.name;
-    let ca = file("ca");
-    let unverified = target.tls.ca.is_some() && ca.is_none();
-    if unverified {
-        tracing::warn!(
-            target = name,
-            "its CA did not come with the run: probes do not verify its certificate"
-        );
-    }
-    let client = match &target.tls.client {
-        None => None,
-        Some(_) => {
-            let client = file("cert").zip(file("key"));
-            if client.is_none() {
-                tracing::warn!(
-                    target = name,
-                    "our certificate did not come with the run: probes only connect"
-                );
-            }
-            Some(client?)
-        }
+    let file = |kind: &str| -> Result<PathBuf, v1::Problem> {
+        let wanted = format!("{kind}:{name}");
+        files.get(&wanted).cloned().ok_or_else(|| {
+            let mend = "start the run from the plan's directory, so that its files are bundled";
+            problem("plan", format!("target {name}: the bundle has no file {wanted}"), mend)
+        })
     };
-    let insecure = target.tls.insecure || unverified;
-    let tls = Tls { ca, client, insecure, server_name: target.tls.server_name.clone() };
+    let Tls { ca, client, insecure, server_name } = &target.tls;
+    let ca = ca.as_ref().map(|_| file("ca")).transpose()?;
+    let client = match client {
+        Some(_) => Some((file("cert")?, file("key")?)),
+        None => None,
+    };
+    let tls = Tls { ca, client, insecure: *insecure, server_name: server_name.clone() };
     // The files are where the bus has put them: absolute.
-    Some(connector(&tls, Path::new("/")).unwrap_or_else(Connector::Broken))
+    Ok(connector(&tls, Path::new("/")).unwrap_or_else(Connector::Broken))
 }
 
 fn environment(message: String, mend: &str) -> v1::Problem {

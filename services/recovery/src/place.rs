@@ -36,14 +36,14 @@ pub(crate) struct Place {
 }
 
 impl Watched {
-    /// How a target of the plan is watched; without a connector, `https` endpoints are only connected to.
+    /// How a target of the plan is watched.
     ///
     /// # Errors
     /// When one of its processes has a name that no platform takes.
     pub(crate) fn new(
         target: &Target,
         recovery: Option<&Recovery>,
-        connector: Option<&Connector>,
+        connector: &Connector,
         health: Option<&str>,
     ) -> Result<Self, platform::PlatformError> {
         // A target that is not to be brought back is watched all the same.
@@ -76,7 +76,7 @@ impl Watched {
 struct Checks<'a> {
     health: Option<&'a str>,
     target: &'a Target,
-    connector: Option<&'a Connector>,
+    connector: &'a Connector,
     timeout: Duration,
 }
 
@@ -105,15 +105,7 @@ impl Checks<'_> {
     }
 
     fn check(&self, url: String, expects: Expects) -> Check {
-        let (url, connector) = match self.connector {
-            Some(connector) => (url, connector.clone()),
-            None if url.starts_with("https:") => (
-                format!("tcp://{}", authority(&url)),
-                Connector::Broken("only connections are tried".to_owned()),
-            ),
-            None => (url, Connector::Broken("there are no certificates".to_owned())),
-        };
-        Check { url, expects, connector, by: None, timeout: self.timeout }
+        Check { url, expects, connector: self.connector.clone(), by: None, timeout: self.timeout }
     }
 }
 
@@ -171,7 +163,7 @@ mod tests {
         target.urls = vec!["http://a:1".to_owned(), "http://b:2".to_owned()];
         let connector = Connector::Broken(String::new());
         let asked = |target: &Target, health: Option<&str>| -> Vec<(String, Expects, String)> {
-            let watched = Watched::new(target, None, Some(&connector), health).unwrap();
+            let watched = Watched::new(target, None, &connector, health).unwrap();
             watched
                 .places
                 .into_iter()
@@ -196,9 +188,6 @@ mod tests {
             );
         }
         target.urls.truncate(1);
-        let secure = Target { urls: vec!["https://a/x".to_owned()], ..target.clone() };
-        let place = Watched::new(&secure, None, None, None).unwrap().places.swap_remove(0);
-        assert_eq!((place.way.url.as_str(), place.direct.url.as_str()), ("tcp://a:443", "tcp://a:443"));
         assert_eq!(
             asked(&target, Some("http://admin:9/health")),
             [of("http://a:1", Expects::Alive, "http://admin:9/health")]

@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::service::{OnError, Shutdown, Tasks};
-use bus::{Bus, SchedulerClock};
+use bus::{Bus, News, SchedulerClock};
 use plan::Plan;
 use platform::{EventKind, EventSource, InstanceId, InstanceState, Platform};
 use protocol::event::Event;
 use protocol::faults::RecoveryView;
 use protocol::id::RunId;
+use protocol::v1;
 use tokio::sync::{oneshot, watch};
 
 use crate::board::Board;
 use crate::cause::{Cause, Journal, Onset};
 use crate::guard::{Ear, Guard, Heard};
-use crate::news::News;
 use crate::options::Moment;
 use crate::place::Watched;
 use crate::route::Route;
@@ -88,7 +88,8 @@ impl Run {
         let Parts { run, bus, plan, platform, clock, route, watched } = parts;
         let stop = service.child();
         let tasks = Tasks::new(stop.clone());
-        let news = News::start(run, bus.clone(), &tasks, service.clone());
+        let news =
+            News::start::<v1::RecoveryNews>("recovery news", run, bus.clone(), &tasks, service.clone());
         let budgets = crate::budgets::view(&plan.budgets);
         let board = Board::new(RecoveryView { budgets, ..RecoveryView::default() });
         let shared = Shared {
@@ -170,7 +171,8 @@ impl Run {
         if let Some(reason) = self.shared.stop.reason() {
             return Err(format!("recovery does not watch the run any more: {reason}"));
         }
-        let last = self.shared.news.durable().await.ok_or("recovery is ending: its news are not durable")?;
+        let told = self.shared.news.all().await.durable().await;
+        let last = told.ok_or("recovery is ending: its news are not durable")?;
         Ok((last, self.shared.board.open()))
     }
 
@@ -188,7 +190,7 @@ impl Run {
         if tokio::time::timeout(END, ended).await.is_err() {
             tracing::warn!(run = %self.shared.run, "an action of recovery did not end in time");
         }
-        self.shared.news.durable().await;
+        self.shared.news.all().await.durable().await;
         self.shared.tasks.abort();
         self.view()
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use ::service::{OnError, Tasks};
 use bus::Address;
-use protocol::id::RunId;
 use protocol::message::Command;
 
 use crate::Error;
@@ -36,9 +35,4 @@ where
         Ok::<(), Error>(())
     });
     Ok(())
-}
-
-/// The run that a command is about.
-pub(crate) fn run_of(bytes: &[u8]) -> Result<RunId, String> {
-    RunId::from_bytes(bytes).map_err(|error| error.to_string())
 }

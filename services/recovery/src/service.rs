@@ -12,7 +12,6 @@ use protocol::v1;
 use crate::opening;
 use crate::route::Route;
 use crate::run::Run;
-use crate::serve::run_of;
 
 /// Runs that are over, and of which it is still shown what happened.
 const REMEMBERED: usize = 16;
@@ -48,7 +47,7 @@ impl Service {
     }
 
     fn known(&self, bytes: &[u8]) -> Result<Arc<Run>, String> {
-        let run = run_of(bytes)?;
+        let run = RunId::from_bytes(bytes)?;
         self.find(run).ok_or_else(|| {
             format!(
                 "recovery has no part in run {run}: expected OpenRecovery before; a recovery service that was started anew \
@@ -62,7 +61,7 @@ impl Service {
         self: Arc<Self>,
         command: v1::OpenRecovery,
     ) -> Result<v1::OpenRecoveryReply, String> {
-        let run = run_of(&command.run)?;
+        let run = RunId::from_bytes(&command.run)?;
         if let Some(known) = self.find(run) {
             known.reroute(Route::new(&command).map_err(|error| error.to_string())?);
             return Ok(v1::OpenRecoveryReply::default());
@@ -97,7 +96,7 @@ impl Service {
 
     /// A run is over. Closing it again changes nothing.
     pub(crate) async fn close(self: Arc<Self>, command: v1::CloseRecovery) -> Result<v1::Ack, String> {
-        self.end(run_of(&command.run)?, "the run is over").await;
+        self.end(RunId::from_bytes(&command.run)?, "the run is over").await;
         Ok(v1::Ack {})
     }
 
@@ -118,7 +117,7 @@ impl Service {
         self: Arc<Self>,
         command: v1::QueryRecovery,
     ) -> Result<v1::RecoveryStatus, String> {
-        let run = run_of(&command.run)?;
+        let run = RunId::from_bytes(&command.run)?;
         let closed = || self.runs().closed.iter().find(|(id, _)| *id == run).map(|(_, view)| view.clone());
         let view = match self.find(run) {
             Some(known) => known.view(),

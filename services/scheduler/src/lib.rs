@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use bus::{Bus, BusError};
 use protocol::id::WorkerId;
-use service::Shutdown;
+use service::{Blame, ServiceError, Shutdown};
 use store::{Store, StoreError};
 use tokio::sync::oneshot;
 
@@ -123,16 +123,14 @@ pub enum Error {
     Bus(#[from] BusError),
 }
 
-impl Error {
-    /// The exit code of requirement R12 that this error gives.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+impl ServiceError for Error {
+    fn blame(&self) -> Blame {
         match self {
-            Self::Address { .. } | Self::Unprotected { .. } => verdict::code::BAD_INPUT,
-            Self::Listen { .. } | Self::Serve(_) => verdict::code::ENVIRONMENT,
-            Self::Store(error) if error.is_environment() => verdict::code::ENVIRONMENT,
-            Self::Store(_) => verdict::code::BUG,
-            Self::Bus(_) => verdict::code::ENVIRONMENT,
+            Self::Address { .. } | Self::Unprotected { .. } => Blame::Input,
+            Self::Listen { .. } | Self::Serve(_) => Blame::Environment,
+            Self::Store(error) if error.is_environment() => Blame::Environment,
+            Self::Store(_) => Blame::Bug,
+            Self::Bus(_) => Blame::Environment,
         }
     }
 }

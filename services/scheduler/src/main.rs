@@ -69,17 +69,8 @@ async fn run(arguments: Arguments, parts: Parts) -> Result<(), Error> {
         instance: arguments.instance,
         ..scheduler::Options::new(run_dir)
     };
-    let announce = async {
-        if is_ready.await.is_ok() {
-            health.ready();
-        }
-    };
-    let serve = scheduler::run(options, bus, store.clone(), shutdown);
-    let (served, ()) = tokio::join!(serve, announce);
+    let serving = scheduler::run(options, bus, store.clone(), shutdown);
+    let served = launch::serve(serving, is_ready, &health).await;
     store.close().await;
-    served.map_err(|error| match error.exit_code() {
-        2 => Error::Input(error.to_string()),
-        3 => Error::Environment(error.to_string()),
-        _ => Error::Bug(error.to_string()),
-    })
+    served
 }

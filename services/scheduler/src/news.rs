@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::{BusError, Delivery};
 use protocol::event::{Entry, Event};
 use protocol::id::RunId;
-use protocol::message::Record;
+use protocol::message::Tells;
 use protocol::v1;
 use service::{OnError, Shutdown};
 use store::{RecordKey, RunState, StoreError};
@@ -224,25 +224,17 @@ impl Dropped {
 }
 
 /// A record that stands for an event.
-pub(crate) trait Tells: Record {
+pub(crate) trait ToldBy: Tells {
     /// Who tells it.
     const TELLER: Teller;
-    /// Its stamp and the event.
-    fn told(&self) -> (i64, &str);
 }
 
-impl Tells for v1::FaultNews {
+impl ToldBy for v1::FaultNews {
     const TELLER: Teller = Teller::Chaos;
-    fn told(&self) -> (i64, &str) {
-        (self.at_unix_ns, &self.event_json)
-    }
 }
 
-impl Tells for v1::RecoveryNews {
+impl ToldBy for v1::RecoveryNews {
     const TELLER: Teller = Teller::Recovery;
-    fn told(&self) -> (i64, &str) {
-        (self.at_unix_ns, &self.event_json)
-    }
 }
 
 impl Service {
@@ -250,7 +242,7 @@ impl Service {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub(crate) async fn spawn_news<R: Tells>(
+    pub(crate) async fn spawn_news<R: ToldBy>(
         self: &Arc<Self>,
         name: &'static str,
         until: &Shutdown,
@@ -268,7 +260,7 @@ impl Service {
     }
 
     /// Puts a record into the history of its run, if that is this scheduler's. An error leaves it unacknowledged.
-    pub(crate) async fn take_news<R: Tells>(&self, delivery: &Delivery<R>) -> Result<(), String> {
+    pub(crate) async fn take_news<R: ToldBy>(&self, delivery: &Delivery<R>) -> Result<(), String> {
         let name = R::TELLER.name();
         let run = delivery.body.run();
         let (history, news) = match self.place(run).await.map_err(|error| error.to_string())? {

@@ -57,7 +57,7 @@ pub(crate) struct Service {
 
 /// The entries of a run's history after a sequence, as messages.
 async fn history_of(store: &Store, query: &v1::QueryHistory) -> Result<v1::History, String> {
-    let run = RunId::from_bytes(&query.run).map_err(|error| error.to_string())?;
+    let run = RunId::from_bytes(&query.run)?;
     let entries = store.history(run, query.after_sequence).await.map_err(|error| error.to_string())?;
     let entries = entries.iter().map(|entry| entry_message(run, entry));
     Ok(v1::History { entries: entries.collect::<Result<_, _>>().map_err(|error| error.to_string())? })

@@ -33,7 +33,7 @@ impl Service {
         if !(0.0..=1.0).contains(keep) {
             return Err(format!("keep {keep} is no share of the wanted rate: expected 0 to 1"));
         }
-        let run = RunId::from_bytes(run).map_err(|error| error.to_string())?;
+        let run = RunId::from_bytes(run)?;
         match self.control(run, Action::Shed(*keep), shed_by(incident)).await {
             Ok(()) => Ok(()),
             // A run that is over sends nothing: of that all is sent.

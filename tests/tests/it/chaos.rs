@@ -445,8 +445,12 @@ fn chaos_and_recovery_that_are_killed_and_started_anew_go_on_with_the_run() {
     let history = history_of(&running.wait(END).expect(0));
     let ended: Vec<String> =
         of_kind(&history, "fault-ended").iter().map(|entry| text(entry, "fault")).collect();
-    assert!(ended.contains(&"late".to_owned()), "{history:#?}");
-    assert_eq!(of_kind(&history, "fault-unrecovered"), Vec::<Value>::new());
+    assert_eq!(ended, ["early", "late"], "{history:#?}");
+    let early = text(&of_kind(&history, "fault-ended")[0], "how");
+    assert!(early.starts_with("the chaos service that held it ended: "), "{early}");
+    for kind in ["fault-unrecovered", "fault-skipped"] {
+        assert_eq!(of_kind(&history, kind), Vec::<Value>::new());
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::io;
 use std::time::Duration;
 
 use platform::identity::{self, ProcessId, Signal, State};
-use platform::proc_fs;
 
 use super::{Refusal, victims};
 use crate::wait;
@@ -47,27 +46,6 @@ pub(crate) fn newcomers(leaders: &[ProcessId], known: &[ProcessId]) -> io::Resul
     Ok(new)
 }
 
-/// Tells those to stop whose parents stand still; which of them, and of those that have to wait for their parents, do not
-/// stand still yet. To be called until none is left.
-///
-/// Parents come first, because one that waits for its child to become another program (`vfork`) does not stop before
-/// the child has: were the child stopped, the parent would never be seen to stand still.
-pub(crate) fn stop(victims: &[ProcessId]) -> io::Result<Vec<ProcessId>> {
-    let mut running = Vec::new();
-    for victim in victims {
-        if state(victim)? == State::Running {
-            running.push(victim.clone());
-        }
-    }
-    let parents_stand = |victim: &&ProcessId| {
-        let parent = proc_fs::stat(victim.pid).map_or(0, |stat| stat.parent);
-        running.iter().all(|other| other.pid != parent)
-    };
-    let next: Vec<ProcessId> = running.iter().filter(parents_stand).cloned().collect();
-    signal(&next, Signal::STOP)?;
-    Ok(running)
-}
-
 /// Waits until all are stopped, and says what was seen.
 pub(crate) fn stopped(victims: &[ProcessId]) -> Result<String, String> {
     let (states, awaited) = settle(victims, |state| state != State::Running)?;
@@ -84,7 +62,7 @@ pub(crate) fn stopped(victims: &[ProcessId]) -> Result<String, String> {
 /// Lets each go on, waits until all do, and says what was seen.
 pub(crate) fn undo(victims: &[ProcessId]) -> Result<String, String> {
     // One that may not be told to go on was not told to stop either: what counts is what is seen.
-    let told = signal(victims, Signal::CONT);
+    let told = wake(victims);
     let (states, awaited) = settle(victims, |state| state != State::Stopped)?;
     if let Some(left) = awaited {
         let refused = told.err().map(|error| format!(", which was refused ({error})")).unwrap_or_default();
@@ -106,12 +84,12 @@ pub(crate) fn any_alive(victims: &[ProcessId]) -> bool {
 }
 
 /// Children before their parents, who find them as they left them.
-fn signal(victims: &[ProcessId], signal: Signal) -> io::Result<()> {
+fn wake(victims: &[ProcessId]) -> io::Result<()> {
     let mut first_error = None;
     for victim in victims.iter().rev() {
         // One that cannot be reached must not keep the others from it.
         if let Err(error) =
-            victim.open().and_then(|handle| handle.map(|handle| handle.signal(signal)).transpose())
+            victim.open().and_then(|handle| handle.map(|handle| handle.signal(Signal::CONT)).transpose())
         {
             first_error.get_or_insert(error);
         }

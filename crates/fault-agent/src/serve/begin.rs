@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use platform::freeze;
 use platform::identity::ProcessId;
 
 use super::agent::Agent;
@@ -211,7 +212,7 @@ impl Agent {
             self.journal.append(&more).map_err(|error| format!("the journal cannot be written: {error}"))?;
             entry.victims.extend(new.iter().cloned());
         }
-        let left = pause::stop(entry.victims.get(first..).unwrap_or_default())
+        let left = freeze::stop(entry.victims.get(first..).unwrap_or_default())
             .map_err(|error| format!("SIGSTOP was refused: {error}"))?;
         Ok(new.is_empty() && left.is_empty())
     }

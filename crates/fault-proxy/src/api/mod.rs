@@ -119,7 +119,7 @@ fn router(registry: Registry, token: Option<String>, calls: Calls) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn_with_state(calls, calls::note))
-        .layer(middleware::from_fn_with_state(guard::Guard::new(token), guard::check))
+        .layer(middleware::from_fn_with_state(service::Callers::new(token), guard::check))
         .layer(middleware::from_fn(no_browsers))
         .with_state(registry)
 }

@@ -60,8 +60,8 @@ fn faults() -> Vec<(&'static str, Event)> {
             Event::FaultEnded {
                 fault: fault(),
                 how: text("its time is over"),
-                held_ms: 1,
-                undo_ms: 2,
+                held_ms: Some(1),
+                undo_ms: Some(2),
                 verified: text("state S"),
             },
         ),

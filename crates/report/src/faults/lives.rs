@@ -73,15 +73,15 @@ pub struct FaultSummary {
     pub backend: String,
     /// What was read back when it was there.
     pub seen: String,
-    /// What ended it.
+    /// What ended it; of one whose chaos service ended with it, who undid it.
     pub how: String,
     /// How long it was there, milliseconds.
     pub held_ms: Option<u64>,
-    /// How long the undo took, reading back included, milliseconds.
+    /// How long the undo took, reading back included, milliseconds; absent when nobody measured it.
     pub undo_ms: Option<u64>,
     /// What was read back when it was gone.
     pub verified: String,
-    /// Why it was skipped, or what could not be undone.
+    /// Why it was skipped, what could not be undone, or what became of it when its chaos service was started anew.
     pub detail: String,
     /// The incidents that name it.
     pub incidents: Vec<String>,
@@ -179,19 +179,31 @@ impl Lives<'_> {
                     target.clone_into(&mut life.target);
                     life.does = done_to(recipe, "", &[], target);
                 }
+                if life.ran() {
+                    // It was there before its chaos service was started anew, which only does not bring it back.
+                    life.detail = format!("it did not come again: {reason}");
+                    return;
+                }
                 life.fate = Fate::Skipped;
                 life.over_ms = life.begun_ms.map(|_| at);
                 reason.clone_into(&mut life.detail);
             }
             Event::FaultBeginning { fault } => {
                 let life = self.describe(fault);
-                life.fate = Fate::Beginning;
-                life.begun_ms = Some(at);
+                // One that comes again, after its chaos service was started anew, touches all from its first coming on.
+                if life.fate == Fate::Ended {
+                    life.detail = format!("it came again after this: {}", life.how);
+                }
+                if !life.ran() {
+                    life.fate = Fate::Beginning;
+                }
+                life.begun_ms = life.begun_ms.or(Some(at));
+                life.over_ms = None;
             }
             Event::FaultInjected { fault, backend, seen } => {
                 let life = self.named(fault);
                 life.fate = Fate::Injected;
-                life.injected_ms = Some(at);
+                life.injected_ms = life.injected_ms.or(Some(at));
                 backend.clone_into(&mut life.backend);
                 seen.clone_into(&mut life.seen);
             }
@@ -202,8 +214,9 @@ impl Lives<'_> {
                     life.fate = Fate::Ended;
                 }
                 life.over_ms = Some(at);
-                life.held_ms = Some(*held_ms);
-                life.undo_ms = Some(*undo_ms);
+                // Who held it may not have lived to say.
+                life.held_ms = held_ms.or_else(|| at.checked_sub(life.injected_ms?));
+                life.undo_ms = *undo_ms;
                 how.clone_into(&mut life.how);
                 verified.clone_into(&mut life.verified);
             }

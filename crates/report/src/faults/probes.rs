@@ -90,7 +90,10 @@ fn recovered(own: &[&IncidentSummary], during: &Stretch) -> Check {
 
 fn undone(fault: &FaultSummary) -> Check {
     let seen = match fault.fate {
-        Fate::Ended => format!("undone in {}: {}", length(fault.undo_ms.unwrap_or(0)), fault.verified),
+        Fate::Ended => match fault.undo_ms {
+            Some(ms) => format!("undone in {}: {}", length(ms), fault.verified),
+            None => format!("{}: {}", fault.how, fault.verified),
+        },
         Fate::Unrecovered => fault.detail.clone(),
         _ => "the history has no end of it".to_owned(),
     };

@@ -41,14 +41,14 @@ pub(super) fn sentence(event: &Event) -> Option<(String, &'static str)> {
         Event::FaultInjected { fault, backend, seen } => {
             (format!("fault {fault} is there, read back by the {backend}: {seen}"), "warn")
         }
-        Event::FaultEnded { fault, how, held_ms, undo_ms, verified } => (
-            format!(
-                "fault {fault} is gone after {} ({how}); undone in {} and read back: {verified}",
-                length(*held_ms),
-                length(*undo_ms)
-            ),
-            "good",
-        ),
+        Event::FaultEnded { fault, how, held_ms, undo_ms, verified } => {
+            let after = held_ms.map_or_else(String::new, |ms| format!(" after {}", length(ms)));
+            let within = undo_ms.map_or_else(String::new, |ms| format!(" in {}", length(ms)));
+            (
+                format!("fault {fault} is gone{after} ({how}); undone{within} and read back: {verified}"),
+                "good",
+            )
+        }
         Event::FaultUnrecovered { fault, target, detail } => {
             (format!("fault {fault} on {target} could not be undone: {detail}"), "bad")
         }

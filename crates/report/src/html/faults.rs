@@ -272,6 +272,7 @@ fn row(number: usize, fault: &FaultSummary, summary: &Summary) -> Row {
     let by = if fault.scheduled { String::new() } else { format!(", by hand ({}), not scored", fault.by) };
     let undone = match (fault.fate, fault.undo_ms) {
         (Fate::Ended, Some(ms)) => format!("in {}: {}", length(ms), fault.verified),
+        (Fate::Ended, None) => format!("{}: {}", fault.how, fault.verified),
         (Fate::Unrecovered, _) => "could not be undone".to_owned(),
         _ => why(fault),
     };

@@ -123,8 +123,8 @@ impl Broken {
         let ended = Event::FaultEnded {
             fault: fault.fault.clone(),
             how: "its time is over".into(),
-            held_ms: fault.duration_ms,
-            undo_ms: 12,
+            held_ms: Some(fault.duration_ms),
+            undo_ms: Some(12),
             verified: "the process runs".into(),
         };
         self.at(fault.at_ms + fault.duration_ms, ended)

@@ -262,6 +262,49 @@ fn a_history_that_breaks_off_leaves_its_fault_open() {
     assert!(junit::render(&summary).unwrap().contains("the history has no end of it"));
 }
 
+/// A fault that its chaos service held when it was killed, and whose end the next life of it told.
+#[test]
+fn a_fault_that_ended_with_its_chaos_says_so_and_stays_ended_when_it_does_not_come_again() {
+    let kill = fault("kill", "kill", 20_000, 15_000);
+    let mut run = broken(60);
+    run.plan(&[&kill]).inject(&kill);
+    let ended = Event::FaultEnded {
+        fault: "kill".into(),
+        how: "the chaos service that held it ended: the fault agent undid it".into(),
+        held_ms: None,
+        undo_ms: None,
+        verified: "process 7 runs".into(),
+    };
+    run.at(26_000, ended);
+    let skipped = Event::FaultSkipped {
+        fault: "kill".into(),
+        recipe: "kill".into(),
+        target: "shop".into(),
+        reason: "its time had passed".into(),
+    };
+    run.at(27_000, skipped);
+    let data = run.over();
+    let summary = Summary::new(&data);
+    let kill = named(&summary, "kill");
+    assert_eq!((kill.fate, results(kill)[4]), (Fate::Ended, "pass"));
+    assert_eq!((kill.over_ms, kill.held_ms, kill.undo_ms), (Some(CHAOS_MS + 26_000), Some(5_996), None));
+    assert_eq!(kill.detail, "it did not come again: its time had passed");
+    assert!(page(&data).contains("the chaos service that held it ended: the fault agent undid it"));
+}
+
+#[test]
+fn a_fault_that_comes_again_lasts_from_its_first_coming_to_its_last_end() {
+    let kill = fault("kill", "kill", 20_000, 15_000);
+    let again = fault("kill", "kill", 30_000, 5_000);
+    let mut run = broken(60);
+    run.plan(&[&kill]).inject(&kill).end(&fault("kill", "kill", 20_000, 3_000)).whole(&again);
+    let summary = Summary::new(&run.over());
+    let kill = named(&summary, "kill");
+    assert_eq!((kill.fate, kill.begun_ms), (Fate::Ended, Some(CHAOS_MS + 20_000)));
+    assert_eq!(kill.over_ms, Some(CHAOS_MS + 35_000));
+    assert_eq!(kill.detail, "it came again after this: its time is over");
+}
+
 #[test]
 fn incidents_stand_against_their_budgets() {
     let kill = fault("kill", "kill", 5_000, 100_000);

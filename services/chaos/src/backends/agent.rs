@@ -36,6 +36,8 @@ pub(crate) struct AgentBackend {
     agent: Agent,
     slots: Slots,
     gone: Arc<AtomicBool>,
+    /// What former agents held and nobody was told the end of, by the agent's name.
+    found: BTreeMap<String, Ended>,
 }
 
 /// What the agent holds of one fault of the plan.
@@ -45,11 +47,24 @@ pub(crate) struct Held {
 }
 
 impl AgentBackend {
-    pub(crate) fn new(agent: Agent, events: Events, leftovers: Leftovers, tasks: &Tasks) -> Self {
+    pub(crate) fn new(agent: Agent, mut events: Events, leftovers: Leftovers, tasks: &Tasks) -> Self {
         let (slots, gone) = (Slots::default(), Arc::new(AtomicBool::new(false)));
+        let mut found = BTreeMap::new();
+        // It has told what it found before it was ready.
+        while let Some(event) = events.told() {
+            if let Event::Ended(ended) = &event {
+                found.insert(ended.id.clone(), ended.clone());
+            }
+            hear(event, &slots, &leftovers);
+        }
         let listen = listen(events, Arc::clone(&slots), leftovers, Arc::clone(&gone));
         tasks.spawn("fault agent's events", OnError::Log, listen);
-        Self { agent, slots, gone }
+        Self { agent, slots, gone, found }
+    }
+
+    /// The end of a fault that a former agent held, by the agent's name of it.
+    pub(crate) fn found(&self, id: &str) -> Option<&Ended> {
+        self.found.get(id)
     }
 
     /// Whether no agent will ever answer again.
@@ -199,35 +214,39 @@ async fn listen(
     leftovers: Leftovers,
     gone: Arc<AtomicBool>,
 ) -> Result<(), std::convert::Infallible> {
-    let tell = |id: &str, slot: Slot| {
-        let slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.get(id).map(|sender| sender.send_replace(slot)).is_some()
-    };
-    let left = || leftovers.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some(event) = events.next().await {
-        match event {
-            Event::Ended(ended) => {
-                left().remove(&ended.id);
-                if !tell(&ended.id, Slot::Ended(ended.clone())) {
-                    let (fault, verified) = (&ended.id, &ended.verified);
-                    tracing::info!(fault, how = ?ended.how, verified, "a fault is undone");
-                }
-            }
-            Event::Unrecovered(lost) => {
-                tracing::error!(fault = lost.id, detail = lost.detail, "a fault could not be undone");
-                left().insert(lost.id.clone(), lost.detail.clone());
-                tell(&lost.id, Slot::Unrecovered(lost.detail));
-            }
-            Event::Lost { detail } => tracing::warn!(detail, "the fault agent died; another one is started"),
-            Event::Back { agent } => tracing::info!(%agent, "another fault agent is there"),
-            Event::Guardian { guardian, why } => {
-                tracing::warn!(%guardian, why, "another guardian watches the fault agent");
-            }
-            Event::GaveUp { detail } => tracing::error!(detail, "there is no fault agent any more"),
-        }
+        hear(event, &slots, &leftovers);
     }
     gone.store(true, Ordering::Release);
     // Whoever waits for a fault of it learns that nobody will tell.
     slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     Ok(())
+}
+
+fn hear(event: Event, slots: &Slots, leftovers: &Leftovers) {
+    let tell = |id: &str, slot: Slot| {
+        let slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(id).map(|sender| sender.send_replace(slot)).is_some()
+    };
+    let left = || leftovers.lock().unwrap_or_else(PoisonError::into_inner);
+    match event {
+        Event::Ended(ended) => {
+            left().remove(&ended.id);
+            if !tell(&ended.id, Slot::Ended(ended.clone())) {
+                let (fault, verified) = (&ended.id, &ended.verified);
+                tracing::info!(fault, how = ?ended.how, verified, "a fault is undone");
+            }
+        }
+        Event::Unrecovered(lost) => {
+            tracing::error!(fault = lost.id, detail = lost.detail, "a fault could not be undone");
+            left().insert(lost.id.clone(), lost.detail.clone());
+            tell(&lost.id, Slot::Unrecovered(lost.detail));
+        }
+        Event::Lost { detail } => tracing::warn!(detail, "the fault agent died; another one is started"),
+        Event::Back { agent } => tracing::info!(%agent, "another fault agent is there"),
+        Event::Guardian { guardian, why } => {
+            tracing::warn!(%guardian, why, "another guardian watches the fault agent");
+        }
+        Event::GaveUp { detail } => tracing::error!(detail, "there is no fault agent any more"),
+    }
 }

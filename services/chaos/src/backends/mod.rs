@@ -18,7 +18,7 @@ use plan::model::{DiskFill, Fault, Recipe, RecipeKind};
 use tokio::time::Instant;
 
 use crate::agent_source::AgentSource;
-use crate::owed::Owed;
+use crate::journal::{Holding, Journal};
 use crate::schedule::Item;
 use agent::AgentBackend;
 use instances::Instances;
@@ -83,7 +83,8 @@ pub(crate) struct Backends {
     pub(crate) agent: Arc<AgentSource>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) instances: Option<Instances>,
-    pub(crate) owed: Owed,
+    /// What has begun.
+    pub(crate) journal: Journal,
     pub(crate) lease: Duration,
     /// Begins the agent's names of the run's faults: they are never used again.
     pub(crate) prefix: String,
@@ -104,8 +105,9 @@ pub(crate) fn proxy_name(target: &str, endpoint: usize) -> String {
 }
 
 impl Backends {
-    /// Injects a fault, and reads it back.
+    /// Injects a fault, and reads it back. That it begins is in the journal before anything is touched.
     pub(crate) async fn inject(&self, item: &Item) -> Result<(Held, String), NotInjected> {
+        self.journal.begin(self.holding(item)).map_err(NotInjected::Refused)?;
         match item.fault.recipe.kind() {
             RecipeKind::Network => self.inject_network(item).await,
             RecipeKind::Process => self.inject_process(item).await,
@@ -121,8 +123,7 @@ impl Backends {
         let refused = |why: &str| NotInjected::Refused(why.to_owned());
         let proxy = self.proxy.as_ref().ok_or_else(|| refused("there is no fault proxy in this run"))?;
         let deed = deed(&item.fault.recipe).ok_or_else(|| refused("it is nothing that a proxy does"))?;
-        let name = |victim: &u32| proxy_name(&item.fault.target, *victim as usize);
-        let proxies = item.victims.iter().map(name).collect();
+        let proxies = proxies(item);
         let (held, seen) = proxy.inject(item.id(), &deed, item.fault.toxicity, proxies, self.lease).await?;
         Ok((Held::Proxy(held), seen))
     }
@@ -136,20 +137,16 @@ impl Backends {
         let victims = running.iter().map(|instance| instance.process.clone()).collect();
         match &item.fault.recipe {
             Recipe::Kill => {
-                self.owed.add(&names).map_err(refused)?;
                 instances.expect_kill(&names).await.map_err(refused)?;
                 match self.with_agent(item, vec![Action::Kill { victims }]).await {
                     Ok((held, seen)) => Ok((Held::Killed(held, names), seen)),
                     Err(why) => Err(self.revive(&names, why).await),
                 }
             }
-            Recipe::Restart => {
-                self.owed.add(&names).map_err(refused)?;
-                match instances.stop(&names).await {
-                    Ok(seen) => Ok((Held::Stopped(names), seen)),
-                    Err(why) => Err(self.revive(&names, refused(why)).await),
-                }
-            }
+            Recipe::Restart => match instances.stop(&names).await {
+                Ok(seen) => Ok((Held::Stopped(names), seen)),
+                Err(why) => Err(self.revive(&names, refused(why)).await),
+            },
             Recipe::ClockSkew { offset_ms } => {
                 let clocks = instances::clocks(&running);
                 let action = Action::Clock { clocks, offset_ms: *offset_ms };
@@ -230,7 +227,7 @@ impl Backends {
         if backend(&item.fault.recipe) == "fault agent"
             && let Ok(agent) = self.agent().await
         {
-            agent.hasten(&self.agent_ids(item, item.victims.len().max(1))).await;
+            agent.hasten(&self.agent_ids(item, most_parts(item))).await;
         }
     }
 
@@ -270,14 +267,25 @@ impl Backends {
         let until = Instant::now() + REVIVES;
         loop {
             match instances.run(names).await {
-                Ok(verified) => {
-                    self.owed.remove(names)?;
-                    return Ok(verified);
-                }
+                Ok(verified) => return Ok(verified),
                 Err(error) if Instant::now() >= until => return Err(error),
                 Err(error) => tracing::warn!(error, "what was ended does not run yet; it is tried again"),
             }
             tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// A fault as another life of this service will find it.
+    fn holding(&self, item: &Item) -> Holding {
+        let by_agent = backend(&item.fault.recipe) == "fault agent";
+        let by_proxy = item.fault.recipe.kind() == RecipeKind::Network;
+        let ends = matches!(item.fault.recipe, Recipe::Kill | Recipe::Restart);
+        Holding {
+            fault: item.id().to_owned(),
+            target: item.fault.target.clone(),
+            agent: if by_agent { self.agent_ids(item, most_parts(item)) } else { Vec::new() },
+            proxies: if by_proxy { proxies(item) } else { Vec::new() },
+            processes: if ends { self.processes(item) } else { Vec::new() },
         }
     }
 
@@ -295,6 +303,16 @@ impl Backends {
         let whole = item.id().bytes().fold(0_u64, |hash, byte| draws::at(hash, u64::from(byte)));
         (0..parts).map(|part| format!("{}.{slug}.{whole:016x}.{part}", self.prefix)).collect()
     }
+}
+
+/// Into how many faults of the agent one may be divided.
+fn most_parts(item: &Item) -> usize {
+    item.victims.len().max(1)
+}
+
+/// The proxies of a fault's victims.
+fn proxies(item: &Item) -> Vec<String> {
+    item.victims.iter().map(|victim| proxy_name(&item.fault.target, *victim as usize)).collect()
 }
 
 /// Host and port of a URL.

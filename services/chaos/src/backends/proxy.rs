@@ -380,6 +380,23 @@ impl Proxy {
         }
     }
 
+    /// Reads back that proxies have nothing of a fault that an earlier life of this service did to them.
+    ///
+    /// # Errors
+    /// What they have of it, or why that cannot be seen.
+    pub(crate) async fn has_not(&self, id: &str, proxies: &[String]) -> Result<String, String> {
+        let mut verified = Vec::new();
+        for proxy in proxies {
+            let view = self.inner.client.proxy(proxy).await.map_err(|error| error.to_string())?;
+            let place = place(&view);
+            if !view.enabled || view.toxics.iter().any(|toxic| toxic.name == id) {
+                return Err(format!("{place} still has it"));
+            }
+            verified.push(format!("{place} listens and has no toxic of its name"));
+        }
+        Ok(verified.join("; "))
+    }
+
     async fn try_undo(&self, held: &Held) -> Result<Vec<String>, NotUndone> {
         let client = &self.inner.client;
         let again = *self.inner.life.borrow() != Life::Up(held.generation);

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use platform::InstanceState;
 use platform::identity::{ProcessId, Signal};
+use protocol::event::Event;
 use protocol::faults::FaultState;
 
-use crate::lab::{LONG, Lab, eventually, fault};
+use crate::lab::{LONG, Lab, eventually, fault, unix_ns};
 use crate::target::{ask, ask_over};
 
 fn kill(process: &ProcessId) {
@@ -89,12 +90,48 @@ async fn a_service_that_was_started_anew_goes_on_in_the_run() {
     assert_eq!(lab.helper("fault-proxy").await, proxy, "it is taken over");
     ask_over(lasting, LONG).expect("load does not notice");
     assert_eq!(first.planned_json, second.planned_json);
+    let (how, verified) = lab.ended("hangs").await;
+    assert!(how.starts_with("the chaos service that held it ended: the fault agent"), "{how}");
+    assert!(!verified.is_empty() && !verified.contains("journal has nothing"), "{verified}");
+    let (how, verified) = lab.ended("slow").await;
+    assert!(how.ends_with("the one after it cleared the fault proxy of it"), "{how}");
+    assert!(verified.contains("listens and has no toxic of its name"), "{verified}");
     lab.begin().await;
     let held =
         || lab.events().iter().filter(|event| format!("{event:?}").starts_with("FaultInjected")).count();
     eventually("both faults again", || (held() >= 4).then_some(()), || lab.events()).await;
     assert_eq!(lab.end("").await.unrecovered, Vec::<String>::new());
     lab.close().await;
+    lab.nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_that_a_dead_service_held_ends_in_the_history_and_is_not_skipped_after_it() {
+    let lab = Lab::new(&fault("hangs", "pause", "100ms", "40s", "")).await;
+    lab.open().await;
+    lab.begin().await;
+    lab.injected("hangs").await;
+    let agent = lab.helper("fault-agent").await;
+    lab.kill_chaos();
+    eventually("the agent's end", || (!agent.is_alive().unwrap()).then_some(()), || ()).await;
+    lab.start_chaos().await;
+    lab.open().await;
+    // The phase is too old for it to come again.
+    lab.begin_at(unix_ns() - 5_000_000_000).await;
+    assert_eq!(lab.end("").await.unrecovered, Vec::<String>::new());
+    assert_eq!(lab.state_of("hangs").await, FaultState::Ended);
+    assert_eq!(lab.close().await.last_sequence, 2, "its plan, and the end of the fault");
+    lab.ended("hangs").await;
+    let told = lab.events();
+    let is = |event: &&Event| !matches!(event, Event::FaultsPlanned { .. });
+    let [beginning, injected, ended] = told.iter().filter(is).collect::<Vec<_>>()[..] else {
+        panic!("{told:#?}")
+    };
+    assert!(matches!(beginning, Event::FaultBeginning { .. }), "{beginning:?}");
+    assert!(matches!(injected, Event::FaultInjected { .. }), "{injected:?}");
+    let Event::FaultEnded { how, held_ms, undo_ms, .. } = ended else { panic!("{ended:?}") };
+    assert_eq!(how, "the chaos service that held it ended: the fault agent undid it");
+    assert!(held_ms.is_none() && undo_ms.is_some(), "{ended:?}");
     lab.nothing_left().await;
 }
 
@@ -110,6 +147,9 @@ async fn what_a_dead_service_had_killed_runs_again_when_the_run_is_opened_again(
     lab.start_chaos().await;
     lab.open().await;
     assert!(running("a").await && running("b").await);
+    let (how, verified) = lab.ended("dies").await;
+    assert_eq!(how, "the chaos service that held it ended: what it had ended runs again");
+    assert!(verified.contains("was started again"), "{verified}");
     assert_eq!(lab.state_of("dies").await, FaultState::Planned);
     lab.close().await;
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use bus::{Bus, BusError};
 use protocol::id::WorkerId;
 use sandbox::Compile;
-use service::Shutdown;
+use service::{Blame, ServiceError, Shutdown};
 use tokio::sync::oneshot;
 
 /// How a load-worker is set up.
@@ -101,6 +101,16 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+}
+
+impl ServiceError for Error {
+    fn blame(&self) -> Blame {
+        match self {
+            // What a load thread meets in the world it counts; it ends by our own fault only.
+            Self::LoadThread { .. } => Blame::Bug,
+            Self::Bus(_) | Self::Heartbeat(_) => Blame::Environment,
+        }
+    }
 }
 
 /// Serves commands to this worker until `shutdown`; a run that is under way then is ended at once, with what it counted

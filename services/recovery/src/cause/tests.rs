@@ -27,7 +27,8 @@ fn tell(journal: &mut Journal, fault: PlannedFault, began: i64, ended: Option<i6
     journal.told((began + 5) * MS, &injected);
     if let Some(ended) = ended {
         let how = String::new();
-        let event = Event::FaultEnded { fault: id, how, held_ms: 0, undo_ms: 0, verified: String::new() };
+        let event =
+            Event::FaultEnded { fault: id, how, held_ms: None, undo_ms: None, verified: String::new() };
         journal.told(ended * MS, &event);
     }
 }

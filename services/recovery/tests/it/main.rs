@@ -14,3 +14,4 @@ mod restart;
 mod rig;
 mod server;
 mod shed_load;
+mod tls;

@@ -147,11 +147,11 @@ impl Rig {
 
     async fn be_scheduler(&self) {
         let mut news = self.bus.consume::<v1::RecoveryNews>("scheduler").await.unwrap();
-        let told = Arc::clone(&self.told);
+        let (told, run) = (Arc::clone(&self.told), self.run.to_bytes());
         self.tasks.spawn("scheduler's news", OnError::ShutDown, async move {
             while let Some(delivery) = news.next().await {
                 let event: Event = serde_json::from_str(&delivery.body.event_json).unwrap();
-                {
+                if delivery.body.run == run {
                     let mut told = told.lock().unwrap();
                     assert_eq!(delivery.body.sequence, told.len() as u64 + 1, "no gaps");
                     told.push(Told { at_unix_ns: delivery.body.at_unix_ns, event });
@@ -275,19 +275,29 @@ config.steps = [{{ name = "home", get = "/" }}]
     }
 
     pub(crate) async fn view(&self) -> RecoveryView {
-        let status = self.ask(v1::QueryRecovery { run: self.run.to_bytes() }).await.unwrap();
+        self.view_of(&self.run.to_bytes()).await
+    }
+
+    async fn view_of(&self, run: &[u8]) -> RecoveryView {
+        let status = self.ask(v1::QueryRecovery { run: run.to_vec() }).await.unwrap();
         serde_json::from_str(&status.status_json).unwrap()
     }
 
     /// Waits until what is shown is so.
-    pub(crate) async fn until(
+    pub(crate) async fn until(&self, what: &str, is_so: impl FnMut(&RecoveryView) -> bool) -> RecoveryView {
+        self.until_of(&self.run.to_bytes(), what, is_so).await
+    }
+
+    /// The same of another run.
+    pub(crate) async fn until_of(
         &self,
+        run: &[u8],
         what: &str,
         mut is_so: impl FnMut(&RecoveryView) -> bool,
     ) -> RecoveryView {
         let deadline = tokio::time::Instant::now() + LONG;
         loop {
-            let view = self.view().await;
+            let view = self.view_of(run).await;
             if is_so(&view) {
                 return view;
             }
@@ -368,7 +378,7 @@ config.steps = [{{ name = "home", get = "/" }}]
     pub(crate) async fn ended(&self, fault: &str) {
         let (how, verified) = ("its time is over".to_owned(), String::new());
         let fault = fault.to_owned();
-        self.chaos(Event::FaultEnded { fault, how, held_ms: 0, undo_ms: 0, verified }).await;
+        self.chaos(Event::FaultEnded { fault, how, held_ms: None, undo_ms: None, verified }).await;
     }
 
     /// Ends the run, and the service: nothing of it is left.

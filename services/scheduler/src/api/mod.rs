@@ -107,7 +107,7 @@ fn router(state: State, token: Option<String>) -> Router {
         .route("/v1/runs/{run}/faults/stop", post(faults::stop))
         .route("/v1/runs/{run}/recovery", get(faults::recovery))
         .route("/openapi.json", get(description))
-        .layer(axum::middleware::from_fn_with_state(guard::Guard::new(token), guard::check));
+        .layer(axum::middleware::from_fn_with_state(service::Callers::new(token), guard::check));
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))

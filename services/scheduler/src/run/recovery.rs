@@ -43,6 +43,7 @@ impl Side for RecoverySide {
             proxy_url,
             proxy_token,
             detours,
+            files: ctx.files.iter().filter(|file| plan::is_for_tls(&file.name)).cloned().collect(),
             ..v1::OpenRecovery::default()
         };
         Ok(ctx.recovery.open(open).await?.problems)

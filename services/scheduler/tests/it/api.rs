@@ -6,6 +6,7 @@ use protocol::event::{Entry, Event};
 use reqwest::{Client, Response, StatusCode};
 use scheduler::Options;
 use serde_json::{Value, json};
+use service::{Blame, ServiceError as _};
 
 use crate::bench::{Bench, baseline};
 
@@ -231,11 +232,11 @@ async fn refused(api: &str, token: Option<&str>) -> scheduler::Error {
 async fn an_open_address_without_a_token_an_occupied_port_and_nonsense_are_refused() {
     let open = refused("0.0.0.0:0", None).await;
     assert!(open.to_string().contains("not loopback"), "{open}");
-    assert_eq!(open.exit_code(), 2);
+    assert_eq!(open.blame(), Blame::Input);
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = refused(&occupied.local_addr().unwrap().to_string(), None).await;
     assert!(taken.to_string().contains("control.api"), "{taken}");
-    assert_eq!(taken.exit_code(), 3);
+    assert_eq!(taken.blame(), Blame::Environment);
     let nonsense = refused("here", None).await;
-    assert_eq!(nonsense.exit_code(), 2, "{nonsense}");
+    assert_eq!(nonsense.blame(), Blame::Input, "{nonsense}");
 }

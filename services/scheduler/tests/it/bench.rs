@@ -87,13 +87,15 @@ impl Bench {
 
     pub(crate) async fn try_create(&self, plan: &str) -> (RunId, Vec<String>) {
         let run = RunId::new();
+        let mut files = Vec::new();
+        for name in ["guest:0", "feed:items.csv", "ca:app", "cert:app", "key:app"] {
+            let digest = self.bus.put_object(name.as_bytes()).await.unwrap();
+            files.push(v1::BundleFile { name: name.to_owned(), digest });
+        }
         let command = v1::CreateRun {
             run: run.to_bytes(),
             plan_digest: self.bus.put_object(plan.as_bytes()).await.unwrap(),
-            files: vec![v1::BundleFile {
-                name: "guest:0".to_owned(),
-                digest: self.bus.put_object(b"a guest").await.unwrap(),
-            }],
+            files,
             base_dir: self.dir.path().to_string_lossy().into_owned(),
         };
         let reply = self.bus.command(&Address::Service, &command, Duration::from_secs(60)).await.unwrap();

@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) recovery_told: u64,
     /// Where its proxy listens.
     pub(crate) address: String,
+    /// Files of the bundle that recovery was given.
+    pub(crate) recovery_files: Vec<v1::BundleFile>,
     /// Its present life.
     pub(crate) life: u8,
 }
@@ -55,6 +57,7 @@ impl Beside {
             told: 0,
             recovery_told: 0,
             address: "127.0.0.1:9".to_owned(),
+            recovery_files: Vec::new(),
             life: 1,
         };
         let beside = Self { script: Arc::new(Mutex::new(script)), peers: peers.clone(), bus: bus.clone() };
@@ -199,7 +202,8 @@ impl Beside {
         self.answer(tasks, |beside, open: v1::OpenRecovery| {
             let detours = open.detours.len();
             beside.peers.note(format!("recovery open {} {} {detours}", open.proxy_url, open.proxy_token));
-            beside.script().recovery_knows = open.run;
+            let mut script = beside.script();
+            (script.recovery_knows, script.recovery_files) = (open.run, open.files);
             Some(Ok(v1::OpenRecoveryReply::default()))
         })
         .await;

@@ -55,6 +55,18 @@ async fn both_are_opened_told_of_phases_and_closed_before_processes_would_be_sto
 }
 
 #[tokio::test(start_paused = true)]
+async fn recovery_is_given_the_certificates_of_the_bundle_and_nothing_else_of_it() {
+    let bench = Bench::paced().await;
+    let run = create(&bench, &baseline(2, "")).await;
+    assert_eq!(bench.ended(run).await, (0, Vec::new()));
+    let files = bench.beside.script().recovery_files.clone();
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["ca:app", "cert:app", "key:app"]);
+    let key = bench.bus.fetch_object(&files[2].digest).await.unwrap();
+    assert_eq!(std::fs::read(key).unwrap(), b"key:app");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plan_without_faults_and_recovery_talks_to_neither() {
     let bench = Bench::paced().await;
     let run = bench.create(&baseline(7, "")).await;
