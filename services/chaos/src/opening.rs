@@ -24,6 +24,7 @@ use crate::news::News;
 use crate::owed::Owed;
 use crate::run::Run;
 use crate::schedule::Item;
+use crate::scheduler_lost::LastHeard;
 use crate::service::Service;
 
 /// Faults that one entry of the history lists at most: it must fit a message of the bus.
@@ -98,6 +99,7 @@ impl Service {
             capabilities,
             opened,
             phase: Mutex::new(None),
+            heard: LastHeard::now(),
         });
         run.tell_plan().await;
         for (item, obstacle) in items.iter().zip(obstacles) {

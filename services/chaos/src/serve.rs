@@ -1,16 +1,22 @@
-//! The commands of the service. Each kind has a task of its own: a long answer keeps only its like waiting.
+//! What the service hears: beats of the scheduler, and commands. Each kind of command has a task of its own: a long answer
+//! keeps only its like waiting.
 
 use std::sync::Arc;
 
 use ::service::{OnError, Shutdown, Tasks};
 use bus::Address;
 use protocol::message::Command;
+use protocol::v1;
 
 use crate::Error;
+use crate::scheduler_lost;
 use crate::service::Service;
 
 /// Begins to serve, until `end`.
 pub(crate) async fn start(service: &Arc<Service>, tasks: &Tasks, end: &Shutdown) -> Result<(), Error> {
+    let beats = service.bus.subscribe::<v1::SchedulerBeat>().await?;
+    let hear = scheduler_lost::hear(Arc::clone(service), beats, end.clone());
+    tasks.spawn("scheduler beats", OnError::ShutDown, hear);
     let owner = &(service, tasks, end);
     serve(owner, "serve OpenChaos", Service::open).await?;
     serve(owner, "serve BeginChaosPhase", Service::begin_phase).await?;
