@@ -1,6 +1,9 @@
 //! Whatever of a deployed suite is killed in the middle of faults, at whatever moment: after the lease and five seconds,
 //! nothing of ours is in effect (issue 4).
 //!
+//! Faults of processes are not among these: a deployed suite has no processes of a plan. The crash matrix of the fault agent has
+//! them.
+//!
 //! `GAUNTLET_CRASH_MOMENTS` tells how many moments there are, in turn of each kind; `GAUNTLET_CRASH_SEED` which.
 
 use std::collections::BTreeMap;
@@ -10,13 +13,13 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use gauntlet_tests::Alone;
-use gauntlet_tests::faults::{Planned, ask_proxy, check, events, naming, of_kind};
+use gauntlet_tests::core::Core;
+use gauntlet_tests::faults::{ask_proxy, check, events, naming, of_kind};
 use gauntlet_tests::gauntlet::Running;
 use gauntlet_tests::suite::{Parts, Suite};
 use gauntlet_tests::wait;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use test_servers::ports;
 
 use crate::deployed::pass;
 
@@ -30,6 +33,8 @@ const QUIET: Duration = Duration::from_secs(1);
 const SHORT: Duration = Duration::from_millis(1_500);
 /// Longer than any of this takes.
 const END: Duration = Duration::from_secs(90);
+/// In each moment's plan.
+const FAULTS: usize = 7;
 
 /// What is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,28 +114,21 @@ fn started(place: &Path) -> Suite {
     Suite::of(place, 2, Parts { chaos, ..Parts::default() })
 }
 
-/// Every kind of fault that lasts, on two processes of the plan. Where nobody may be left to end them, every other one is
-/// so long that only a lease ends it.
-fn plan(place: &Path, kind: Kind, moment: u64) -> String {
-    let program = gauntlet_tests::program("core-services");
-    let process = |name: &str| {
-        let port = ports::free();
-        format!(
-            "[processes.{name}]\ncommand = [{program:?}, \"--port\", \"{port}\"]\nready = \"http://127.0.0.1:{port}/health\"\n\
-             [targets.{name}]\nurl = \"http://127.0.0.1:{port}\"\nplatform = {{ process = \"{name}\" }}\nchaos = true\n"
-        )
-    };
+/// Faults of the host and of the network. Where nobody may be left to end them, every other one is so long that only a lease
+/// ends it.
+fn plan(place: &Path, targets: [&Core; 2], kind: Kind, moment: u64) -> String {
+    let [core, side] = targets.map(Core::url);
     let disk = format!("disk-full\"\npath = {:?}\nsize = \"4MiB", place.join("disk"));
     let recipes = [
-        ("core", "pause"),
         ("core", "latency\"\nlatency = \"50ms"),
+        ("core", "partition"),
         ("core", "memory\"\nsize = \"16MiB"),
         ("core", "cpu\"\ncores = 1\nname = \"busy"),
         ("side", "refuse"),
-        ("side", "connections\"\ncount = 8\nname = \"many"),
-        ("side", "clock-skew\"\noffset = \"+1h"),
+        ("side", "connections\"\nconnections = 8\nname = \"many"),
         ("side", disk.as_str()),
     ];
+    assert_eq!(recipes.len(), FAULTS);
     let mut faults = String::new();
     for (index, (target, recipe)) in (0_u64..).zip(recipes) {
         let long = kind.leaves_nobody() && (index + moment / KINDS.len() as u64) % 2 == 0;
@@ -140,15 +138,15 @@ fn plan(place: &Path, kind: Kind, moment: u64) -> String {
              duration = \"{duration}\"\nrecipe = \"{recipe}\"\n"
         );
     }
+    let step = "config.steps = [{ name = \"home\", get = \"/\" }]";
     format!(
         "name = \"killed\"\nseed = {moment}\nrun-phases = [\"baseline\"]\n\
          phases.baseline = {{ rate = 50, duration = \"60s\", connections = 10 }}\nvalidity.judge = false\n\
          control = {{ ramp-down = \"100ms\", controller-lease = \"{}ms\" }}\n\
-         scenarios = [\n{{ guest = \"http\", target = \"core\", config.steps = [{{ name = \"home\", get = \"/\" }}] }},\n\
-         {{ guest = \"http\", target = \"side\", config.steps = [{{ name = \"home\", get = \"/\" }}] }},\n]\n{}{}{faults}",
+         targets.core = {{ url = \"{core}\", chaos = true }}\ntargets.side = {{ url = \"{side}\", chaos = true }}\n\
+         scenarios = [\n{{ guest = \"http\", target = \"core\", {step} }},\n\
+         {{ name = \"side\", guest = \"http\", target = \"side\", {step} }},\n]\n{faults}",
         LEASE.as_millis(),
-        process("core"),
-        process("side"),
     )
 }
 
@@ -161,11 +159,14 @@ fn one(
     after: Duration,
     moment: u64,
 ) -> Result<Duration, Vec<String>> {
-    let running = begun(suite, place, &plan(place, kind, moment));
-    let planned = [Planned::of(&running, "core"), Planned::of(&running, "side")];
+    let targets = ["core", "side"].map(|name| {
+        std::fs::create_dir(place.join(name)).unwrap();
+        Core::start(&place.join(name), "{}")
+    });
+    let running = begun(suite, place, &plan(place, targets.each_ref(), kind, moment));
     until(&running, step, after);
     if matches!(step, Step::Hold) {
-        assert!(!left(suite, place, &planned).is_empty(), "faults are seen where they are");
+        assert!(!left(suite, place).is_empty(), "faults are seen where they are");
     }
     let began = Instant::now();
     match kind {
@@ -177,7 +178,7 @@ fn one(
         Kind::Scheduler => suite.signal("scheduler", Signal::KILL),
         Kind::Nats => suite.nats.kill(),
     }
-    let took = until_nothing(began, || left(suite, place, &planned))?;
+    let took = until_nothing(began, || left(suite, place))?;
     match kind {
         Kind::Worker => suite.restart("worker-1"),
         Kind::Chaos => suite.restart("chaos"),
@@ -191,25 +192,24 @@ fn one(
     }
     let ended = running.wait(END);
     assert!(ended.code.is_some_and(|code| code != 1 && code != 97), "{ended:#?}\n{}", suite.logs());
-    let left = left(suite, place, &planned);
+    let left = left(suite, place);
     if left.is_empty() { Ok(took) } else { Err(left) }
 }
 
-/// A run whose phase has begun. Until all that was started anew is ready, it may be refused.
+/// A run whose phase has begun. Until all that was started anew is ready, it may be refused: then it is asked for again.
 fn begun(suite: &Suite, place: &Path, plan: &str) -> Running {
-    let mut running = suite.start_run(place, plan);
-    wait::until(
-        "a phase to begin",
-        END,
-        || {
-            if running.has_ended() {
-                running = suite.start_run(place, plan);
-            }
-            running.history().contains("phase-started").then_some(())
-        },
-        || format!("{:?}\n{}", std::fs::read_to_string(place.join("stderr")), suite.logs()),
-    );
-    running
+    let until = Instant::now() + END;
+    loop {
+        let mut running = suite.start_run(place, plan);
+        let has_begun = |running: &Running| running.history().contains("phase-started");
+        let settled = || (running.has_ended() || has_begun(&running)).then_some(());
+        wait::until("a phase to begin, or the run to be refused", END, settled, || suite.logs());
+        if has_begun(&running) {
+            return running;
+        }
+        let ended = running.wait(END);
+        assert!(ended.code != Some(2) && Instant::now() < until, "{ended:#?}\n{}", suite.logs());
+    }
 }
 
 /// Waits for the moment.
@@ -222,9 +222,7 @@ fn until(running: &Running, step: Step, after: Duration) {
         awaited("a fault to begin", &|| !found("fault-beginning").is_empty());
         return pass(after);
     }
-    awaited("all faults to be injected", &|| {
-        found("fault-injected").len() + found("fault-skipped").len() >= 8
-    });
+    awaited("all faults to be injected", &|| found("fault-injected").len() >= FAULTS);
     if matches!(step, Step::Hold) {
         return pass(after);
     }
@@ -265,35 +263,18 @@ fn until_nothing(began: Instant, look: impl Fn() -> Vec<String>) -> Result<Durat
 }
 
 /// All that is found of faults: by the independent checker, and once more without any of its code.
-fn left(suite: &Suite, place: &Path, planned: &[Planned]) -> Vec<String> {
+fn left(suite: &Suite, place: &Path) -> Vec<String> {
     let dir = suite.state_dir("chaos");
-    let mut left: Vec<String> = planned
-        .iter()
-        .filter(|of| of.state() == Some('T'))
-        .map(|of| format!("{} is stopped", of.pid))
-        .collect();
-    left.extend(naming(&dir).into_iter().filter(|(_, line)| line.contains(" hog ")).map(|(_, line)| line));
+    let hogs = naming(&dir).into_iter().filter(|(_, line)| line.contains(" hog "));
+    let mut left: Vec<String> = hogs.map(|(_, line)| line).collect();
     let files = std::fs::read_dir(place.join("disk")).unwrap().flatten();
     left.extend(files.map(|file| format!("the disk has {}", file.path().display())));
-    left.extend(clocks(&suite.state_dir("scheduler")));
     left.extend(toxics(&dir));
     if left.is_empty() {
         let (code, said) = check(&dir.join("agent"));
         left.extend((code != Some(0)).then_some(said));
     }
     left
-}
-
-/// Clock files of the plan's processes that hold an offset.
-fn clocks(scheduler: &Path) -> Vec<String> {
-    let files = std::fs::read_dir(scheduler.join("processes/processes")).into_iter().flatten().flatten();
-    let clock = |path: &Path| path.extension().is_some_and(|extension| extension == "clock");
-    let offset = files.map(|file| file.path()).filter(|path| clock(path));
-    offset
-        .filter_map(|path| Some((std::fs::read_to_string(&path).ok()?, path)))
-        .filter(|(offset, _)| offset.trim() != "+0")
-        .map(|(offset, path)| format!("{} holds {offset:?}", path.display()))
-        .collect()
 }
 
 /// What the fault proxy does to connections. One that is not there does nothing.

@@ -96,27 +96,6 @@ async fn a_service_that_was_started_anew_goes_on_in_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_that_a_dead_service_had_closed_is_open_again_when_its_lease_has_ended() {
-    let lab = Lab::new(&fault("closed", "refuse", "100ms", "50s", "mode = \"all\"")).await;
-    let opened = lab.open().await;
-    lab.begin().await;
-    lab.injected("closed").await;
-    let proxy = lab.helper("fault-proxy").await;
-    for detour in &opened.detours {
-        assert!(ask(&detour.address, Duration::from_secs(1)).is_err(), "{detour:?}");
-    }
-    lab.kill_chaos();
-    for detour in &opened.detours {
-        let answers = || ask(&detour.address, Duration::from_secs(5)).ok();
-        eventually("an answer on the same port", answers, || detour.address.clone()).await;
-    }
-    assert!(proxy.is_alive().unwrap(), "the same proxy leads there, though nobody steers it");
-    lab.start_chaos().await;
-    lab.open().await;
-    lab.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_service_had_killed_runs_again_when_the_run_is_opened_again() {
     let lab = Lab::new(&fault("dies", "kill", "100ms", "40s", "")).await;
     lab.open().await;

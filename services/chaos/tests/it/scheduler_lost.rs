@@ -18,8 +18,8 @@ async fn faults_end_when_the_scheduler_is_silent_and_begin_when_it_is_heard_agai
         fault("hangs", "pause", "100ms", "50s", ""),
         fault("busy", "cpu", "100ms", "50s", "cores = 1"),
         fault("slow", "latency", "100ms", "50s", "latency = \"10ms\""),
-        fault("meanwhile", "memory", "10s", "50s", "size = \"1MiB\""),
-        fault("later", "memory", "16s", "1s", "size = \"1MiB\""),
+        fault("meanwhile", "memory", "10s", "40s", "size = \"1MiB\""),
+        fault("later", "connections", "16s", "1s", "connections = 1"),
     ];
     let lab = Lab::new(&[LEASE, &faults.concat()].concat()).await;
     lab.open().await;
