@@ -131,7 +131,7 @@ fn plan(place: &Path, targets: [&Core; 2], kind: Kind, moment: u64) -> String {
     assert_eq!(recipes.len(), FAULTS);
     let mut faults = String::new();
     for (index, (target, recipe)) in (0_u64..).zip(recipes) {
-        let long = kind.leaves_nobody() && (index + moment / KINDS.len() as u64) % 2 == 0;
+        let long = kind.leaves_nobody() && (index + moment / KINDS.len() as u64).is_multiple_of(2);
         let duration = if long { "50s".to_owned() } else { format!("{}ms", SHORT.as_millis()) };
         faults += &format!(
             "[[chaos]]\nphase = \"baseline\"\nat = \"500ms\"\nstop = \"none\"\ntarget = \"{target}\"\n\
