@@ -128,17 +128,9 @@ pub fn until_clean(agent_dir: &Path, within: Duration) -> Duration {
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test may panic")]
 pub fn draws(chaos_dir: &Path, proxies: &[&str]) -> BTreeMap<(String, u64, String), String> {
-    let record = std::fs::read_to_string(chaos_dir.join("proxy/process.json")).expect("the proxy's record");
-    let record: Value = serde_json::from_str(&record).expect("JSON");
-    let text = |key: &str| record[key].as_str().expect("a text").to_owned();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut drawn = BTreeMap::new();
     for proxy in proxies {
-        let url = format!("http://{}/proxies/{proxy}/draws", text("api"));
-        let told: Value = runtime.block_on(async {
-            let asked = reqwest::Client::new().get(url).bearer_auth(text("token")).send().await;
-            asked.expect("the proxy answers").json().await.expect("JSON")
-        });
+        let told = ask_proxy(chaos_dir, &format!("proxies/{proxy}/draws")).expect("the proxy answers");
         for connection in told["connections"].as_array().expect("a list") {
             let number = connection["number"].as_u64().expect("a number");
             for (toxic, draw) in connection["toxics"].as_object().expect("an object") {
@@ -147,6 +139,22 @@ pub fn draws(chaos_dir: &Path, proxies: &[&str]) -> BTreeMap<(String, u64, Strin
         }
     }
     drawn
+}
+
+/// How long the fault proxy may take to answer.
+const ANSWERS: Duration = Duration::from_secs(2);
+
+/// What the fault proxy of the chaos service in a directory answers to `GET`; absent = there is none, or none that answers.
+#[must_use]
+pub fn ask_proxy(chaos_dir: &Path, path: &str) -> Option<Value> {
+    let record = std::fs::read_to_string(chaos_dir.join("proxy/process.json")).ok()?;
+    let record: Value = serde_json::from_str(&record).ok()?;
+    let url = format!("http://{}/{path}", record["api"].as_str()?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async {
+        let asked = reqwest::Client::new().get(url).bearer_auth(record["token"].as_str()?).timeout(ANSWERS);
+        asked.send().await.ok()?.json().await.ok()
+    })
 }
 
 /// Processes that name a directory in their command line: id and command line.

@@ -68,6 +68,11 @@ impl Running {
         &self.child
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Waits until the run's history holds `text`.
     ///
     /// # Panics

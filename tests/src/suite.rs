@@ -44,6 +44,8 @@ pub struct Parts {
     pub all: Vec<String>,
     /// Flags of the metrics service.
     pub metrics: Vec<String>,
+    /// Flags of the chaos service.
+    pub chaos: Vec<String>,
     /// Each service, and who starts a run, has the user of its role on NATS, with the password of [`password`].
     pub users: bool,
 }
@@ -116,12 +118,12 @@ impl Suite {
         for role in protocol::access::ROLES {
             std::fs::write(suite.password_file(role), password(role)).expect("a file for the password");
         }
-        let of_metrics = suite.parts.metrics.clone();
-        suite.spawn_new("metrics", &of_metrics.iter().map(String::as_str).collect::<Vec<_>>());
+        let (of_metrics, of_chaos) = (suite.parts.metrics.clone(), suite.parts.chaos.clone());
+        suite.spawn_new("metrics", &of_metrics);
         let least = format!("--workers={workers}");
         suite.spawn_new("scheduler", &["--api=127.0.0.1:0", &least]);
-        suite.spawn_new("chaos", &[]);
-        suite.spawn_new("recovery", &[]);
+        suite.spawn_new("chaos", &of_chaos);
+        suite.spawn_new::<&str>("recovery", &[]);
         for number in 1..=workers {
             suite.spawn_new(&format!("worker-{number}"), &["--threads=1"]);
             if number % AT_ONCE == 0 {
@@ -140,8 +142,8 @@ impl Suite {
         }
     }
 
-    fn spawn_new(&mut self, name: &str, more: &[&str]) {
-        let more = more.iter().map(|flag| (*flag).to_owned()).collect();
+    fn spawn_new<S: AsRef<str>>(&mut self, name: &str, more: &[S]) {
+        let more = more.iter().map(|flag| flag.as_ref().to_owned()).collect();
         let mut service = Service { name: name.to_owned(), more, child: None, starts: 0 };
         self.spawn(&mut service);
         self.services.push(service);
@@ -234,6 +236,12 @@ impl Suite {
         let mut service = self.services.remove(at);
         self.spawn(&mut service);
         self.services.insert(at, service);
+    }
+
+    /// The state directory of a service.
+    #[must_use]
+    pub fn state_dir(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
     /// Starts `gauntlet run` on a plan, done by this suite.

@@ -38,8 +38,9 @@
 //!   byte. Toxiproxy holds a lock while what a removed toxic held is sent, and one stuck client stops its whole API.
 //! * **`stream: "both"`**, and **toxics in `/populate`** and in the file: all that the proxy shall have.
 //! * **Leases.** `ttl` (ms) on a toxic or a proxy: it ends by itself unless it is changed, in any way, within that time;
-//!   0 takes the lease away. Shown as `ttl` and `ends_in`, where there is one. A renewal disturbs no connection. With
-//!   `--lease` the whole process ends when nobody has called its API for so long.
+//!   0 takes the lease away. Shown as `ttl` and `ends_in`, where there is one. A renewal disturbs no connection. A proxy
+//!   that is disabled with `disabled_ttl` (ms) is enabled by itself, likewise; shown as `enabled_in`. With `--lease` the whole
+//!   process ends when nobody has called its API for so long.
 //! * **Another upstream keeps the port.** The listener stays open, connections that led to the old one are closed, and who
 //!   connects meanwhile comes to the new one. Toxiproxy closes the listener for a moment. A toxic with `upstream` acts on
 //!   connections that lead there only: one that broke the way to a server does not break the way to its replacement.

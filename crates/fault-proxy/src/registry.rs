@@ -177,7 +177,7 @@ impl Registry {
         Ok(changed)
     }
 
-    /// Ends proxies and toxics whose lease has ended, as long as it runs.
+    /// Ends proxies and toxics whose lease has ended, and enables proxies that were disabled for a time, as long as it runs.
     pub async fn end_leases(&self) {
         loop {
             let next = self.all().iter().filter_map(|proxy| proxy.next_end()).min();
@@ -200,6 +200,13 @@ impl Registry {
             if !toxics.is_empty() {
                 tracing::info!(proxy = proxy.name(), ?toxics, "toxics ended: nobody renewed them");
             }
+            if proxy.is_to_listen(now) {
+                tracing::info!(
+                    proxy = proxy.name(),
+                    "the proxy listens again: nobody renewed that it does not"
+                );
+                self.enable_one(&proxy).await;
+            }
             if proxy.has_ended(now) {
                 tracing::info!(proxy = proxy.name(), "the proxy ended: nobody renewed it");
                 self.end_one(&proxy).await;
@@ -207,12 +214,24 @@ impl Registry {
         }
     }
 
+    /// Enables this proxy, unless it was taken away.
+    async fn enable_one(&self, proxy: &Arc<Proxy>) {
+        let _one = self.inner.changing.lock().await;
+        if self.is_there(proxy) {
+            proxy.listen_again().await;
+        }
+    }
+
+    /// Whether it is this proxy that has its name.
+    fn is_there(&self, proxy: &Arc<Proxy>) -> bool {
+        self.proxies().get(proxy.name()).is_some_and(|there| Arc::ptr_eq(there, proxy))
+    }
+
     /// Takes away this proxy, and none that has its name by now.
     async fn end_one(&self, proxy: &Arc<Proxy>) {
         let _one = self.inner.changing.lock().await;
-        let is_there = self.proxies().get(proxy.name()).is_some_and(|there| Arc::ptr_eq(there, proxy));
         // Renewed while we waited for our turn, it stays.
-        if is_there && proxy.has_ended(Instant::now()) {
+        if self.is_there(proxy) && proxy.has_ended(Instant::now()) {
             self.proxies().remove(proxy.name());
             proxy.stop().await;
         }
@@ -264,6 +283,8 @@ impl Registry {
         proxy.lease(wire::ttl(input.ttl)?);
         if input.enabled.unwrap_or(true) {
             proxy.start().await?;
+        } else {
+            proxy.disable(input)?;
         }
         self.proxies().insert(proxy.name().to_owned(), Arc::clone(&proxy));
         self.inner.leases.notify_one();

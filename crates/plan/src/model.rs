@@ -429,7 +429,8 @@ pub struct Control {
     pub api: String,
     /// A worker silent for this long is lost; one that hears nothing of the bus for as long sends nothing more.
     pub worker_timeout: Duration,
-    /// How long deployed workers go on without hearing of the scheduler; then they ramp down.
+    /// How long deployed workers go on without hearing of the scheduler, and faults with it; then workers ramp down, and
+    /// faults end.
     pub controller_lease: Duration,
     /// What a scheduler that was started anew does with a run that its former life left open.
     pub scheduler_restart: SchedulerRestart,

@@ -338,7 +338,7 @@ pub(crate) const CONTROL: &[Key] = &[
     key(
         "controller-lease",
         Duration,
-        "How long deployed workers go on without hearing of the scheduler; then they ramp down. Default 15s.",
+        "How long deployed workers and faults go on without hearing of the scheduler; then workers ramp down, and faults end. Default 15s.",
     ),
     key(
         "scheduler-restart",

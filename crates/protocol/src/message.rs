@@ -137,7 +137,7 @@ broadcasts! {
     Heartbeat => "load" "heartbeat" to ["scheduler"],
     Aggregate => "metrics" "live" to ["scheduler", "cli"],
     HistoryEntry => "scheduler" "history" to ["scheduler", "cli"],
-    SchedulerBeat => "scheduler" "beat" to ["load"],
+    SchedulerBeat => "scheduler" "beat" to ["load", "chaos"],
 }
 
 commands! {

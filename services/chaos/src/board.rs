@@ -28,6 +28,8 @@ struct Inner {
     earlier: BTreeMap<String, String>,
     /// Why none may begin; `None` = they may.
     closed: Option<String>,
+    /// Why none may begin, whatever `closed` says: nobody steers them.
+    unsteered: Option<String>,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,25 @@ impl Board {
         }
     }
 
+    /// The same until [`Board::steer`], also when a phase is opened meanwhile.
+    pub(crate) fn unsteer(&self, reason: &str) {
+        let mut inner = self.lock();
+        inner.unsteered = Some(reason.to_owned());
+        for entry in &inner.faults {
+            entry.ask_to_end(reason);
+        }
+    }
+
+    /// Somebody steers them; `true` = nobody did until now.
+    pub(crate) fn steer(&self) -> bool {
+        self.lock().unsteered.take().is_some()
+    }
+
+    /// Whether somebody steers them.
+    pub(crate) fn is_steered(&self) -> bool {
+        self.lock().unsteered.is_none()
+    }
+
     /// Adds a fault that is to begin now. Its id must be free.
     pub(crate) fn add(&self, item: Arc<Item>) {
         self.lock().faults.push(Entry::new(item));
@@ -105,7 +126,8 @@ impl Board {
     /// Takes the right to inject a fault that has not begun; or says why not.
     pub(crate) fn claim(&self, plan: &Plan, item: &Item) -> Result<Claim, String> {
         let mut inner = self.lock();
-        if let Some(why) = inner.closed.as_ref().or_else(|| inner.halted.get(&item.fault.name)) {
+        let closed = inner.closed.as_ref().or(inner.unsteered.as_ref());
+        if let Some(why) = closed.or_else(|| inner.halted.get(&item.fault.name)) {
             return Err(why.clone());
         }
         let target = plan.targets.get(item.target as usize);

@@ -7,8 +7,9 @@
 //!   stopped through the platform.
 //! * What happens is told as records, in order: a fault is told to begin before anything is touched, to be there when it
 //!   was read back, and to have ended when it was seen to be gone.
-//! * Every fault ends: at its duration, by its stop condition, by hand, with its phase, or with this service. What could
-//!   not be seen to be gone is `unrecovered`, and said so.
+//! * Every fault ends: at its duration, by its stop condition, by hand, with its phase, with this service, or when the
+//!   scheduler is not heard for the plan's `control.controller-lease`. What could not be seen to be gone is `unrecovered`, and
+//!   said so.
 #![forbid(unsafe_code)]
 
 mod agent_source;
@@ -24,6 +25,7 @@ mod options;
 mod phase;
 mod run;
 mod schedule;
+mod scheduler_lost;
 mod serve;
 mod service;
 mod stop_condition;

@@ -25,6 +25,7 @@ use crate::capabilities::Found;
 use crate::journal::Journal;
 use crate::run::Run;
 use crate::schedule::Item;
+use crate::scheduler_lost::LastHeard;
 use crate::service::Service;
 
 /// Faults that one entry of the history lists at most: it must fit a message of the bus.
@@ -101,6 +102,7 @@ impl Service {
             capabilities,
             opened,
             phase: Mutex::new(None),
+            heard: LastHeard::now(),
         });
         run.tell_plan().await;
         run.settle_what_was_left().await;

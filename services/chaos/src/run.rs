@@ -16,6 +16,7 @@ use crate::backends::Backends;
 use crate::board::Board;
 use crate::phase::Phase;
 use crate::schedule::Item;
+use crate::scheduler_lost::LastHeard;
 
 /// How long the faults of a phase may take to be undone; more than each alone may.
 const UNDONE: Duration = Duration::from_secs(30);
@@ -37,6 +38,7 @@ pub(crate) struct Run {
     /// What was answered when it was opened.
     pub(crate) opened: v1::OpenChaosReply,
     pub(crate) phase: Mutex<Option<Phase>>,
+    pub(crate) heard: LastHeard,
 }
 
 /// What is known at an end.
@@ -103,7 +105,8 @@ impl Run {
         };
         *last = Some(phase.clone());
         self.board.open();
-        self.tasks.spawn("phase", OnError::Log, phase.arm(Arc::clone(self)));
+        self.tasks.spawn("phase", OnError::Log, phase.clone().arm(Arc::clone(self)));
+        self.tasks.spawn("scheduler watch", OnError::Log, Arc::clone(self).watch_scheduler(phase));
         Ok(())
     }
 

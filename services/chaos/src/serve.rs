@@ -1,12 +1,15 @@
-//! The commands of the service. Each kind has a task of its own: a long answer keeps only its like waiting.
+//! What the service hears: beats of the scheduler, and commands. Each kind of command has a task of its own: a long answer
+//! keeps only its like waiting.
 
 use std::sync::Arc;
 
 use ::service::{OnError, Shutdown, Tasks};
 use bus::Address;
 use protocol::message::Command;
+use protocol::v1;
 
 use crate::Error;
+use crate::scheduler_lost;
 use crate::service::Service;
 
 /// Begins to serve: what ends faults until `end`, what begins something until the shutdown. Who asks for that later waits
@@ -17,6 +20,9 @@ pub(crate) async fn start(
     shutdown: &Shutdown,
     end: &Shutdown,
 ) -> Result<(), Error> {
+    let beats = service.bus.subscribe::<v1::SchedulerBeat>().await?;
+    let hear = scheduler_lost::hear(Arc::clone(service), beats, end.clone());
+    tasks.spawn("scheduler beats", OnError::ShutDown, hear);
     let owner = &(service, tasks, shutdown);
     serve(owner, "serve OpenChaos", Service::open).await?;
     serve(owner, "serve BeginChaosPhase", Service::begin_phase).await?;

@@ -82,12 +82,14 @@ impl Service {
         }
         match &table.open {
             Some(run) if run.id == id && run.plan_digest == command.plan_digest => {
+                run.hear_scheduler();
                 return Ok(run.opened.clone());
             }
             Some(run) if run.id == id => {
                 return Err(format!("run {id} is open with another plan: {}", run.plan_digest));
             }
-            Some(run) if run.under_way().is_some() => {
+            // One whose scheduler is silent keeps nobody away: it may be gone for good.
+            Some(run) if run.under_way().is_some() && run.board.is_steered() => {
                 return Err(format!(
                     "chaos takes part in run {}, whose phase is under way; wait for its end, or end it with `gauntlet stop`",
                     run.id
@@ -180,7 +182,18 @@ impl Service {
     async fn run(&self, bytes: &[u8]) -> Result<Arc<Run>, String> {
         let id = RunId::from_bytes(bytes)?;
         let open = self.table.lock().await.open.clone();
-        open.filter(|run| run.id == id).ok_or_else(|| unknown(id))
+        let run = open.filter(|run| run.id == id).ok_or_else(|| unknown(id))?;
+        // All commands are its.
+        run.hear_scheduler();
+        Ok(run)
+    }
+
+    /// A beat of a run's scheduler. It waits while a run is opened or closed: no fault lives on then.
+    pub(crate) async fn hear_beat(&self, beat: &v1::SchedulerBeat) {
+        let open = self.table.lock().await.open.clone();
+        if let Some(run) = open.filter(|run| run.id.to_bytes() == beat.run) {
+            run.hear_scheduler();
+        }
     }
 }
 

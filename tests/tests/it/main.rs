@@ -4,6 +4,7 @@
 mod backpressure;
 mod bad_input;
 mod chaos;
+mod chaos_crash_matrix;
 mod control;
 mod cost;
 mod counting;

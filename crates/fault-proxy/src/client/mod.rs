@@ -132,6 +132,14 @@ impl Client {
         self.update_proxy(proxy, &ProxyInput { enabled: Some(enabled), ..ProxyInput::default() }).await
     }
 
+    /// Closes a proxy likewise, for so long, unless it is told again within that time; zero = for ever.
+    ///
+    /// # Errors
+    /// When it is not there, or the call fails.
+    pub async fn disable_for(&self, proxy: &str, ttl: Duration) -> Result<ProxyView, ClientError> {
+        self.update_proxy(proxy, &ProxyInput::default().disabled_for(ttl)).await
+    }
+
     /// Takes a proxy away.
     ///
     /// # Errors

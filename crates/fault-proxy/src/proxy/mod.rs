@@ -15,13 +15,16 @@ use crate::budget::Budget;
 use crate::flow::Chain;
 use crate::splice::Pipes;
 use crate::toxic::{Lease, Stream};
-use crate::wire::{self, Draws, ProxyInput, ProxyView, ToxicView};
+use crate::wire::{self, Draws, LeaseView, ProxyInput, ProxyView, ToxicView};
 use crate::{Error, Options};
 
 pub(crate) use serve::{Common, Counters};
 
 /// How long closed connections may take to be gone. They are dropped where they stand, so this is never used up.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// The pause before a port that was taken meanwhile is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A proxy.
 pub(crate) struct Proxy {
@@ -40,6 +43,8 @@ struct State {
     upstream: String,
     enabled: bool,
     lease: Option<Lease>,
+    /// How long it stays disabled.
+    disabled: Option<Lease>,
     /// The next toxic's.
     next_id: u64,
 }
@@ -61,7 +66,7 @@ impl Proxy {
     ) -> Self {
         let (chain, _) = watch::channel(Chain::default());
         let common = Arc::new(Common::new(&name, options.seed, budget.clone(), pipes.clone()));
-        let state = State { listen, upstream, enabled: false, lease: None, next_id: 0 };
+        let state = State { listen, upstream, enabled: false, lease: None, disabled: None, next_id: 0 };
         Self {
             name,
             options: Arc::clone(options),
@@ -105,6 +110,7 @@ impl Proxy {
             listen: state.listen.clone(),
             upstream: state.upstream.clone(),
             enabled: state.enabled,
+            enabled_in: state.disabled.map(|lease| LeaseView::from(lease).ends_in),
             toxics,
             lease: state.lease.map(Into::into),
         }
@@ -117,10 +123,11 @@ impl Proxy {
         up.into_iter().chain(down).map(|toxic| ToxicView::from(&**toxic)).collect()
     }
 
-    /// When it ends, or a toxic of it does.
+    /// When it ends, is enabled by itself, or a toxic of it ends.
     pub(crate) fn next_end(&self) -> Option<Instant> {
         let toxics = self.chain.borrow().iter().filter_map(|toxic| toxic.lease).map(|lease| lease.ends).min();
-        self.state().lease.map(|lease| lease.ends).into_iter().chain(toxics).min()
+        let State { lease, disabled, .. } = *self.state();
+        lease.into_iter().chain(disabled).map(|lease| lease.ends).chain(toxics).min()
     }
 
     /// Whether its lease has ended.
@@ -132,6 +139,35 @@ impl Proxy {
     pub(crate) fn lease(&self, ttl: Option<Duration>) {
         let mut state = self.state();
         state.lease = wire::lease(state.lease, ttl);
+    }
+
+    /// It is not enabled: for how long.
+    ///
+    /// # Errors
+    /// When the time is too long.
+    pub(crate) fn disable(&self, input: &ProxyInput) -> Result<(), Error> {
+        let ttl = wire::named_ttl("disabled_ttl", input.disabled_ttl)?;
+        let mut state = self.state();
+        state.disabled = wire::lease(state.disabled, ttl);
+        Ok(())
+    }
+
+    /// Whether it has been disabled for as long as it was to be.
+    pub(crate) fn is_to_listen(&self, now: Instant) -> bool {
+        self.state().disabled.is_some_and(|lease| lease.ends <= now)
+    }
+
+    /// Listens if it has been disabled for long enough. An address that cannot be had is tried again soon.
+    pub(crate) async fn listen_again(&self) {
+        let mut running = self.running.lock().await;
+        // Disabled anew while we waited for our turn, it stays so.
+        if !self.is_to_listen(Instant::now()) {
+            return;
+        }
+        if let Err(error) = self.open(&mut running).await {
+            tracing::warn!(proxy = self.name, %error, "the proxy is to listen again, and cannot yet");
+            self.state().disabled = Some(Lease::new(AGAIN));
+        }
     }
 
     /// Listens; where it does already, nothing happens.
@@ -162,6 +198,7 @@ impl Proxy {
     /// When the new address cannot be had; the proxy is then disabled, and keeps the new address.
     pub(crate) async fn update(&self, input: &ProxyInput) -> Result<(), Error> {
         let ttl = wire::ttl(input.ttl)?;
+        wire::named_ttl("disabled_ttl", input.disabled_ttl)?;
         let mut running = self.running.lock().await;
         let present = self.state().clone();
         if let Some(listen) = &input.listen
@@ -182,7 +219,7 @@ impl Proxy {
             self.open(&mut running).await
         } else {
             self.close(&mut running, Duration::ZERO).await;
-            Ok(())
+            self.disable(input)
         }
     }
 
@@ -213,6 +250,7 @@ impl Proxy {
         let mut state = self.state();
         state.listen = bound.to_string();
         state.enabled = true;
+        state.disabled = None;
         tracing::info!(proxy = self.name, listen = state.listen, upstream = state.upstream, "proxy listens");
         Ok(())
     }

@@ -112,3 +112,45 @@ async fn a_renewal_disturbs_no_connection() {
     registry.update_toxic("shop", "slow", &toxic(&json!({"toxicity": 0.5}))).unwrap();
     assert!(connection.has_changed().unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_is_disabled_for_a_time_listens_again_unless_that_is_renewed() {
+    let (registry, _tasks) = leased();
+    let shop = registry.create(&proxy(&json!({"name": "shop", "upstream": "127.0.0.1:1"}))).await.unwrap();
+    let enabled = || registry.list()[0].enabled;
+    let off =
+        registry.update("shop", &proxy(&json!({"enabled": false, "disabled_ttl": 1_000}))).await.unwrap();
+    assert_eq!((off.enabled, off.enabled_in), (false, Some(1_000)));
+    after(900).await;
+    // Any change renews it, by the time that it has.
+    registry.update("shop", &proxy(&json!({}))).await.unwrap();
+    after(900).await;
+    assert!(!enabled(), "it is renewed");
+    after(200).await;
+    let on = registry.list().remove(0);
+    assert_eq!((on.enabled, on.enabled_in, on.listen), (true, None, shop.listen));
+    // Disabled without a time it stays so, also where there was one before.
+    registry.update("shop", &proxy(&json!({"enabled": false}))).await.unwrap();
+    after(100_000).await;
+    assert!(!enabled());
+    registry.update("shop", &proxy(&json!({"disabled_ttl": 1_000}))).await.unwrap();
+    registry.update("shop", &proxy(&json!({"disabled_ttl": 0}))).await.unwrap();
+    after(100_000).await;
+    assert!(!enabled(), "the time was taken away");
+    let wrong = registry.update("shop", &proxy(&json!({"disabled_ttl": 1_u64 << 40}))).await.unwrap_err();
+    assert!(wrong.to_string().contains("disabled_ttl: found 1099511627776"), "{wrong}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_whose_port_was_taken_meanwhile_listens_when_it_is_free() {
+    let (registry, _tasks) = leased();
+    let off = json!({"name": "shop", "upstream": "127.0.0.1:1"});
+    let shop = registry.create(&proxy(&off)).await.unwrap();
+    registry.update("shop", &proxy(&json!({"enabled": false, "disabled_ttl": 1_000}))).await.unwrap();
+    let taken = std::net::TcpListener::bind(&shop.listen).unwrap();
+    after(5_000).await;
+    assert!(!registry.list()[0].enabled);
+    drop(taken);
+    after(5_000).await;
+    assert!(registry.list()[0].enabled);
+}

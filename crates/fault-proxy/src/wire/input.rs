@@ -26,6 +26,10 @@ pub struct ProxyInput {
     /// Default true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// With `enabled` false: milliseconds after which the proxy is enabled by itself, from each change of it; 0 = never. Default
+    /// 0. Not in Toxiproxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled_ttl: Option<u64>,
     /// Milliseconds after which the proxy ends by itself, from each change of it; 0 = never. Default 0. Not in Toxiproxy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
@@ -51,6 +55,12 @@ impl ProxyInput {
     #[must_use]
     pub fn leased(self, ttl: Duration) -> Self {
         Self { ttl: Some(millis(ttl)), ..self }
+    }
+
+    /// Does not listen, until so long after each change of it; zero = for ever. Whole milliseconds.
+    #[must_use]
+    pub fn disabled_for(self, ttl: Duration) -> Self {
+        Self { enabled: Some(false), disabled_ttl: Some(millis(ttl)), ..self }
     }
 }
 
@@ -184,9 +194,14 @@ fn millis(ttl: Duration) -> u64 {
 
 /// A time to live; zero = for ever.
 pub(crate) fn ttl(millis: Option<u64>) -> Result<Option<Duration>, Error> {
+    named_ttl("ttl", millis)
+}
+
+/// The same in a field of this name.
+pub(crate) fn named_ttl(name: &str, millis: Option<u64>) -> Result<Option<Duration>, Error> {
     match millis {
         Some(millis) if millis > LONGEST => {
-            Err(Error::Body(format!("ttl: found {millis}, expected milliseconds from 0 to {LONGEST}")))
+            Err(Error::Body(format!("{name}: found {millis}, expected milliseconds from 0 to {LONGEST}")))
         }
         millis => Ok(millis.map(Duration::from_millis)),
     }

@@ -8,5 +8,5 @@ mod view;
 pub use counters::{Counters, ProxyCounters, StreamCounters, ToxicEffects};
 pub use draws::{ConnectionDraws, Draws, ToxicDraw};
 pub use input::{ProxyInput, ToxicInput};
-pub(crate) use input::{lease, ttl};
+pub(crate) use input::{lease, named_ttl, ttl};
 pub use view::{LeaseView, ProxyView, ToxicView};

@@ -17,6 +17,9 @@ pub struct ProxyView {
     pub upstream: String,
     /// Whether it listens.
     pub enabled: bool,
+    /// Milliseconds until it is enabled by itself; only there where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled_in: Option<u64>,
     /// Those that act upstream first, each stream's in their order.
     pub toxics: Vec<ToxicView>,
     /// Only there where the proxy ends by itself.

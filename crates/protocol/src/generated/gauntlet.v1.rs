@@ -231,7 +231,7 @@ pub struct ArrivalCounts {
     pub in_flight: u64,
 }
 /// Broadcast by the scheduler while a run is under way. A worker that misses it for the plan's `controller-lease` ends its
-/// load by itself.
+/// load by itself; chaos then ends its faults.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SchedulerBeat {
     #[prost(bytes = "vec", tag = "1")]

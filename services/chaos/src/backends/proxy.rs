@@ -62,6 +62,8 @@ pub(crate) struct Held {
     id: String,
     proxies: Vec<String>,
     refuses: bool,
+    /// How long it lasts when nobody renews it.
+    lease: Duration,
     /// The process that holds it.
     generation: u64,
 }
@@ -275,7 +277,7 @@ impl Proxy {
     ) -> Result<(Held, String), NotInjected> {
         let generation = self.up().await.map_err(NotInjected::Refused)?;
         let refuses = matches!(deed, Deed::Refuse);
-        let held = Held { id: id.to_owned(), proxies, refuses, generation };
+        let held = Held { id: id.to_owned(), proxies, refuses, lease, generation };
         let mut seen = Vec::new();
         for proxy in &held.proxies {
             let done = match deed {
@@ -288,7 +290,7 @@ impl Proxy {
                     };
                     self.inner.client.add_toxic(proxy, &toxic).await.map(|_| ())
                 }
-                Deed::Refuse => self.inner.client.set_enabled(proxy, false).await.map(|_| ()),
+                Deed::Refuse => self.inner.client.disable_for(proxy, lease).await.map(|_| ()),
             };
             let read = match done {
                 Ok(()) => self.inner.client.proxy(proxy).await,
@@ -348,8 +350,17 @@ impl Proxy {
     async fn renew(&self, held: &Held) -> Option<String> {
         for proxy in &held.proxies {
             if held.refuses {
-                if self.inner.client.proxy(proxy).await.is_ok_and(|view| view.enabled) {
-                    return Some(format!("somebody else had the proxy {proxy} listen again"));
+                match self.inner.client.proxy(proxy).await {
+                    Ok(view) if view.enabled => {
+                        return Some(format!(
+                            "its lease had ended, or somebody had the proxy {proxy} listen again"
+                        ));
+                    }
+                    // Who does not answer now is asked again at the next tick, like one that does not take it.
+                    Ok(_) => {
+                        let _ = self.inner.client.disable_for(proxy, held.lease).await;
+                    }
+                    Err(_) => {}
                 }
             } else if let Err(error) = self.inner.client.renew_toxic(proxy, &held.id).await
                 && error.is_missing()

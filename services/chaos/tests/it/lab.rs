@@ -24,6 +24,8 @@ use crate::target;
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(10);
+/// The pause between two beats of the scheduler.
+const BEAT: Duration = Duration::from_millis(100);
 
 /// A run. Dropped, everything of it is ended.
 pub(crate) struct Lab {
@@ -32,6 +34,7 @@ pub(crate) struct Lab {
     pub(crate) shutdown: Shutdown,
     tasks: Tasks,
     chaos: Mutex<Tasks>,
+    scheduler: Mutex<Tasks>,
     processes: Processes,
     pub(crate) targets: Vec<String>,
     news: Arc<Mutex<Vec<v1::FaultNews>>>,
@@ -113,10 +116,13 @@ impl Lab {
             }
             Ok::<(), String>(())
         });
-        let chaos = Mutex::new(Tasks::new(Shutdown::new()));
+        let nothing = || Mutex::new(Tasks::new(Shutdown::new()));
+        let (chaos, scheduler) = (nothing(), nothing());
         let run = RunId::new();
-        let lab = Self { bus, run, shutdown, tasks, chaos, processes, targets, news, plan_digest, dir };
+        let lab =
+            Self { bus, run, shutdown, tasks, chaos, scheduler, processes, targets, news, plan_digest, dir };
         lab.start_chaos().await;
+        lab.start_beats(run);
         lab
     }
 
@@ -133,6 +139,24 @@ impl Lab {
         tasks.spawn("chaos", OnError::Log, running);
         *self.chaos.lock().unwrap() = tasks;
         is_ready.await.expect("chaos is ready");
+    }
+
+    /// The scheduler of a run beats, and that of no other.
+    pub(crate) fn start_beats(&self, run: RunId) {
+        let (bus, tasks) = (self.bus.clone(), Tasks::new(Shutdown::new()));
+        tasks.spawn("beats", OnError::Log, async move {
+            let mut ticks = tokio::time::interval(BEAT);
+            while bus.broadcast(&v1::SchedulerBeat { run: run.to_bytes() }).await.is_ok() {
+                ticks.tick().await;
+            }
+            Err::<(), _>("the bus takes no beats")
+        });
+        std::mem::replace(&mut *self.scheduler.lock().unwrap(), tasks).abort();
+    }
+
+    /// No scheduler beats.
+    pub(crate) fn stop_beats(&self) {
+        self.scheduler.lock().unwrap().abort();
     }
 
     /// Ends the service where it stands, as if its process had died.
@@ -293,6 +317,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         self.tasks.abort();
+        self.stop_beats();
     }
 }
 

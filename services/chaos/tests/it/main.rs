@@ -8,6 +8,7 @@ mod deaths;
 mod lab;
 mod network;
 mod processes;
+mod scheduler_lost;
 mod seeds;
 mod starvation;
 mod stopping;

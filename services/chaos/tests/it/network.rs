@@ -61,7 +61,8 @@ async fn a_partition_cuts_one_endpoint_off() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_connection_is_taken_again_on_the_same_port() {
-    let lab = Lab::new(&fault("closed", "refuse", "100ms", "1s", "mode = \"one\"")).await;
+    // Longer than the lease, which is renewed.
+    let lab = Lab::new(&fault("closed", "refuse", "100ms", "7s", "mode = \"one\"")).await;
     let opened = lab.open().await;
     lab.begin().await;
     let seen = lab.injected("closed").await;
