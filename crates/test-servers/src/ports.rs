@@ -14,7 +14,6 @@ const COUNT: u16 = 22_000;
 /// # Panics
 /// When there is none.
 #[must_use]
-#[expect(clippy::panic, reason = "a test's set-up may panic")]
 pub fn free() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Processes that start one after the other have neighbouring ids: their ports lie hundreds apart.

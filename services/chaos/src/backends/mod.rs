@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod instances;
 pub(crate) mod proxy;
 pub(crate) mod proxy_process;
+mod proxy_view;
 pub(crate) mod toxics;
 
 use std::fmt;

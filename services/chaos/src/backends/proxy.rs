@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fault_proxy::client::{Client, ClientError};
-use fault_proxy::{ProxyInput, ProxyView, ToxicInput};
+use fault_proxy::{ProxyInput, ToxicInput};
 use service::{OnError, Shutdown, Tasks};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::proxy_process::{self, ProxyCommand, ProxyProcess, ProxyRecord};
+use super::proxy_view::{place, shown};
 use super::toxics::Deed;
 use super::{Broke, NotInjected, Undone};
 
@@ -464,30 +465,6 @@ enum NotUndone {
 impl From<ClientError> for NotUndone {
     fn from(error: ClientError) -> Self {
         Self::Failed(error)
-    }
-}
-
-fn place(view: &ProxyView) -> String {
-    format!("proxy {} ({} → {})", view.name, view.listen, view.upstream)
-}
-
-/// What is read back of a fault; or that it is not there.
-fn shown(view: &ProxyView, id: &str, deed: &Deed) -> Result<String, String> {
-    let place = place(view);
-    match deed {
-        Deed::Refuse if view.enabled => Err(format!("{place} still listens")),
-        Deed::Refuse => Ok(format!("{place} does not listen")),
-        Deed::Toxic(stream, attributes) => {
-            let toxic = view.toxics.iter().find(|toxic| toxic.name == id);
-            let toxic = toxic.ok_or_else(|| format!("{place} has no toxic {id}"))?;
-            if toxic.stream != *stream || toxic.attributes != *attributes {
-                return Err(format!("{place} has another toxic {id}: {:?}", toxic.attributes));
-            }
-            let type_name = attributes.type_name();
-            let fields = serde_json::to_string(attributes).unwrap_or_default();
-            let (stream, share) = (stream.name(), toxic.toxicity * 100.0);
-            Ok(format!("{place} has {type_name} {fields}, {stream}, on {share} % of connections"))
-        }
     }
 }
 
