@@ -1,17 +1,56 @@
 //! The serving end of a command.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use prost::Message as _;
 use protocol::id::RunId;
 use protocol::message::Command;
-use service::{Shutdown, traces};
+use service::{OnError, Shutdown, Tasks, traces};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
-use crate::Address;
 use crate::in_process::servers::RawRequest;
+use crate::{Address, Bus, BusError};
+
+/// Answers the commands that are addressed to a service, each kind in a task of its own: a long answer keeps only its
+/// like waiting.
+#[derive(Debug)]
+pub struct Server<'a, S> {
+    /// Where they come from.
+    pub bus: &'a Bus,
+    /// Who answers.
+    pub service: &'a Arc<S>,
+    /// Who waits for the tasks; one that ends otherwise than by `end` or with the bus ends the service.
+    pub tasks: &'a Tasks,
+    /// From then on nothing is answered.
+    pub end: &'a Shutdown,
+}
+
+impl<S: Send + Sync + 'static> Server<'_, S> {
+    /// Begins to answer one kind of command. `name` is that of its task, as in `serve OpenChaos`.
+    ///
+    /// # Errors
+    /// When the transport refuses.
+    pub async fn serve<C, R>(
+        &self,
+        name: &'static str,
+        handle: impl Fn(Arc<S>, C) -> R + Send + Sync + 'static,
+    ) -> Result<(), BusError>
+    where
+        C: Command,
+        R: Future<Output = Result<C::Reply, String>> + Send + 'static,
+    {
+        let requests = self.bus.serve::<C>(Address::Service).await?;
+        let (service, end) = (Arc::clone(self.service), self.end.clone());
+        self.tasks.spawn(name, OnError::ShutDown, async move {
+            requests.answer(&end, |command| handle(Arc::clone(&service), command)).await;
+            Ok::<(), std::convert::Infallible>(())
+        });
+        Ok(())
+    }
+}
 
 /// A stream of requests. Dropping it withdraws the server; requests that it holds get no answer.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ use store::{RecordKey, Store};
 
 pub use broadcast::Subscription;
 pub use clock::{Offset, SchedulerClock};
-pub use command::{Replier, Request, Requests};
+pub use command::{Replier, Request, Requests, Server};
 pub use error::{BusError, CommandError, RecordError, Unanswered, Why};
 use in_process::InProcess;
 use nats::Nats;

@@ -29,14 +29,14 @@ impl Callers {
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, authorization: Option<&str>, host: Option<&str>) -> Result<(), Stranger> {
+    pub fn admit(&self, authorization: Option<&[u8]>, host: Option<&[u8]>) -> Result<(), Stranger> {
         if let Some(token) = &self.token {
-            let sent = authorization.and_then(|value| value.strip_prefix("Bearer "));
-            let is_right = sent.is_some_and(|sent| same(sent.as_bytes(), token.as_bytes()));
+            let sent = authorization.and_then(|value| value.strip_prefix(b"Bearer "));
+            let is_right = sent.is_some_and(|sent| same(sent, token.as_bytes()));
             return if is_right { Ok(()) } else { Err(Stranger::Unauthorized) };
         }
-        let host = host.unwrap_or_default();
-        if is_loopback(host) { Ok(()) } else { Err(Stranger::ForeignHost(host.to_owned())) }
+        let host = String::from_utf8_lossy(host.unwrap_or_default());
+        if is_loopback(&host) { Ok(()) } else { Err(Stranger::ForeignHost(host.into_owned())) }
     }
 }
 
@@ -62,10 +62,13 @@ mod tests {
     fn without_a_token_loopback_names_are_answered() {
         let callers = Callers::new(None);
         for host in ["localhost", "LOCALHOST:1", "127.0.0.1:80", "[::1]:80", "[::1]"] {
-            assert_eq!(callers.admit(None, Some(host)), Ok(()), "{host}");
+            assert_eq!(callers.admit(None, Some(host.as_bytes())), Ok(()), "{host}");
         }
         for host in ["", "example.org", "10.0.0.1:80", "localhost.example.org", "[2001:db8::1]:80"] {
-            assert_eq!(callers.admit(None, Some(host)), Err(Stranger::ForeignHost(host.to_owned())));
+            assert_eq!(
+                callers.admit(None, Some(host.as_bytes())),
+                Err(Stranger::ForeignHost(host.to_owned()))
+            );
         }
         assert_eq!(callers.admit(None, None), Err(Stranger::ForeignHost(String::new())));
     }
@@ -73,9 +76,11 @@ mod tests {
     #[test]
     fn with_a_token_it_alone_counts() {
         let callers = Callers::new(Some("abc".to_owned()));
-        assert_eq!(callers.admit(Some("Bearer abc"), Some("example.org")), Ok(()));
-        for sent in [None, Some("Bearer abd"), Some("Bearer ab"), Some("abc"), Some("Basic abc")] {
-            assert_eq!(callers.admit(sent, Some("localhost")), Err(Stranger::Unauthorized), "{sent:?}");
+        assert_eq!(callers.admit(Some(b"Bearer abc"), Some(b"example.org")), Ok(()));
+        for sent in [None, Some("Bearer abd"), Some("Bearer ab"), Some("abc"), Some("Basic abc")]
+            .map(|sent| sent.map(str::as_bytes))
+        {
+            assert_eq!(callers.admit(sent, Some(b"localhost")), Err(Stranger::Unauthorized), "{sent:?}");
         }
     }
 }

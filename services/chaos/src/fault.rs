@@ -13,8 +13,9 @@ use crate::run::Run;
 use crate::schedule::{Item, millis};
 use crate::stop_condition::{Fired, Watch};
 
-/// How long the news that a fault begins may take to be durable; before that nothing is touched.
-const TOLD: Duration = Duration::from_secs(5);
+/// How long the news of a fault may take to be durable: nothing is touched before that it begins is, and it is kept in
+/// the journal until that it ended is.
+pub(crate) const TOLD: Duration = Duration::from_secs(5);
 /// How long an undo may take, reading back included.
 pub(crate) const UNDO: Duration = Duration::from_secs(25);
 /// Who holds a fault has a timer of its own; ours is for when it does not tell.

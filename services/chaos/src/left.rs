@@ -8,6 +8,7 @@ use protocol::event::Event;
 use protocol::faults::FaultState;
 
 use crate::backends::Backends;
+use crate::fault::TOLD;
 use crate::journal::Holding;
 use crate::run::Run;
 
@@ -41,8 +42,11 @@ impl Run {
                 self.board.came_before(&fault, &format!("{how}; {verified}"));
                 let at = at_ms.map_or_else(|| self.now(), |ms| self.stamp(ms));
                 let event = Event::FaultEnded { fault, how, held_ms: None, undo_ms, verified };
-                self.news.say(at, event).await;
-                self.backends.journal.end(&left.fault);
+                let told = self.news.say(at, event).await;
+                // Otherwise the next life of this service is to tell it.
+                if told.durable_within(TOLD).await.is_some() {
+                    self.backends.journal.end(&left.fault);
+                }
             }
             Err(detail) => {
                 let detail = format!("{LOST}; {detail}");

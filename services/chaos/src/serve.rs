@@ -1,11 +1,9 @@
-//! What the service hears: beats of the scheduler, and commands. Each kind of command has a task of its own: a long answer
-//! keeps only its like waiting.
+//! What the service hears: beats of the scheduler, and commands.
 
 use std::sync::Arc;
 
 use ::service::{OnError, Shutdown, Tasks};
-use bus::Address;
-use protocol::message::Command;
+use bus::Server;
 use protocol::v1;
 
 use crate::Error;
@@ -23,31 +21,14 @@ pub(crate) async fn start(
     let beats = service.bus.subscribe::<v1::SchedulerBeat>().await?;
     let hear = scheduler_lost::hear(Arc::clone(service), beats, end.clone());
     tasks.spawn("scheduler beats", OnError::ShutDown, hear);
-    let owner = &(service, tasks, shutdown);
-    serve(owner, "serve OpenChaos", Service::open).await?;
-    serve(owner, "serve BeginChaosPhase", Service::begin_phase).await?;
-    let owner = &(service, tasks, end);
-    serve(owner, "serve EndChaosPhase", Service::end_phase).await?;
-    serve(owner, "serve CloseChaos", Service::close).await?;
-    serve(owner, "serve InjectFault", Service::inject).await?;
-    serve(owner, "serve StopFault", Service::stop).await?;
-    serve(owner, "serve QueryFaults", Service::query).await
-}
-
-async fn serve<C, R>(
-    (service, tasks, end): &(&Arc<Service>, &Tasks, &Shutdown),
-    name: &'static str,
-    handle: impl Fn(Arc<Service>, C) -> R + Send + Sync + 'static,
-) -> Result<(), Error>
-where
-    C: Command,
-    R: Future<Output = Result<C::Reply, String>> + Send + 'static,
-{
-    let requests = service.bus.serve::<C>(Address::Service).await?;
-    let (service, end) = (Arc::clone(service), (*end).clone());
-    tasks.spawn(name, OnError::ShutDown, async move {
-        requests.answer(&end, |command| handle(Arc::clone(&service), command)).await;
-        Ok::<(), std::convert::Infallible>(())
-    });
-    Ok(())
+    let until = |end| Server { bus: &service.bus, service, tasks, end };
+    let server = until(shutdown);
+    server.serve("serve OpenChaos", Service::open).await?;
+    server.serve("serve BeginChaosPhase", Service::begin_phase).await?;
+    let server = until(end);
+    server.serve("serve EndChaosPhase", Service::end_phase).await?;
+    server.serve("serve CloseChaos", Service::close).await?;
+    server.serve("serve InjectFault", Service::inject).await?;
+    server.serve("serve StopFault", Service::stop).await?;
+    Ok(server.serve("serve QueryFaults", Service::query).await?)
 }
