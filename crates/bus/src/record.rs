@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use protocol::message::Record;
 use store::RecordKey;
 
@@ -28,6 +29,13 @@ impl Consumer {
         match self {
             Self::InProcess(consumer) => consumer.next().await.map(RawDelivery::InProcess),
             Self::Nats(consumer) => consumer.next().await.map(RawDelivery::Nats),
+        }
+    }
+
+    fn ready(&self) -> Option<RawDelivery> {
+        match self {
+            Self::InProcess(consumer) => consumer.ready().map(RawDelivery::InProcess),
+            Self::Nats(consumer) => consumer.ready().map(RawDelivery::Nats),
         }
     }
 }
@@ -70,18 +78,37 @@ impl<R: Record> Records<R> {
     pub async fn next(&mut self) -> Option<Delivery<R>> {
         loop {
             let raw = self.consumer.next().await?;
-            let Some(record) = raw.record() else { continue };
-            let (key, position) = (record.key, record.position);
-            match R::decode(record.payload.as_slice()) {
-                Ok(body) => return Some(Delivery { key, body, raw }),
-                Err(error) => {
-                    self.malformed += 1;
-                    tracing::error!(subject = ?R::SUBJECT, position, %error, "a record cannot be read and is skipped");
-                    // Else it would come back for ever and keep all later ones from being pruned.
-                    if let Err(error) = raw.ack().await {
-                        tracing::error!(subject = ?R::SUBJECT, position, %error, "the skipped record was not acknowledged");
-                    }
+            if let Some(delivery) = self.read(raw).await {
+                return Some(delivery);
+            }
+        }
+    }
+
+    /// As [`Records::next`], with those after it that are here already, `most` together at most: for who can make many
+    /// durable for the price of one. At least one.
+    pub async fn next_batch(&mut self, most: usize) -> Option<Vec<Delivery<R>>> {
+        let mut batch = vec![self.next().await?];
+        while batch.len() < most
+            && let Some(raw) = self.consumer.ready()
+        {
+            batch.extend(self.read(raw).await);
+        }
+        Some(batch)
+    }
+
+    async fn read(&mut self, raw: RawDelivery) -> Option<Delivery<R>> {
+        let record = raw.record()?;
+        let (key, position) = (record.key, record.position);
+        match R::decode(record.payload.as_slice()) {
+            Ok(body) => Some(Delivery { key, body, raw }),
+            Err(error) => {
+                self.malformed += 1;
+                tracing::error!(subject = ?R::SUBJECT, position, %error, "a record cannot be read and is skipped");
+                // Else it would come back for ever and keep all later ones from being pruned.
+                if let Err(error) = raw.ack().await {
+                    tracing::error!(subject = ?R::SUBJECT, position, %error, "the skipped record was not acknowledged");
                 }
+                None
             }
         }
     }
@@ -110,5 +137,16 @@ impl<R> Delivery<R> {
     /// When the store cannot be written: the record may then come again after a restart.
     pub async fn ack(self) -> Result<(), BusError> {
         self.raw.ack().await
+    }
+
+    /// Says that of several.
+    ///
+    /// # Errors
+    /// As [`Delivery::ack`].
+    pub async fn ack_all(deliveries: Vec<Self>) -> Result<(), BusError> {
+        // Confirmations of a server are waited for together, and a store notes but the lowest of what is not acknowledged:
+        // the last first, it notes once.
+        let acks = deliveries.into_iter().rev().map(|delivery| delivery.raw.ack());
+        join_all(acks).await.into_iter().collect()
     }
 }

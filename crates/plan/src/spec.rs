@@ -312,7 +312,11 @@ pub(crate) const VALIDITY: &[Key] = &[
         "A second is short when less than this share of the wanted rate was sent. Default 99%.",
     ),
     key("short-seconds", Share, "Share of seconds that may be short at most. Default 5%."),
-    key("drops", Share, "Share of arrivals dropped by the generator's own fault at most. Default 0.1%."),
+    key(
+        "drops",
+        Share,
+        "Share of arrivals at most that were dropped by the generator's own fault, or failed for want of a local port or descriptor. Default 0.1%.",
+    ),
     key("busy", Share, "A load thread may not be busier than this … Default 90%."),
     key("busy-for", Duration, "… for this long. Default 10s."),
     key("traps-per-minute", Integer(0, MANY), "Traps of a guest at most. Default 5."),

@@ -1,4 +1,4 @@
-//! The limit on open files: a connection needs one each.
+//! What connections need of this host, one each: open files, and local ports.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -38,6 +38,16 @@ pub fn raise_open_files(want: u64) -> Result<u64, TooFewFiles> {
         .map_err(|_| TooFewFiles { wanted: want, hard })
 }
 
+/// How many local ports connections to one address can have; `None` = the system does not say.
+#[must_use]
+pub fn local_ports() -> Option<u64> {
+    // Documented in the kernel's ip-sysctl: both ends are used. It rules IPv6, too.
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = range.split_whitespace().map(str::parse::<u64>);
+    let (first, last) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    Some((last + 1).saturating_sub(first))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +61,12 @@ mod tests {
         let error = raise_open_files(u64::MAX - 1).unwrap_err();
         assert_eq!((error.wanted, error.hard), (u64::MAX - 1, hard));
         assert_eq!(open_files(), (soft, hard));
+    }
+
+    #[test]
+    fn there_are_local_ports() {
+        let ports = local_ports().unwrap();
+        assert!((1..65_536).contains(&ports), "{ports}");
     }
 
     #[test]

@@ -23,12 +23,22 @@ pub enum FailureClass {
     TooLarge = 5,
     /// The guest ended the operation as failed.
     Guest = 6,
+    /// This host had no port, descriptor or memory left for the connection: the generator's fault, not the target's.
+    Exhausted = 7,
 }
 
 impl FailureClass {
     /// All classes, in the order of their discriminants.
-    pub const ALL: [Self; 7] =
-        [Self::Connect, Self::Tls, Self::Reset, Self::Timeout, Self::Malformed, Self::TooLarge, Self::Guest];
+    pub const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::Tls,
+        Self::Reset,
+        Self::Timeout,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::Guest,
+        Self::Exhausted,
+    ];
 
     /// The name in messages, metrics and reports.
     #[must_use]
@@ -41,6 +51,7 @@ impl FailureClass {
             Self::Malformed => "malformed",
             Self::TooLarge => "too-large",
             Self::Guest => "guest",
+            Self::Exhausted => "exhausted",
         }
     }
 }

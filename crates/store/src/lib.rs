@@ -31,6 +31,7 @@ use std::sync::Arc;
 pub use error::{Place, StoreError};
 pub use postgres::PostgresOptions;
 pub use row::{Appended, RecordKey, RunRow, RunState, StoredRecord};
+pub use samples::Sample;
 
 use crate::error::Fault;
 use crate::sql::Sql;

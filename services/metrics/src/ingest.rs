@@ -1,5 +1,6 @@
-//! Samples and guest faults: applied once, acknowledged after the commit.
+//! Samples and guest faults: applied once, acknowledged after the commit; those that wait together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bus::{Delivery, Records};
@@ -8,6 +9,7 @@ use protocol::id::RunId;
 use protocol::message::Record;
 use protocol::v1;
 use service::{OnError, Tasks};
+use store::Sample;
 
 use crate::Error;
 use crate::note;
@@ -17,12 +19,15 @@ use crate::state::Decoded;
 /// Under this name the logs know how far we are.
 const CONSUMER: &str = "metrics";
 
+/// Records applied in one transaction at most: its price is that of the disk's, whatever is in it.
+const AT_ONCE: usize = 64;
+
 /// Begins to consume.
 pub(crate) async fn start(service: &Arc<Service>, tasks: &Tasks) -> Result<(), Error> {
     let samples: Records<v1::SampleBatch> = service.bus.consume(CONSUMER).await?;
     let faults: Records<v1::GuestFault> = service.bus.consume(CONSUMER).await?;
-    let of_samples = consume(Arc::clone(service), samples, Service::apply_batch);
-    let of_faults = consume(Arc::clone(service), faults, Service::apply_fault);
+    let of_samples = consume(Arc::clone(service), samples, Service::apply_batches);
+    let of_faults = consume(Arc::clone(service), faults, Service::apply_faults);
     // Without samples nothing can be said of any run.
     tasks.spawn("samples", OnError::ShutDown, of_samples);
     tasks.spawn("guest faults", OnError::ShutDown, of_faults);
@@ -32,41 +37,56 @@ pub(crate) async fn start(service: &Arc<Service>, tasks: &Tasks) -> Result<(), E
 async fn consume<R: Record>(
     service: Arc<Service>,
     mut records: Records<R>,
-    apply: impl AsyncFn(&Service, RunId, &Delivery<R>) -> Result<(), Error>,
+    apply: impl AsyncFn(&Service, &mut [Delivery<R>]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     loop {
-        let delivery = tokio::select! {
+        let batch = tokio::select! {
             biased;
             () = service.shutdown.triggered() => return Ok(()),
-            delivery = records.next() => delivery,
+            batch = records.next_batch(AT_ONCE) => batch,
         };
-        let Some(delivery) = delivery else { return Ok(()) };
-        match RunId::from_bytes(delivery.body.run()) {
-            Ok(run) => apply(&service, run, &delivery).await?,
-            Err(error) => tracing::error!(%error, key = ?delivery.key, "a record of no run is skipped"),
-        }
-        delivery.ack().await?;
+        let Some(mut batch) = batch else { return Ok(()) };
+        apply(&service, &mut batch).await?;
+        Delivery::ack_all(batch).await?;
     }
 }
 
+/// The run that a record is of; one of none is told and skipped.
+fn run_of<R: Record>(delivery: &Delivery<R>) -> Option<RunId> {
+    RunId::from_bytes(delivery.body.run())
+        .inspect_err(|error| tracing::error!(%error, key = ?delivery.key, "a record of no run is skipped"))
+        .ok()
+}
+
 impl Service {
-    async fn apply_batch(&self, run: RunId, delivery: &Delivery<v1::SampleBatch>) -> Result<(), Error> {
-        let (key, batch) = (delivery.key, &delivery.body);
-        let phase = batch.phase;
+    async fn apply_batches(&self, batches: &mut [Delivery<v1::SampleBatch>]) -> Result<(), Error> {
+        let mut samples = Vec::with_capacity(batches.len());
+        let mut decoded = Vec::with_capacity(batches.len());
         // Read before the lock: it is most of the work.
-        let decoded = Decoded::new(key, batch.clone());
-        let in_step = self.in_step.lock().await;
-        self.load(run).await?;
-        if !self.store.apply_sample(run, phase, &key, batch.encode_to_vec()).await? {
-            tracing::debug!(%run, phase, ?key, "a batch came again: it counts already");
-            return Ok(());
+        for delivery in batches {
+            let Some(run) = run_of(delivery) else { continue };
+            let (key, batch) = (delivery.key, std::mem::take(&mut delivery.body));
+            samples.push(Sample { run, phase: batch.phase, key, blob: batch.encode_to_vec() });
+            decoded.push((run, batch.phase, key, Decoded::new(key, batch)));
         }
-        if let Some(known) = self.runs().get_mut(run) {
-            match &decoded {
-                Ok(part) => known.add(part),
+        let in_step = self.in_step.lock().await;
+        for run in samples.iter().map(|sample| sample.run).collect::<BTreeSet<_>>() {
+            self.load(run).await?;
+        }
+        let kept = self.store.apply_samples(samples).await?;
+        for ((run, phase, key, decoded), new) in decoded.into_iter().zip(kept) {
+            if !new {
+                tracing::debug!(%run, phase, ?key, "a batch came again: it counts already");
+                continue;
+            }
+            let mut runs = self.runs();
+            // One that made room for others since is read from the store when it is asked for.
+            let Some(known) = runs.get_mut(run) else { continue };
+            match decoded {
+                Ok(part) => known.add(&part),
                 Err(error) => {
                     tracing::error!(%run, phase, ?key, %error, "a batch cannot be read: it is listed as a gap");
-                    known.add_damaged(phase, &key, error);
+                    known.add_damaged(phase, &key, &error);
                 }
             }
         }
@@ -75,12 +95,15 @@ impl Service {
         Ok(())
     }
 
-    async fn apply_fault(&self, run: RunId, delivery: &Delivery<v1::GuestFault>) -> Result<(), Error> {
+    async fn apply_faults(&self, faults: &mut [Delivery<v1::GuestFault>]) -> Result<(), Error> {
         let in_step = self.in_step.lock().await;
-        self.load(run).await?;
-        let new = note::keep_fault(&self.store, run, &delivery.key, &delivery.body).await?;
-        if new && let Some(known) = self.runs().get_mut(run) {
-            known.exposed.add_fault(&delivery.body);
+        for delivery in faults {
+            let Some(run) = run_of(delivery) else { continue };
+            self.load(run).await?;
+            let new = note::keep_fault(&self.store, run, &delivery.key, &delivery.body).await?;
+            if new && let Some(known) = self.runs().get_mut(run) {
+                known.exposed.add_fault(&delivery.body);
+            }
         }
         drop(in_step);
         Ok(())

@@ -105,11 +105,11 @@ impl Consumer {
             let mut changed = pin!(changed);
             // Registered before the look, so that a record appended in between wakes us.
             changed.as_mut().enable();
+            if let Some(delivery) = self.ready() {
+                return Some(delivery);
+            }
             let (after, full) = {
-                let mut state = lock(&self.state);
-                if let Some(record) = state.deliver() {
-                    return Some(RawDelivery { consumer: Arc::clone(self), record: Some(record) });
-                }
+                let state = lock(&self.state);
                 (state.fetched, state.unacked.len() >= UNACKED)
             };
             if full {
@@ -126,6 +126,12 @@ impl Consumer {
                 }
             }
         }
+    }
+
+    /// As [`Consumer::next`], if it was read from the store already.
+    pub(crate) fn ready(self: &Arc<Self>) -> Option<RawDelivery> {
+        let record = lock(&self.state).deliver()?;
+        Some(RawDelivery { consumer: Arc::clone(self), record: Some(record) })
     }
 
     fn fetched(&self, records: Vec<StoredRecord>) {

@@ -339,18 +339,26 @@ impl Consumer {
             let changed = self.changed.notified();
             let mut changed = pin!(changed);
             changed.as_mut().enable();
-            {
-                let mut state = lock(&self.state);
-                if state.closed {
-                    return None;
-                }
-                if let Some((position, Held { record, arrived })) = state.pop() {
-                    state.given.insert(position, arrived);
-                    return Some(Delivery { consumer: Arc::clone(self), record: Some(record) });
-                }
+            if let Some(delivery) = self.ready() {
+                return Some(delivery);
+            }
+            if lock(&self.state).closed {
+                return None;
             }
             changed.await;
         }
+    }
+
+    /// As [`Consumer::next`], if it is here already.
+    pub(crate) fn ready(self: &Arc<Self>) -> Option<Delivery> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return None;
+        }
+        let (position, Held { record, arrived }) = state.pop()?;
+        state.given.insert(position, arrived);
+        drop(state);
+        Some(Delivery { consumer: Arc::clone(self), record: Some(record) })
     }
 }
 

@@ -34,6 +34,7 @@ macro_rules! contract_tests {
             each_consumer_gets_every_record,
             streams_of_one_consumer_share_its_records,
             streams_begun_at_once_leave_no_record_behind,
+            records_that_are_here_come_together,
             a_record_with_the_same_key_is_appended_once,
             a_record_not_acknowledged_comes_again,
             a_consumer_that_starts_anew_goes_on_where_it_acknowledged,

@@ -37,7 +37,7 @@ fn ids_keep_their_order_bytes_and_text() {
 #[test]
 fn failure_classes_keep_their_numbers_and_names() {
     let classes: Vec<_> = FailureClass::ALL.iter().map(|class| (*class as u8, class.name())).collect();
-    let expected = ["connect", "tls", "reset", "timeout", "malformed", "too-large", "guest"];
+    let expected = ["connect", "tls", "reset", "timeout", "malformed", "too-large", "guest", "exhausted"];
     assert_eq!(classes.iter().map(|(_, name)| *name).collect::<Vec<_>>(), expected);
     assert!(classes.iter().enumerate().all(|(index, (number, _))| index == usize::from(*number)));
     for class in FailureClass::ALL {

@@ -3,7 +3,7 @@
 
 use protocol::event::{Entry, Event};
 use protocol::id::RunId;
-use store::{Appended, RECORD_OVERHEAD, RecordKey, RunRow, RunState, Store, StoreError};
+use store::{Appended, RECORD_OVERHEAD, RecordKey, RunRow, RunState, Sample, Store, StoreError};
 
 /// Makes the tests: `contract_tests!(open)`, where `open(Options).await` gives an empty store and what must live as long as it.
 macro_rules! contract_tests {
@@ -22,6 +22,7 @@ macro_rules! contract_tests {
             an_acknowledgement_never_goes_back_nor_beyond_the_end,
             a_full_log_refuses_until_it_is_acknowledged,
             a_sample_takes_effect_once,
+            samples_of_a_list_are_kept_together,
             samples_come_in_the_order_of_phase_and_key,
             a_lease_has_one_holder_until_it_runs_out,
             many_writers_at_once_lose_nothing,
@@ -244,6 +245,22 @@ pub(crate) async fn a_sample_takes_effect_once(store: Store) {
     let payloads: Vec<_> =
         store.samples(run, Some(2)).await.unwrap().into_iter().map(|(_, blob)| blob).collect();
     assert_eq!(payloads, [vec![1], vec![3]]);
+}
+
+pub(crate) async fn samples_of_a_list_are_kept_together(store: Store) {
+    let (run, other) = (RunId::new(), RunId::new());
+    let sample = |run, sequence, blob: u8| Sample { run, phase: 1, key: key(sequence), blob: vec![blob] };
+    assert!(store.apply_sample(run, 1, &key(2), vec![2]).await.unwrap());
+    let list = [(run, 1, 1), (run, 2, 9), (run, 1, 9), (other, 2, 3)].map(|(r, s, b)| sample(r, s, b));
+    assert_eq!(store.apply_samples(list.to_vec()).await.unwrap(), [true, false, false, true]);
+    assert_eq!(store.apply_samples(vec![]).await.unwrap(), [false; 0]);
+    // One that is refused takes all with it.
+    let refused = store.apply_samples(vec![sample(run, 3, 4), sample(run, 1 << 63, 5)]).await;
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
+    let blobs = async |run| -> Vec<Vec<u8>> {
+        store.samples(run, None).await.unwrap().into_iter().map(|(_, blob)| blob).collect()
+    };
+    assert_eq!((blobs(run).await, blobs(other).await), (vec![vec![1], vec![2]], vec![vec![3]]));
 }
 
 pub(crate) async fn samples_come_in_the_order_of_phase_and_key(store: Store) {

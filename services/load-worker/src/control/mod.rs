@@ -13,6 +13,7 @@ mod orphanage;
 mod phases;
 mod prepare;
 mod publisher;
+mod room;
 mod running;
 mod scheduler_lost;
 mod service_loop;

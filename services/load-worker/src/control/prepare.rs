@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::active::{Active, GuestName, Setting};
 use super::guests::{Loader, Prepared};
 use super::phases::{Shape, parts};
-use super::{Options, endpoints};
+use super::{Options, endpoints, room};
 use crate::engine;
 use crate::lease::Lease;
 use crate::record::{Layout, Owner, RunSpool, ScenarioLayout};
@@ -41,8 +41,6 @@ pub(super) fn problem(kind: Kind, message: impl Into<String>, mend: impl Into<St
     v1::Problem { message: message.into(), mend: mend.into(), kind: kind.to_owned() }
 }
 
-/// Descriptors that are not connections: what is open already is counted, this is room for what is to come.
-const OTHER_FILES: u64 = 128;
 /// Events of load threads that may wait for the service loop.
 const EVENTS: usize = 1_024;
 
@@ -94,7 +92,8 @@ pub(super) async fn prepare(
     let weights: Vec<f64> = plan.scenarios.iter().map(|s| s.weight).collect();
     let parts = parts(&scenarios, &layout);
     let shape = Shape { segment: &segment, threads, weights: &weights, scenarios: &parts };
-    open_files(&shape, &phases).map_err(|p| vec![p])?;
+    room::open_files(&shape, &phases).map_err(|p| vec![p])?;
+    room::local_ports(&shape, &phases, &scenarios, &targets).map_err(|p| vec![p])?;
 
     let dir = match command.spool_dir.as_str() {
         "" => spool_dir(&options.state_dir),
@@ -266,33 +265,4 @@ fn thread_spec(
         max_body: plan.load.max_body,
         lease: lease.clone(),
     }
-}
-
-/// Makes room for the connections of the largest phase (requirement R12: refused with the sum).
-fn open_files(shape: &Shape<'_>, phases: &[Phase]) -> Result<(), v1::Problem> {
-    let largest = phases.iter().map(|phase| (shape.connections(phase), phase)).max_by_key(|(own, _)| *own);
-    let Some((connections, phase)) = largest else { return Ok(()) };
-    let open = std::fs::read_dir("/proc/self/fd").map_or(OTHER_FILES, |fds| fds.count() as u64);
-    let others = open + OTHER_FILES;
-    let needed = connections + others;
-    platform::limits::raise_open_files(needed).map(|_| ()).map_err(|e| {
-        let whole = u64::from(phase.connections);
-        let part = if connections < whole {
-            format!("{connections} of its {whole} connections here")
-        } else {
-            format!("{connections} connections")
-        };
-        let message = format!(
-            "too few open files: phase {} holds {part}, and {others} are kept for everything else: {needed} are \
-             needed, the hard limit is {}",
-            phase.name.name(),
-            e.hard
-        );
-        let most = e.hard.saturating_sub(others);
-        let mend = format!(
-            "raise the hard limit (`ulimit -Hn`, LimitNOFILE, --ulimit nofile), add workers, or use at most {most} \
-             connections a worker (`connections` of the phase, `load-scale`)"
-        );
-        problem(Kind::Environment, message, mend)
-    })
 }

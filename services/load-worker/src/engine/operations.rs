@@ -306,7 +306,7 @@ fn completion(request: &Request, mut put: impl FnMut(&[u8]) -> abi::Slice) -> ab
 
 const fn failure(class: FailureClass) -> abi::Failure {
     match class {
-        FailureClass::Connect => abi::Failure::Connect,
+        FailureClass::Connect | FailureClass::Exhausted => abi::Failure::Connect,
         FailureClass::Tls => abi::Failure::Tls,
         FailureClass::Reset => abi::Failure::Reset,
         FailureClass::Timeout => abi::Failure::Timeout,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 use protocol::failure::FailureClass;
+use rustix::io::Errno;
 
 use crate::io::http1::{Limits, Parser, Progress, Sink};
 use crate::io::tls::{Plain, Session};
@@ -58,9 +59,10 @@ impl Connection {
     /// Begins to connect.
     ///
     /// # Errors
-    /// The system refuses at once: no route, no descriptor, no port left.
+    /// The system refuses at once: [`FailureClass::Exhausted`] for want of a descriptor or a port, else
+    /// [`FailureClass::Connect`], as without a route.
     pub fn connect(addr: SocketAddr, tls: Option<&TlsSpec>) -> Result<Self, FailureClass> {
-        let stream = TcpStream::connect(addr).map_err(|_| FailureClass::Connect)?;
+        let stream = TcpStream::connect(addr).map_err(|error| refused(&error))?;
         let tls = tls.map(Session::new).transpose()?.map(Box::new);
         Ok(Self {
             stream,
@@ -240,6 +242,17 @@ impl Connection {
         }
         self.busy = false;
         Received::Failed { class, untouched: bytes == 0 }
+    }
+}
+
+/// Whose fault it is that a connection cannot even be begun.
+fn refused(error: &io::Error) -> FailureClass {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        // connect(2): no local port is free for this address (also EAGAIN, with a port of one's own choice).
+        Some(
+            Errno::ADDRNOTAVAIL | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM,
+        ) => FailureClass::Exhausted,
+        _ => FailureClass::Connect,
     }
 }
 

@@ -9,10 +9,12 @@
 //! by design, the schedule's own count is what was wanted.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use plan::model::{Arrivals, LoadModel, Phase, Validity};
 use protocol::event::Outcome;
+use protocol::failure::FailureClass;
 use protocol::v1;
 use series::Hist;
 
@@ -153,13 +155,21 @@ fn achieved(rules: &Validity, phase: &Phase, seconds: &[v1::Second]) -> Finding 
     Finding::judged(figure <= rules.short_seconds, seen)
 }
 
+/// Arrivals that were not sent because of the generator: late, or without a port or a descriptor for their connection.
 fn drops(rules: &Validity, measured: &Measured) -> Finding {
     let counts = measured.series.total.as_ref().and_then(|total| total.arrivals).unwrap_or_default();
     if counts.scheduled == 0 {
         return Finding::not_evaluable("no arrival was scheduled");
     }
-    let figure = number(counts.dropped_by_generator) / number(counts.scheduled);
-    let seen = format!("{} of {} ({})", counts.dropped_by_generator, counts.scheduled, share(figure));
+    let errors =
+        measured.series.total.iter().flat_map(|total| &total.total).flat_map(|series| &series.errors);
+    let exhausted: u64 =
+        errors.filter(|error| error.class == FailureClass::Exhausted.name()).map(|error| error.count).sum();
+    let figure = number(counts.dropped_by_generator + exhausted) / number(counts.scheduled);
+    let mut seen = format!("{} of {} ({})", counts.dropped_by_generator, counts.scheduled, share(figure));
+    if exhausted > 0 {
+        let _ = write!(seen, ", with {exhausted} that failed for want of a port or descriptor here");
+    }
     Finding::judged(figure <= rules.drops, seen)
 }
 

@@ -101,6 +101,20 @@ fn drops_by_the_generator_may_be_one_in_a_thousand() {
     let rules = Validity::default();
     assert_eq!(drops(&rules, &measured(1, 1, 2)).result, Pass);
     assert_eq!(drops(&rules, &measured(1, 1, 3)).result, Fail);
+    // What had no port here was not sent either; what the target refused was.
+    let failed = |class: &str| {
+        let mut measured = measured(1, 1, 2);
+        let series = measured.series.total.as_mut().unwrap().total.as_mut().unwrap();
+        series.errors = vec![v1::ErrorCount { class: class.to_owned(), count: 1 }];
+        drops(&rules, &measured)
+    };
+    assert_eq!(failed("connect").result, Pass);
+    assert_eq!(failed("exhausted").result, Fail);
+    assert!(
+        failed("exhausted").seen.contains("1 that failed for want of a port"),
+        "{}",
+        failed("exhausted").seen
+    );
 }
 
 #[test]

@@ -88,6 +88,36 @@ pub(crate) async fn streams_begun_at_once_leave_no_record_behind(Setup { bus, ..
     }
 }
 
+pub(crate) async fn records_that_are_here_come_together(Setup { bus, again }: Setup) {
+    const ALL: u32 = 20;
+    let mut records = bus.consume::<SampleBatch>("metrics").await.unwrap();
+    append(&bus, 1..=ALL).await;
+    let phases = |batch: &[bus::Delivery<SampleBatch>]| -> Vec<u32> {
+        batch.iter().map(|delivery| delivery.body.phase).collect()
+    };
+    // Dropped without an acknowledgement, they come again in their order.
+    let dropped = soon(records.next_batch(3)).await.unwrap();
+    assert_eq!(phases(&dropped)[0], 1);
+    drop(dropped);
+    let mut seen = 0;
+    while seen < ALL / 2 {
+        let batch = soon(records.next_batch(3)).await.unwrap();
+        assert!((1..=3).contains(&batch.len()), "{}", batch.len());
+        for phase in phases(&batch) {
+            seen += 1;
+            assert_eq!(phase, seen);
+        }
+        bus::Delivery::ack_all(batch).await.unwrap();
+    }
+    // What was acknowledged together does not come again to another life.
+    let bus_of_next_life = again();
+    let mut records = bus_of_next_life.consume::<SampleBatch>("metrics").await.unwrap();
+    for number in seen + 1..=ALL {
+        assert_eq!(take(&mut records).await, number);
+    }
+    nothing(records.next()).await;
+}
+
 pub(crate) async fn a_record_with_the_same_key_is_appended_once(Setup { bus, .. }: Setup) {
     let mut records = bus.consume::<SampleBatch>("metrics").await.unwrap();
     for _ in 0..3 {
