@@ -61,24 +61,26 @@ fn run_of<R: Record>(delivery: &Delivery<R>) -> Option<RunId> {
 impl Service {
     async fn apply_batches(&self, batches: &mut [Delivery<v1::SampleBatch>]) -> Result<(), Error> {
         let mut samples = Vec::with_capacity(batches.len());
-        let mut decoded = Vec::with_capacity(batches.len());
-        // Read before the lock: it is most of the work.
+        let mut taken = Vec::with_capacity(batches.len());
         for delivery in batches {
             let Some(run) = run_of(delivery) else { continue };
             let (key, batch) = (delivery.key, std::mem::take(&mut delivery.body));
             samples.push(Sample { run, phase: batch.phase, key, blob: batch.encode_to_vec() });
-            decoded.push((run, batch.phase, key, Decoded::new(key, batch)));
+            taken.push((run, key, batch));
         }
         let in_step = self.in_step.lock().await;
         for run in samples.iter().map(|sample| sample.run).collect::<BTreeSet<_>>() {
             self.load(run).await?;
         }
         let kept = self.store.apply_samples(samples).await?;
-        for ((run, phase, key, decoded), new) in decoded.into_iter().zip(kept) {
+        for ((run, key, batch), new) in taken.into_iter().zip(kept) {
+            let phase = batch.phase;
             if !new {
                 tracing::debug!(%run, phase, ?key, "a batch came again: it counts already");
                 continue;
             }
+            // One after the other, for a batch that is read takes megabytes; before the lock, for it takes long.
+            let decoded = Decoded::new(key, batch);
             let mut runs = self.runs();
             // One that made room for others since is read from the store when it is asked for.
             let Some(known) = runs.get_mut(run) else { continue };

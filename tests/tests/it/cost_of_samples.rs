@@ -130,7 +130,7 @@ fn measure(workers: u32, batches: &Arc<Vec<v1::SampleBatch>>) -> String {
     let (before, begun) = (cpu(pid), Instant::now());
     let (most, late) = runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-        let options = NatsOptions::new(&suite.nats.url(), "simulated workers", dir.path().join("objects"));
+        let options = NatsOptions::new(&suite.nats.url(), "simulated-workers", dir.path().join("objects"));
         let bus = Bus::connect(options).await.unwrap();
         let (run, said) = (RunId::new(), Arc::new(AtomicU64::new(0)));
         let mut tasks = tokio::task::JoinSet::new();

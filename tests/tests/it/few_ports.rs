@@ -49,8 +49,11 @@ fn requests_without_a_local_port_are_the_generators_fault() {
         let ended =
             gauntlet::start_run(dir.path(), &plan.text(), &[]).wait(Duration::from_secs(60)).expect(98);
         let summary = ended.summary();
-        let errors = phase(&summary)["total"]["errors"].to_string();
-        assert!(errors.contains("exhausted"), "{errors}");
-        assert_closes(phase(&summary));
+        let phase = phase(&summary);
+        let failures = phase["failures"].to_string();
+        assert!(failures.contains("exhausted") && !failures.contains("connect"), "{failures}");
+        let rules = phase["validity"].to_string();
+        assert!(rules.contains("that failed for want of a port"), "{rules}");
+        assert_closes(phase);
     });
 }

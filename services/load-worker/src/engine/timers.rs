@@ -1,10 +1,14 @@
-//! What is to happen when. Nothing is taken out early: a timer whose object is gone finds nothing under its key.
+//! What is to happen when. A timer whose object is gone finds nothing under its key; such timers are swept out when they
+//! are half of what is there, for one slow answer at the front would keep those of all answers after it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 /// Delays that have a queue of their own; more go to the heap.
 const QUEUES: usize = 16;
+
+/// A queue shorter than this is not swept.
+const SWEEP: usize = 4_096;
 
 /// Timers over `T`, in nanoseconds of the thread's clock.
 ///
@@ -13,7 +17,16 @@ const QUEUES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
     heap: BinaryHeap<Reverse<(u64, T)>>,
-    queues: Vec<(u64, VecDeque<(u64, T)>)>,
+    queues: Vec<Queue<T>>,
+}
+
+/// Timers of one delay, in the order in which they come due.
+#[derive(Debug)]
+struct Queue<T> {
+    delay: u64,
+    timers: VecDeque<(u64, T)>,
+    /// Swept when it is so long.
+    sweep_at: usize,
 }
 
 impl<T: Ord + Copy> Timers<T> {
@@ -29,14 +42,14 @@ impl<T: Ord + Copy> Timers<T> {
     /// So long after now.
     pub(crate) fn after(&mut self, now: u64, delay: u64, what: T) {
         let at = now.saturating_add(delay);
-        let slot = self.queues.iter().position(|(length, _)| *length == delay);
+        let slot = self.queues.iter().position(|queue| queue.delay == delay);
         let slot = slot.or_else(|| {
             (self.queues.len() < QUEUES).then(|| {
-                self.queues.push((delay, VecDeque::new()));
+                self.queues.push(Queue { delay, timers: VecDeque::new(), sweep_at: SWEEP });
                 self.queues.len() - 1
             })
         });
-        match slot.map(|slot| &mut self.queues[slot].1) {
+        match slot.map(|slot| &mut self.queues[slot].timers) {
             // The clock does not go back, but a caller may use an older reading of it.
             Some(queue) if queue.back().is_none_or(|(last, _)| *last <= at) => queue.push_back((at, what)),
             _ => self.at(at, what),
@@ -49,11 +62,16 @@ impl<T: Ord + Copy> Timers<T> {
             self.heap.pop();
         }
         let mut next = self.heap.peek().map(|Reverse((at, _))| *at);
-        for (_, queue) in &mut self.queues {
-            while queue.front().is_some_and(|(_, what)| stale(*what)) {
-                queue.pop_front();
+        for Queue { timers, sweep_at, .. } in &mut self.queues {
+            while timers.front().is_some_and(|(_, what)| stale(*what)) {
+                timers.pop_front();
             }
-            if let Some((at, _)) = queue.front() {
+            if timers.len() >= *sweep_at {
+                timers.retain(|(_, what)| !stale(*what));
+                // Not again before there is as much anew: a sweep costs each timer once.
+                *sweep_at = SWEEP.max(2 * timers.len());
+            }
+            if let Some((at, _)) = timers.front() {
                 next = Some(next.map_or(*at, |next| next.min(*at)));
             }
         }
@@ -67,8 +85,8 @@ impl<T: Ord + Copy> Timers<T> {
         }
         self.queues
             .iter_mut()
-            .find(|(_, queue)| queue.front().is_some_and(|(at, _)| *at <= now))
-            .and_then(|(_, queue)| queue.pop_front())
+            .find(|queue| queue.timers.front().is_some_and(|(at, _)| *at <= now))
+            .and_then(|queue| queue.timers.pop_front())
             .map(|(_, what)| what)
     }
 }
@@ -111,5 +129,22 @@ mod tests {
         assert_eq!(timers.next(|what| what != 2), Some(5));
         assert_eq!(timers.due(4), None);
         assert_eq!(timers.due(5), Some(2));
+    }
+
+    #[test]
+    fn stale_ones_behind_one_that_is_not_take_bounded_room() {
+        let mut timers = Timers::new();
+        for now in 0..1_000_000_u64 {
+            // The first answer never comes; each other is there before the next request is sent.
+            timers.after(now, 30_000_000, now);
+            assert_eq!(timers.next(|what| what != 0 && what != now), Some(30_000_000));
+            assert!(timers.queues[0].timers.len() <= SWEEP, "{} at {now}", timers.queues[0].timers.len());
+        }
+        // Those that are not stale stay, however many.
+        for now in 0..3 * SWEEP as u64 {
+            timers.after(now + 1_000_000, 40_000_000, now);
+        }
+        assert_eq!(timers.next(|_| false), Some(30_000_000));
+        assert_eq!(timers.queues[1].timers.len(), 3 * SWEEP);
     }
 }
