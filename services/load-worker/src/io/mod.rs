@@ -1,6 +1,7 @@
 //! Sockets, TLS, HTTP/1.1 and the memory-mapped spool: everything that touches the outside.
 //!
 //! * [`http1`] and [`chunked`]: the answer parser, fed with whatever a read gave, in bounded memory.
+//! * [`sse`]: server-sent events, read from a body as it comes.
 //! * [`wire`]: the request as bytes.
 //! * [`tls`]: rustls over a nonblocking socket.
 //! * [`connection`]: one transport: connect, handshake, send, receive.
@@ -12,5 +13,6 @@ pub mod connection;
 pub mod http1;
 pub mod pool;
 pub mod spool;
+pub mod sse;
 pub mod tls;
 pub mod wire;
