@@ -1,6 +1,7 @@
 //! Sockets, TLS, HTTP/1.1 and the memory-mapped spool: everything that touches the outside.
 //!
 //! * [`http1`] and [`chunked`]: the answer parser, fed with whatever a read gave, in bounded memory.
+//! * [`coding`]: content codings, for who looks into a body.
 //! * [`sse`]: server-sent events, read from a body as it comes.
 //! * [`wire`]: the request as bytes.
 //! * [`tls`]: rustls over a nonblocking socket.
@@ -9,6 +10,7 @@
 //! * [`spool`]: the mapped file that counters and histograms live in.
 
 pub mod chunked;
+pub mod coding;
 pub mod connection;
 pub mod http1;
 pub mod pool;
