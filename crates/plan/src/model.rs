@@ -372,6 +372,8 @@ pub struct Load {
     pub max_head: u32,
     /// Largest answer body that is read.
     pub max_body: u64,
+    /// Largest server-sent event that is read.
+    pub max_event: u32,
 }
 
 /// Limits on each guest instance.

@@ -312,6 +312,7 @@ fn load(load: &Load) -> Table {
     table["grace"] = duration(load.grace);
     table["max-head"] = text(&print_size(u64::from(load.max_head)));
     table["max-body"] = text(&print_size(load.max_body));
+    table["max-event"] = text(&print_size(u64::from(load.max_event)));
     let mut guest = Table::new();
     guest["call-deadline"] = duration(load.guest.call_deadline);
     guest["memory"] = text(&print_size(load.guest.memory));

@@ -293,6 +293,7 @@ pub(crate) const LOAD: &[Key] = &[
     key("guest", Table(GUEST), "Limits on each guest instance."),
     key("max-head", Size, "Largest answer head that is read. Default 64KiB."),
     key("max-body", Size, "Largest answer body that is read. Default 64MiB."),
+    key("max-event", Size, "Largest server-sent event that is read. Default 1MiB."),
 ];
 
 pub(crate) const GUEST: &[Key] = &[

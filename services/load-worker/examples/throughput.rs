@@ -238,6 +238,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         connect_timeout: Duration::from_secs(10),
         max_head: 64 * 1024,
         max_body: 1024 * 1024,
+        max_event: 64 * 1024,
         lease: load_worker::lease::Lease::for_ever(),
     };
     let (sender, events) = channel();

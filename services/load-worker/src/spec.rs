@@ -33,6 +33,8 @@ pub struct ThreadSpec {
     pub max_head: u32,
     /// Largest answer body that is read, bytes.
     pub max_body: u64,
+    /// Largest server-sent event that is read, bytes.
+    pub max_event: u32,
     /// Until when it may send.
     pub lease: Lease,
 }

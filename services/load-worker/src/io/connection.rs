@@ -156,7 +156,7 @@ impl Connection {
     }
 
     /// Reads what is there. `closing`: the poller says that the peer has closed its side. `bytes` grows by what
-    /// was read.
+    /// was read. When the sink is full, the socket may hold more, of which the poller will not tell again.
     pub fn receive(
         &mut self,
         scratch: &mut [u8],
@@ -188,6 +188,7 @@ impl Connection {
                 };
             }
             *bytes += read as u64;
+            sink.read();
             match self.parser.feed(&scratch[..read], limits, sink) {
                 Ok(Progress::More) => {}
                 Ok(Progress::Done(used)) => {
@@ -198,12 +199,19 @@ impl Connection {
                 }
                 Err(class) => return self.failed(None, class, *bytes),
             }
+            if let Some(class) = sink.refused() {
+                self.busy = true;
+                return self.failed(None, class, *bytes);
+            }
             // A short read of a plain socket has emptied it; a later close is an edge of its own.
             if self.tls.is_none() && read < scratch.len() && !closing {
                 return match reusable {
                     Some(reusable) => Received::Whole { reusable },
                     None => Received::Pending,
                 };
+            }
+            if reusable.is_none() && sink.is_full() {
+                return Received::Pending;
             }
         }
     }

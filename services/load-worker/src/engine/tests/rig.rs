@@ -199,6 +199,7 @@ impl Rig {
             connect_timeout: Duration::from_secs(10),
             max_head: 64 * 1024,
             max_body: 1024 * 1024,
+            max_event: 64 * 1024,
             lease: crate::lease::Lease::for_ever(),
         };
         tweak(&mut spec);
