@@ -251,6 +251,9 @@ pub struct Target {
     pub name: String,
     /// Base URLs of its endpoints: `http://` or `https://`. Never empty; endpoints are used round-robin.
     pub urls: Vec<String>,
+    /// The Unix socket that its one endpoint listens on, absolute, on the host of who asks; Host header and path are the
+    /// URL's.
+    pub socket: Option<PathBuf>,
     /// How it is started and stopped.
     pub platform: Option<PlatformRef>,
     /// How many of its instances faults may take away at once; `None` = no fault may hit it.
@@ -269,6 +272,21 @@ pub struct Target {
 }
 
 impl Target {
+    /// Where to connect to for a URL of the target when that is not the URL's own host: `unix:` and the path of its
+    /// socket. `None`: the URL's host, also for URLs of another host than the target's.
+    #[must_use]
+    pub fn way_to(&self, url: &str) -> Option<String> {
+        let base = |url: &str| {
+            let after = url.find("://").map_or(0, |at| at + 3);
+            let rest = url.get(after..).unwrap_or("");
+            let end = rest.find(['/', '?', '#']).map_or(url.len(), |at| after + at);
+            url.get(..end).unwrap_or(url).to_owned()
+        };
+        let socket = self.socket.as_ref()?;
+        let own = self.urls.iter().any(|own| base(own) == base(url));
+        own.then(|| format!("unix:{}", socket.display()))
+    }
+
     /// The processes of the plan that run its instances, in the order of its URLs; empty where we do not run it.
     #[must_use]
     pub fn instances(&self) -> &[String] {

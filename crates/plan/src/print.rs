@@ -98,6 +98,9 @@ fn process(process: &Process) -> Table {
 fn target(target: &Target) -> Table {
     let mut table = Table::new();
     table["url"] = one_or_more(&target.urls);
+    if let Some(socket) = &target.socket {
+        table["socket"] = text(&socket.to_string_lossy());
+    }
     if let Some(PlatformRef::Processes(names)) = &target.platform {
         table["platform"] = inline([("process", text_or_texts(names))]);
     }

@@ -118,6 +118,11 @@ pub(crate) const PROCESS: &[Key] = &[
 
 pub(crate) const TARGET: &[Key] = &[
     required("url", TEXT_OR_TEXTS, "Base URL, or a list of them that are used round-robin."),
+    key(
+        "socket",
+        Text,
+        "Path of the Unix socket that it listens on, on the hosts of all who ask; `url` then gives Host and path.",
+    ),
     key("platform", Table(PLATFORM), "How it is started and stopped. Default: not ours to touch."),
     key(
         "chaos",

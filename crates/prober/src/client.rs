@@ -10,7 +10,7 @@ use hyper::header::{ACCEPT, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use crate::{Connector, Failure, Kind};
@@ -55,7 +55,8 @@ impl Client {
         Self { url, connector: connector.clone(), by: None, open: None }
     }
 
-    /// Connects to this address (`host:port`) instead of the URL's own: a proxy in front of the target. The `Host` header and
+    /// Connects to this address instead of the URL's own: `host:port` of a proxy in front of the target, or `unix:` and
+    /// the path of the socket that it listens on. The `Host` header and
     /// the server name of TLS stay the URL's.
     #[must_use]
     pub fn by(mut self, address: &str) -> Self {
@@ -92,14 +93,16 @@ impl Client {
         let host = url.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']');
         let tls = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let connected = match &self.by {
-            None => TcpStream::connect((host, port)).await,
-            Some(by) => TcpStream::connect(by).await,
+        let socket = self.by.as_deref().and_then(|by| by.strip_prefix("unix:"));
+        let connected = match (socket, &self.by) {
+            (Some(path), _) => UnixStream::connect(path).await.map(|s| Box::new(s) as Box<dyn Stream>),
+            (None, Some(by)) => TcpStream::connect(by).await.map(|s| Box::new(s) as Box<dyn Stream>),
+            (None, None) => TcpStream::connect((host, port)).await.map(|s| Box::new(s) as Box<dyn Stream>),
         };
         let address = || self.by.clone().unwrap_or_else(|| format!("{host}:{port}"));
         let stream = connected.map_err(|error| Failure::connecting(&address(), &error))?;
         if !tls {
-            return Ok(Box::new(stream));
+            return Ok(stream);
         }
         let (config, name) = match &self.connector {
             Connector::Ready(config, name) => (config, name.as_deref().unwrap_or(host)),

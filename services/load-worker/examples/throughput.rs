@@ -218,6 +218,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         url: format!("http://{addr}"),
         tls: None,
         addrs: vec![addr],
+        socket: None,
         host_header: addr.to_string(),
         base_path: String::new(),
         detour: None,

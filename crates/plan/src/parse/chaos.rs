@@ -174,6 +174,19 @@ fn fault<'r>(section: &Section<'r>, targets: &[Target], when: When) -> Option<Un
             format!("add `platform` to [targets.{}], or choose a network fault", target.name),
         );
     }
+    if recipe.kind() == RecipeKind::Network
+        && let Some((target, field)) = &target
+        && target.socket.is_some()
+    {
+        field.problem::<()>(
+            format!(
+                "the recipe {} is done to TCP, and {} listens on a Unix socket",
+                recipe.name(),
+                target.name
+            ),
+            "choose a recipe that is done to processes, or let the target listen on a port",
+        );
+    }
     let (target, target_field) = target?;
     let within = mode.is_none_or(|mode| {
         let field = written_mode.as_ref().unwrap_or(&target_field);

@@ -106,6 +106,14 @@ fn strategy(field: &Field<'_>, target: Option<&Target>, has_backup: bool) -> Vec
                 format!("add `platform` to [targets.{}], or leave restart out", target.name),
             );
         }
+        if let Some(target) = target.filter(|target| target.socket.is_some())
+            && strategy == Strategy::Failover
+        {
+            item.problem::<()>(
+                format!("{} listens on a Unix socket, from which load cannot be led elsewhere", target.name),
+                "leave failover out, or let the target listen on a port",
+            );
+        }
         if strategy == Strategy::Failover && !has_backup {
             item.problem::<()>("there is no `backup` to which load could go", "add backup = { url = \"…\" }");
         }

@@ -108,6 +108,8 @@ fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
             },
             platform: platform.map(PlatformRef::Processes),
             chaos,
+            // It excludes other parts of a plan; `tests::sockets` has its round trip.
+            socket: None,
             resources,
             metrics: if metrics_url.is_some() {
                 metrics.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()

@@ -127,12 +127,39 @@ async fn endpoint(
         problem(Kind::Plan, message, "mend `url` of the target")
     })?;
     let tls = if url.https { Some(tls(target, &url, files)?) } else { None };
-    let addrs = addresses(&url.host, url.port, timeout).await.map_err(|why| {
-        let message = format!("target {name}: the host {} of {text} cannot be resolved: {why}", url.host);
-        problem(Kind::Environment, message, "check the name, or write the address into `url`")
-    })?;
+    let addrs = if let Some(socket) = &target.socket {
+        listening(name, socket, timeout).await?;
+        Vec::new()
+    } else {
+        addresses(&url.host, url.port, timeout).await.map_err(|why| {
+            let message = format!("target {name}: the host {} of {text} cannot be resolved: {why}", url.host);
+            problem(Kind::Environment, message, "check the name, or write the address into `url`")
+        })?
+    };
     let Url { host_header, base_path, .. } = url;
-    Ok(Endpoint { url: text.to_owned(), tls, addrs, host_header, base_path, detour: None })
+    let (url, socket) = (text.to_owned(), target.socket.clone());
+    Ok(Endpoint { url, tls, addrs, socket, host_header, base_path, detour: None })
+}
+
+/// Waits until somebody listens on a target's socket: its process may have been started just now, and nothing else of it
+/// may tell when it is ready.
+async fn listening(name: &str, socket: &Path, timeout: Duration) -> Result<(), v1::Problem> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let connect = async {
+        while tokio::net::UnixStream::connect(socket).await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    if tokio::time::timeout(timeout, connect).await.is_ok() {
+        return Ok(());
+    }
+    let Err(why) = tokio::net::UnixStream::connect(socket).await else { return Ok(()) };
+    let message = format!("target {name}: cannot connect to its socket {}: {why}", socket.display());
+    Err(problem(
+        Kind::Environment,
+        message,
+        "start the target on this host first, or mend `socket` of the target",
+    ))
 }
 
 fn tls(target: &Target, url: &Url, files: &BTreeMap<String, PathBuf>) -> Result<TlsSpec, v1::Problem> {
@@ -190,10 +217,25 @@ mod tests {
             url: format!("http://127.0.0.1:{port}"),
             tls: None,
             addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+            socket: None,
             host_header: format!("127.0.0.1:{port}"),
             base_path: String::new(),
             detour: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_waited_for_and_missed_by_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, gone) = (dir.path().join("here"), dir.path().join("gone"));
+        let late = async {
+            tokio::task::yield_now().await;
+            tokio::net::UnixListener::bind(&here).unwrap()
+        };
+        let (found, _listener) = tokio::join!(listening("shop", &here, Duration::from_secs(20)), late);
+        found.unwrap();
+        let problem = listening("shop", &gone, Duration::from_millis(50)).await.unwrap_err();
+        assert!(problem.message.contains(gone.to_str().unwrap()), "{problem:?}");
     }
 
     #[tokio::test]

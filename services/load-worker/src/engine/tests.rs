@@ -8,4 +8,5 @@ mod leases;
 mod models;
 mod rig;
 mod server;
+mod sockets;
 mod streams;

@@ -1,12 +1,11 @@
 //! One transport to an endpoint: connect, TLS handshake, send a request, receive its answer. Nothing here blocks.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 
-use mio::net::TcpStream;
 use protocol::failure::FailureClass;
 
 use crate::io::http1::{Limits, Parser, Progress, Sink};
+use crate::io::socket::{Address, Socket};
 use crate::io::tls::{Plain, Session};
 use crate::spec::TlsSpec;
 
@@ -22,7 +21,7 @@ enum Stage {
 /// would block.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Socket,
     tls: Option<Box<Session>>,
     stage: Stage,
     /// What the socket did not take yet, from `written` on. Empty as good as always.
@@ -59,8 +58,8 @@ impl Connection {
     ///
     /// # Errors
     /// The system refuses at once: no route, no descriptor, no port left.
-    pub fn connect(addr: SocketAddr, tls: Option<&TlsSpec>) -> Result<Self, FailureClass> {
-        let stream = TcpStream::connect(addr).map_err(|_| FailureClass::Connect)?;
+    pub fn connect(address: Address<'_>, tls: Option<&TlsSpec>) -> Result<Self, FailureClass> {
+        let stream = Socket::connect(address).map_err(|_| FailureClass::Connect)?;
         let tls = tls.map(Session::new).transpose()?.map(Box::new);
         Ok(Self {
             stream,
@@ -74,7 +73,7 @@ impl Connection {
     }
 
     /// The socket, to register it.
-    pub const fn source(&mut self) -> &mut TcpStream {
+    pub const fn source(&mut self) -> &mut Socket {
         &mut self.stream
     }
 
@@ -96,16 +95,9 @@ impl Connection {
     /// [`FailureClass::Connect`] or [`FailureClass::Tls`].
     pub fn advance(&mut self) -> Result<bool, FailureClass> {
         if self.stage == Stage::Connecting {
-            if !matches!(self.stream.take_error(), Ok(None)) {
-                return Err(FailureClass::Connect);
+            if !self.stream.connected().map_err(|_| FailureClass::Connect)? {
+                return Ok(false);
             }
-            match self.stream.peer_addr() {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
-                Err(_) => return Err(FailureClass::Connect),
-            }
-            // A request is written whole: waiting for more to send would only delay it.
-            self.stream.set_nodelay(true).map_err(|_| FailureClass::Connect)?;
             self.stage = if self.tls.is_some() { Stage::Handshake } else { Stage::Open };
         }
         if self.stage == Stage::Handshake
@@ -252,7 +244,7 @@ impl Connection {
 }
 
 /// Writes as much as the socket takes.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write(stream: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
     let mut at = 0;
     while at < bytes.len() {
         match stream.write(&bytes[at..]) {

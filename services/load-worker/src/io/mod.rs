@@ -7,6 +7,7 @@
 //! * [`tls`]: rustls over a nonblocking socket.
 //! * [`connection`]: one transport: connect, handshake, send, receive.
 //! * [`pool`]: who may use which connection, per target.
+//! * [`socket`]: TCP and Unix sockets.
 //! * [`spool`]: the mapped file that counters and histograms live in.
 
 pub mod chunked;
@@ -14,6 +15,7 @@ pub mod coding;
 pub mod connection;
 pub mod http1;
 pub mod pool;
+pub mod socket;
 pub mod spool;
 pub mod sse;
 pub mod tls;

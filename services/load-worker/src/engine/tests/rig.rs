@@ -139,6 +139,7 @@ pub(super) fn endpoint(addr: SocketAddr) -> Endpoint {
         url: format!("http://{addr}"),
         tls: None,
         addrs: vec![addr],
+        socket: None,
         host_header: addr.to_string(),
         base_path: String::new(),
         detour: None,
