@@ -254,6 +254,9 @@ pub struct Target {
     /// The Unix socket that its one endpoint listens on, absolute, on the host of who asks; Host header and path are the
     /// URL's.
     pub socket: Option<PathBuf>,
+    /// The HTTP proxy through which load and probes reach it: `http://host:port`. Requests to `https` URLs go through a tunnel
+    /// (CONNECT), others name the whole URL.
+    pub proxy: Option<String>,
     /// How it is started and stopped.
     pub platform: Option<PlatformRef>,
     /// How many of its instances faults may take away at once; `None` = no fault may hit it.
@@ -273,7 +276,7 @@ pub struct Target {
 
 impl Target {
     /// Where to connect to for a URL of the target when that is not the URL's own host: `unix:` and the path of its
-    /// socket. `None`: the URL's host, also for URLs of another host than the target's.
+    /// socket, or `proxy:` and `host:port` of its proxy. `None`: the URL's host, also for URLs of another host than the target's.
     #[must_use]
     pub fn way_to(&self, url: &str) -> Option<String> {
         let base = |url: &str| {
@@ -282,9 +285,22 @@ impl Target {
             let end = rest.find(['/', '?', '#']).map_or(url.len(), |at| after + at);
             url.get(..end).unwrap_or(url).to_owned()
         };
-        let socket = self.socket.as_ref()?;
-        let own = self.urls.iter().any(|own| base(own) == base(url));
-        own.then(|| format!("unix:{}", socket.display()))
+        if !self.urls.iter().any(|own| base(own) == base(url)) {
+            return None;
+        }
+        let socket = self.socket.as_ref().map(|path| format!("unix:{}", path.display()));
+        let proxy = || self.proxy.as_ref().map(|url| format!("proxy:{}", url.trim_start_matches("http://")));
+        socket.or_else(proxy)
+    }
+
+    /// Why load for it cannot be led through the fault proxy, which is for targets on a port of their own.
+    #[must_use]
+    pub fn off_port(&self) -> Option<&'static str> {
+        match (&self.socket, &self.proxy) {
+            (Some(_), _) => Some("listens on a Unix socket"),
+            (None, Some(_)) => Some("is reached through a proxy"),
+            (None, None) => None,
+        }
     }
 
     /// The processes of the plan that run its instances, in the order of its URLs; empty where we do not run it.

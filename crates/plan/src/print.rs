@@ -101,6 +101,9 @@ fn target(target: &Target) -> Table {
     if let Some(socket) = &target.socket {
         table["socket"] = text(&socket.to_string_lossy());
     }
+    if let Some(proxy) = &target.proxy {
+        table["proxy"] = text(proxy);
+    }
     if let Some(PlatformRef::Processes(names)) = &target.platform {
         table["platform"] = inline([("process", text_or_texts(names))]);
     }

@@ -123,6 +123,7 @@ pub(crate) const TARGET: &[Key] = &[
         Text,
         "Path of the Unix socket that it listens on, on the hosts of all who ask; `url` then gives Host and path.",
     ),
+    key("proxy", Text, "HTTP proxy on the way to it: http://host:port. Default: none."),
     key("platform", Table(PLATFORM), "How it is started and stopped. Default: not ours to touch."),
     key(
         "chaos",

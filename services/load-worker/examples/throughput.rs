@@ -219,6 +219,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         tls: None,
         addrs: vec![addr],
         socket: None,
+        tunnel: None,
         host_header: addr.to_string(),
         base_path: String::new(),
         detour: None,

@@ -76,9 +76,12 @@ pub struct Endpoint {
     pub addrs: Vec<SocketAddr>,
     /// The Unix socket that it listens on, in the place of addresses.
     pub socket: Option<PathBuf>,
+    /// `host:port` to which the proxy that `addrs` are of makes a tunnel.
+    pub tunnel: Option<String>,
     /// Value of the Host header: host, and the port unless it is the scheme's own.
     pub host_header: String,
-    /// Path of the base URL without a slash at its end; `""` mostly. Stands before the guest's path.
+    /// Path of the base URL without a slash at its end, `""` mostly; for a proxy that passes requests on, the whole base
+    /// URL. Stands before the guest's path.
     pub base_path: String,
     /// Where it is reached instead in some phases.
     pub detour: Option<Detour>,

@@ -154,6 +154,7 @@ mod tests {
             name: "shop".to_owned(),
             urls: Vec::new(),
             socket: None,
+            proxy: None,
             platform: None,
             chaos: None,
             resources: plan::model::Resources::Absent,

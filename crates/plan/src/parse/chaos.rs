@@ -176,15 +176,11 @@ fn fault<'r>(section: &Section<'r>, targets: &[Target], when: When) -> Option<Un
     }
     if recipe.kind() == RecipeKind::Network
         && let Some((target, field)) = &target
-        && target.socket.is_some()
+        && let Some(why) = target.off_port()
     {
         field.problem::<()>(
-            format!(
-                "the recipe {} is done to TCP, and {} listens on a Unix socket",
-                recipe.name(),
-                target.name
-            ),
-            "choose a recipe that is done to processes, or let the target listen on a port",
+            format!("the recipe {} is done on the way to a port, and {} {why}", recipe.name(), target.name),
+            "choose a recipe that is done to processes, or let load reach a port of the target",
         );
     }
     let (target, target_field) = target?;

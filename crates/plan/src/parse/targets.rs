@@ -94,9 +94,11 @@ fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Proce
     let resources = section.get("resources").and_then(|field| resources(&field, processes));
     let metrics_url = section.get("metrics-url").and_then(|field| url(&field, &["http", "https"]));
     let metrics = metrics(&section, metrics_url.is_some());
+    let proxy = section.get("proxy").and_then(|field| proxy(&field, socket.is_some()));
     let target = Target {
         urls,
         socket,
+        proxy,
         chaos: section.get("chaos").and_then(|field| most(&field)),
         resources: resources.unwrap_or_else(|| match &platform {
             Some(PlatformRef::Processes(names)) => Resources::Processes(names.clone()),
@@ -132,6 +134,25 @@ fn socket(field: &Field<'_>, urls: usize) -> Option<PathBuf> {
         );
     }
     Some(PathBuf::from(path))
+}
+
+/// `http://host:port`: proxies have no port that goes without saying.
+fn proxy(field: &Field<'_>, has_socket: bool) -> Option<String> {
+    let found = url(field, &["http"])?;
+    if has_socket {
+        return field.problem(
+            "a target on a Unix socket is not reached through a proxy",
+            "leave out `proxy` or `socket`",
+        );
+    }
+    let bare = found.trim_end_matches('/').to_owned();
+    if bare.matches('/').count() > 2 || bare.contains(['?', '#']) {
+        return field.wrong("http://host:port", "leave out the path");
+    }
+    if bare.rsplit(':').next().is_none_or(|port| port.parse::<u16>().is_err()) {
+        return field.wrong("http://host:port", "name the port");
+    }
+    Some(bare)
 }
 
 /// The processes that serve a target's URLs: as many, each once.

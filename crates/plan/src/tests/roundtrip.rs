@@ -108,8 +108,9 @@ fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
             },
             platform: platform.map(PlatformRef::Processes),
             chaos,
-            // It excludes other parts of a plan; `tests::sockets` has its round trip.
+            // They exclude other parts of a plan; `tests::sockets` has their round trip.
             socket: None,
+            proxy: None,
             resources,
             metrics: if metrics_url.is_some() {
                 metrics.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()

@@ -1,4 +1,4 @@
-//! Targets on Unix sockets.
+//! Targets on Unix sockets and behind proxies.
 
 use std::path::{Path, PathBuf};
 
@@ -51,4 +51,28 @@ fn what_is_done_to_tcp_cannot_be_done_to_a_socket() {
     let recovery = "[recovery.shop]\nstrategy = [\"failover\"]\nbackup = { url = \"http://spare\" }\n";
     let said = only(parse(&plan("socket = \"/run/app.sock\"", recovery))).to_string();
     assert!(said.contains("Unix socket"), "{said}");
+}
+
+#[test]
+fn a_proxy_is_read_printed_and_stands_in_the_way() {
+    let read = parse(&plan("proxy = \"http://127.0.0.1:3128/\"", "")).unwrap();
+    let shop = &read.targets[0];
+    assert_eq!(shop.proxy.as_deref(), Some("http://127.0.0.1:3128"));
+    assert_eq!(shop.way_to("http://shop/health").as_deref(), Some("proxy:127.0.0.1:3128"));
+    assert_eq!(shop.way_to("http://other/health"), None);
+    assert_eq!(parse(&read.to_toml()).unwrap(), read);
+    for (target, words) in [
+        ("proxy = \"https://proxy:3128\"", "expected http://host:port"),
+        ("proxy = \"http://proxy:3128/path\"", "leave out the path"),
+        ("proxy = \"http://proxy\"", "name the port"),
+        ("proxy = \"http://me:secret@proxy:3128\"", "without user and password"),
+        ("proxy = \"http://proxy\"\nsocket = \"/run/app.sock\"", "not reached through a proxy"),
+    ] {
+        let said = only(parse(&plan(target, "")));
+        let said = format!("{said} {}", said.mend);
+        assert!(said.contains("targets.shop.proxy") && said.contains(words), "{said}");
+    }
+    let recovery = "[recovery.shop]\nstrategy = [\"failover\"]\nbackup = { url = \"http://spare\" }\n";
+    let said = only(parse(&plan("proxy = \"http://proxy:3128\"", recovery))).to_string();
+    assert!(said.contains("through a proxy"), "{said}");
 }

@@ -125,3 +125,21 @@ async fn a_target_on_a_unix_socket_is_asked_there() {
     assert_eq!(seen.unwrap().status, Some(204));
     assert!(asked.starts_with("GET /health ") && asked.contains("host: shop\r\n"), "{asked}");
 }
+
+#[tokio::test]
+async fn a_target_behind_a_proxy_is_asked_through_it() {
+    let proxy = server(Some("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")).await;
+    let through = |url| Check { by: Some(format!("proxy:{}", proxy.address)), ..check(url) };
+    assert_eq!(through("http://shop:81/health?a=b").look().await.unwrap().status, Some(200));
+    let asked = proxy.asked.lock().unwrap().remove(0);
+    assert!(asked.starts_with("GET http://shop:81/health?a=b HTTP/1.1\r\n"), "{asked}");
+    // The tunnel is made, and what is at its other end does not speak TLS.
+    let failure = through("https://shop/health").look().await.unwrap_err();
+    assert!(matches!(failure.kind, Kind::Tls | Kind::NotAsked), "{failure:?}");
+    let asked = proxy.asked.lock().unwrap().remove(0);
+    assert!(asked.starts_with("CONNECT shop:443 HTTP/1.1\r\nHost: shop:443\r\n"), "{asked}");
+    let refuses = server(Some("HTTP/1.1 403 Forbidden\r\n\r\n")).await;
+    let through = Check { by: Some(format!("proxy:{}", refuses.address)), ..check("https://shop/health") };
+    let failure = through.look().await.unwrap_err();
+    assert!(failure.kind == Kind::Unreachable && failure.seen.contains("403"), "{failure:?}");
+}

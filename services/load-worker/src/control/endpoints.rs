@@ -25,6 +25,12 @@ struct Url {
 }
 
 impl Url {
+    /// `host:port`, with the port in any case.
+    fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     /// The plan has checked its URLs; `None` is for those that it would have refused.
     fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
@@ -130,15 +136,34 @@ async fn endpoint(
     let addrs = if let Some(socket) = &target.socket {
         listening(name, socket, timeout).await?;
         Vec::new()
+    } else if let Some(proxy) = &target.proxy {
+        by_proxy(name, proxy, timeout).await?
     } else {
         addresses(&url.host, url.port, timeout).await.map_err(|why| {
             let message = format!("target {name}: the host {} of {text} cannot be resolved: {why}", url.host);
             problem(Kind::Environment, message, "check the name, or write the address into `url`")
         })?
     };
-    let Url { host_header, base_path, .. } = url;
-    let (url, socket) = (text.to_owned(), target.socket.clone());
-    Ok(Endpoint { url, tls, addrs, socket, host_header, base_path, detour: None })
+    let (tunnel, base_path) = match (&target.proxy, url.https) {
+        (Some(_), true) => (Some(url.authority()), url.base_path),
+        (Some(_), false) => (None, format!("http://{}{}", url.host_header, url.base_path)),
+        (None, _) => (None, url.base_path),
+    };
+    let socket = target.socket.clone();
+    let (url, host_header) = (text.to_owned(), url.host_header);
+    Ok(Endpoint { url, tls, addrs, socket, tunnel, host_header, base_path, detour: None })
+}
+
+/// Addresses of the proxy that a target is reached through.
+async fn by_proxy(name: &str, proxy: &str, timeout: Duration) -> Result<Vec<SocketAddr>, v1::Problem> {
+    let url = Url::parse(proxy).filter(|url| !url.https).ok_or_else(|| {
+        let message = format!("target {name}: {proxy} is no proxy; expected http://host:port");
+        problem(Kind::Plan, message, "mend `proxy` of the target")
+    })?;
+    addresses(&url.host, url.port, timeout).await.map_err(|why| {
+        let message = format!("target {name}: the host {} of its proxy cannot be resolved: {why}", url.host);
+        problem(Kind::Environment, message, "check the name, or write the address into `proxy`")
+    })
 }
 
 /// Waits until somebody listens on a target's socket: its process may have been started just now, and nothing else of it
@@ -218,10 +243,40 @@ mod tests {
             tls: None,
             addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))],
             socket: None,
+            tunnel: None,
             host_header: format!("127.0.0.1:{port}"),
             base_path: String::new(),
             detour: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_connected_to_in_the_targets_place() {
+        let plan = |url: &str| {
+            let text = format!(
+                "[targets.shop]\nurl = \"{url}\"\nproxy = \"http://127.0.0.1:3128\"\ntls = {{ insecure = true }}\n\
+                 [[scenarios]]\nguest = \"http\"\n"
+            );
+            plan::parse(&text, Path::new("plan.toml")).unwrap()
+        };
+        let mut seen = Vec::new();
+        for url in ["http://shop:8080/api", "https://shop/api", "https://[::1]:8443"] {
+            let target = plan(url).targets.remove(0);
+            let made = super::endpoint(&target, url, &BTreeMap::new(), Duration::from_secs(5)).await.unwrap();
+            assert_eq!(made.addrs, ["127.0.0.1:3128".parse::<SocketAddr>().unwrap()]);
+            seen.push((made.tunnel, made.host_header, made.base_path));
+        }
+        let own = |tunnel: Option<&str>, host: &str, path: &str| {
+            (tunnel.map(str::to_owned), host.to_owned(), path.to_owned())
+        };
+        assert_eq!(
+            seen,
+            [
+                own(None, "shop:8080", "http://shop:8080/api"),
+                own(Some("shop:443"), "shop", "/api"),
+                own(Some("[::1]:8443"), "[::1]:8443", ""),
+            ]
+        );
     }
 
     #[tokio::test]

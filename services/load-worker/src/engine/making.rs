@@ -63,7 +63,7 @@ impl LoadThread {
             transport.addr = (transport.addr + usize::from(transport.tried > 0)) % ways;
             transport.tried += 1;
             let Some(address) = endpoint.address(*detoured, transport.addr) else { return Err(failed) };
-            match Connection::connect(address, endpoint.tls.as_ref()) {
+            match Connection::connect(address, endpoint.tunnel.as_deref(), endpoint.tls.as_ref()) {
                 Ok(mut connection) => {
                     let token = Token(FIRST_TRANSPORT + key.index as usize);
                     let interest = Interest::READABLE | Interest::WRITABLE;

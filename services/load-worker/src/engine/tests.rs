@@ -6,6 +6,7 @@ mod connections;
 mod guests;
 mod leases;
 mod models;
+mod proxies;
 mod rig;
 mod server;
 mod sockets;

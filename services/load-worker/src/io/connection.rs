@@ -7,12 +7,14 @@ use protocol::failure::FailureClass;
 use crate::io::http1::{Limits, Parser, Progress, Sink};
 use crate::io::socket::{Address, Socket};
 use crate::io::tls::{Plain, Session};
+use crate::io::tunnel::Tunnel;
 use crate::spec::TlsSpec;
 
 /// How far a transport is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Connecting,
+    Tunnel,
     Handshake,
     Open,
 }
@@ -22,6 +24,8 @@ enum Stage {
 #[derive(Debug)]
 pub struct Connection {
     stream: Socket,
+    /// While the proxy makes it.
+    tunnel: Option<Box<Tunnel>>,
     tls: Option<Box<Session>>,
     stage: Stage,
     /// What the socket did not take yet, from `written` on. Empty as good as always.
@@ -54,15 +58,20 @@ pub enum Received {
 }
 
 impl Connection {
-    /// Begins to connect.
+    /// Begins to connect. `tunnel`: the `host:port` to which the proxy at the address is asked to make a tunnel.
     ///
     /// # Errors
     /// The system refuses at once: no route, no descriptor, no port left.
-    pub fn connect(address: Address<'_>, tls: Option<&TlsSpec>) -> Result<Self, FailureClass> {
+    pub fn connect(
+        address: Address<'_>,
+        tunnel: Option<&str>,
+        tls: Option<&TlsSpec>,
+    ) -> Result<Self, FailureClass> {
         let stream = Socket::connect(address).map_err(|_| FailureClass::Connect)?;
         let tls = tls.map(Session::new).transpose()?.map(Box::new);
         Ok(Self {
             stream,
+            tunnel: tunnel.map(|authority| Box::new(Tunnel::to(authority))),
             tls,
             stage: Stage::Connecting,
             out: Vec::new(),
@@ -98,7 +107,14 @@ impl Connection {
             if !self.stream.connected().map_err(|_| FailureClass::Connect)? {
                 return Ok(false);
             }
-            self.stage = if self.tls.is_some() { Stage::Handshake } else { Stage::Open };
+            self.stage = if self.tunnel.is_some() { Stage::Tunnel } else { self.above() };
+        }
+        if self.stage == Stage::Tunnel
+            && let Some(tunnel) = &mut self.tunnel
+            && tunnel.advance(&mut self.stream)?
+        {
+            self.tunnel = None;
+            self.stage = self.above();
         }
         if self.stage == Stage::Handshake
             && let Some(tls) = &mut self.tls
@@ -107,6 +123,11 @@ impl Connection {
             self.stage = Stage::Open;
         }
         Ok(self.stage == Stage::Open)
+    }
+
+    /// What follows when there are bytes to and fro.
+    const fn above(&self) -> Stage {
+        if self.tls.is_some() { Stage::Handshake } else { Stage::Open }
     }
 
     /// Sends a request and prepares for its answer; `to_head`: its method is HEAD.

@@ -3,6 +3,7 @@
 //! * [`http1`] and [`chunked`]: the answer parser, fed with whatever a read gave, in bounded memory.
 //! * [`coding`]: content codings, for who looks into a body.
 //! * [`sse`]: server-sent events, read from a body as it comes.
+//! * [`tunnel`]: the way through an HTTP proxy.
 //! * [`wire`]: the request as bytes.
 //! * [`tls`]: rustls over a nonblocking socket.
 //! * [`connection`]: one transport: connect, handshake, send, receive.
@@ -19,4 +20,5 @@ pub mod socket;
 pub mod spool;
 pub mod sse;
 pub mod tls;
+pub mod tunnel;
 pub mod wire;

@@ -100,6 +100,7 @@ mod tests {
             tls: None,
             addrs: vec!["127.0.0.1:8080".parse().unwrap()],
             socket: None,
+            tunnel: None,
             host_header: "shop:8080".into(),
             base_path: "/api".into(),
             detour: None,

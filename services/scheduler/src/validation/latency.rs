@@ -31,7 +31,9 @@ pub(super) async fn within_tier(ctx: &Context, deadline: Instant) -> Option<Resu
     let mut missed = Vec::new();
     for target in &ctx.plan.targets {
         for url in &target.urls {
-            match measure(url, target.socket.as_deref(), deadline).await {
+            // What is connected to is the proxy, where there is one.
+            let way = target.proxy.as_ref().unwrap_or(url);
+            match measure(way, target.socket.as_deref(), deadline).await {
                 Ok(latency) => {
                     worst = worst.max(latency);
                     if latency >= limit {

@@ -140,6 +140,7 @@ pub(super) fn endpoint(addr: SocketAddr) -> Endpoint {
         tls: None,
         addrs: vec![addr],
         socket: None,
+        tunnel: None,
         host_header: addr.to_string(),
         base_path: String::new(),
         detour: None,
