@@ -7,7 +7,7 @@
 //! | `load.connect-timeout` | 5 s | |
 //! | `load.interval` | 1 s | |
 //! | `load.grace` | 5 s | R2.3 |
-//! | `load.max-head`, `load.max-body` | 64 KiB, 64 MiB | |
+//! | `load.max-head`, `load.max-body`, `load.max-event` | 64 KiB, 64 MiB, 1 MiB | |
 //! | `load.guest.call-deadline` | 50 ms of CPU time | R5.2 |
 //! | `load.guest.memory`, `memory-per-user` | 64 MiB, 4 KiB | R5.2 |
 //! | `load.guest.output` | 8 MiB a call | R5.2 |
@@ -51,6 +51,7 @@ impl Default for Load {
             guest: GuestLimits::default(),
             max_head: 64 << 10,
             max_body: 64 << 20,
+            max_event: 1 << 20,
         }
     }
 }

@@ -251,6 +251,12 @@ pub struct Target {
     pub name: String,
     /// Base URLs of its endpoints: `http://` or `https://`. Never empty; endpoints are used round-robin.
     pub urls: Vec<String>,
+    /// The Unix socket that its one endpoint listens on, absolute, on the host of who asks; Host header and path are the
+    /// URL's.
+    pub socket: Option<PathBuf>,
+    /// The HTTP proxy through which load and probes reach it: `http://host:port`. Requests to `https` URLs go through a tunnel
+    /// (CONNECT), others name the whole URL.
+    pub proxy: Option<String>,
     /// How it is started and stopped.
     pub platform: Option<PlatformRef>,
     /// How many of its instances faults may take away at once; `None` = no fault may hit it.
@@ -269,6 +275,34 @@ pub struct Target {
 }
 
 impl Target {
+    /// Where to connect to for a URL of the target when that is not the URL's own host: `unix:` and the path of its
+    /// socket, or `proxy:` and `host:port` of its proxy. `None`: the URL's host, also for URLs of another host than the target's.
+    #[must_use]
+    pub fn way_to(&self, url: &str) -> Option<String> {
+        let base = |url: &str| {
+            let after = url.find("://").map_or(0, |at| at + 3);
+            let rest = url.get(after..).unwrap_or("");
+            let end = rest.find(['/', '?', '#']).map_or(url.len(), |at| after + at);
+            url.get(..end).unwrap_or(url).to_owned()
+        };
+        if !self.urls.iter().any(|own| base(own) == base(url)) {
+            return None;
+        }
+        let socket = self.socket.as_ref().map(|path| format!("unix:{}", path.display()));
+        let proxy = || self.proxy.as_ref().map(|url| format!("proxy:{}", url.trim_start_matches("http://")));
+        socket.or_else(proxy)
+    }
+
+    /// Why load for it cannot be led through the fault proxy, which is for targets on a port of their own.
+    #[must_use]
+    pub fn off_port(&self) -> Option<&'static str> {
+        match (&self.socket, &self.proxy) {
+            (Some(_), _) => Some("listens on a Unix socket"),
+            (None, Some(_)) => Some("is reached through a proxy"),
+            (None, None) => None,
+        }
+    }
+
     /// The processes of the plan that run its instances, in the order of its URLs; empty where we do not run it.
     #[must_use]
     pub fn instances(&self) -> &[String] {
@@ -372,6 +406,8 @@ pub struct Load {
     pub max_head: u32,
     /// Largest answer body that is read.
     pub max_body: u64,
+    /// Largest server-sent event that is read.
+    pub max_event: u32,
 }
 
 /// Limits on each guest instance.

@@ -98,6 +98,12 @@ fn process(process: &Process) -> Table {
 fn target(target: &Target) -> Table {
     let mut table = Table::new();
     table["url"] = one_or_more(&target.urls);
+    if let Some(socket) = &target.socket {
+        table["socket"] = text(&socket.to_string_lossy());
+    }
+    if let Some(proxy) = &target.proxy {
+        table["proxy"] = text(proxy);
+    }
     if let Some(PlatformRef::Processes(names)) = &target.platform {
         table["platform"] = inline([("process", text_or_texts(names))]);
     }
@@ -312,6 +318,7 @@ fn load(load: &Load) -> Table {
     table["grace"] = duration(load.grace);
     table["max-head"] = text(&print_size(u64::from(load.max_head)));
     table["max-body"] = text(&print_size(load.max_body));
+    table["max-event"] = text(&print_size(u64::from(load.max_event)));
     let mut guest = Table::new();
     guest["call-deadline"] = duration(load.guest.call_deadline);
     guest["memory"] = text(&print_size(load.guest.memory));

@@ -118,6 +118,12 @@ pub(crate) const PROCESS: &[Key] = &[
 
 pub(crate) const TARGET: &[Key] = &[
     required("url", TEXT_OR_TEXTS, "Base URL, or a list of them that are used round-robin."),
+    key(
+        "socket",
+        Text,
+        "Path of the Unix socket that it listens on, on the hosts of all who ask; `url` then gives Host and path.",
+    ),
+    key("proxy", Text, "HTTP proxy on the way to it: http://host:port. Default: none."),
     key("platform", Table(PLATFORM), "How it is started and stopped. Default: not ours to touch."),
     key(
         "chaos",
@@ -293,6 +299,7 @@ pub(crate) const LOAD: &[Key] = &[
     key("guest", Table(GUEST), "Limits on each guest instance."),
     key("max-head", Size, "Largest answer head that is read. Default 64KiB."),
     key("max-body", Size, "Largest answer body that is read. Default 64MiB."),
+    key("max-event", Size, "Largest server-sent event that is read. Default 1MiB."),
 ];
 
 pub(crate) const GUEST: &[Key] = &[

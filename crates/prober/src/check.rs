@@ -47,7 +47,7 @@ pub struct Check {
     pub expects: Expects,
     /// For `https`.
     pub connector: Connector,
-    /// Where to connect to (`host:port`) instead of the URL's own host; everything else stays the URL's.
+    /// Where to connect to ([`Client::by`]) instead of the URL's own host; everything else stays the URL's.
     pub by: Option<String>,
     /// How long a look may take, from connecting to the last byte.
     pub timeout: Duration,

@@ -9,11 +9,17 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use crate::{Connector, Failure, Kind};
+
+/// How `by` says that an HTTP proxy is on the way.
+const PROXY: &str = "proxy:";
+
+/// Largest answer of a proxy that makes a tunnel.
+const MAX_TUNNEL_ANSWER: usize = 8 << 10;
 
 /// Largest body that is read.
 const MAX_BODY: usize = 16 << 20;
@@ -55,12 +61,17 @@ impl Client {
         Self { url, connector: connector.clone(), by: None, open: None }
     }
 
-    /// Connects to this address (`host:port`) instead of the URL's own: a proxy in front of the target. The `Host` header and
+    /// Connects to this address instead of the URL's own: `host:port` of a fault proxy in front of the target, `unix:` and
+    /// the path of the socket that it listens on, or `proxy:` and `host:port` of an HTTP proxy. The `Host` header and
     /// the server name of TLS stay the URL's.
     #[must_use]
     pub fn by(mut self, address: &str) -> Self {
         self.by = Some(address.to_owned());
         self
+    }
+
+    fn is_proxied(&self) -> bool {
+        self.by.as_ref().is_some_and(|by| by.starts_with(PROXY))
     }
 
     /// Host of the URL; empty when it has none.
@@ -92,14 +103,21 @@ impl Client {
         let host = url.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']');
         let tls = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let connected = match &self.by {
-            None => TcpStream::connect((host, port)).await,
-            Some(by) => TcpStream::connect(by).await,
+        let socket = self.by.as_deref().and_then(|by| by.strip_prefix("unix:"));
+        let connected = match (socket, &self.by) {
+            (Some(path), _) => UnixStream::connect(path).await.map(|s| Box::new(s) as Box<dyn Stream>),
+            (None, Some(by)) => {
+                TcpStream::connect(by.trim_start_matches(PROXY)).await.map(|s| Box::new(s) as Box<dyn Stream>)
+            }
+            (None, None) => TcpStream::connect((host, port)).await.map(|s| Box::new(s) as Box<dyn Stream>),
         };
         let address = || self.by.clone().unwrap_or_else(|| format!("{host}:{port}"));
-        let stream = connected.map_err(|error| Failure::connecting(&address(), &error))?;
+        let mut stream = connected.map_err(|error| Failure::connecting(&address(), &error))?;
         if !tls {
-            return Ok(Box::new(stream));
+            return Ok(stream);
+        }
+        if self.is_proxied() {
+            tunnel(&mut stream, url.host().unwrap_or(host), port).await?;
         }
         let (config, name) = match &self.connector {
             Connector::Ready(config, name) => (config, name.as_deref().unwrap_or(host)),
@@ -119,8 +137,11 @@ impl Client {
         mut sender: SendRequest<Empty<Bytes>>,
         mut driver: Driver,
     ) -> Result<Answer, Failure> {
+        // A proxy that passes requests on is given the whole URL.
+        let whole = self.is_proxied() && url.scheme_str() == Some("http");
         let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let request = hyper::Request::get(path)
+        let target = if whole { url.to_string() } else { path.to_owned() };
+        let request = hyper::Request::get(target)
             .header(HOST, url.authority().map_or("", |authority| authority.as_str()))
             .header(USER_AGENT, platform::PROBE_USER_AGENT)
             .header(ACCEPT, "text/plain;version=0.0.4,*/*;q=0.5")
@@ -146,6 +167,27 @@ impl Client {
             self.open = Some((sender, driver));
         }
         Ok(answer)
+    }
+}
+
+/// Has the HTTP proxy at the other end make a tunnel to the target.
+async fn tunnel(stream: &mut Box<dyn Stream>, host: &str, port: u16) -> Result<(), Failure> {
+    let broken = |error: std::io::Error| Failure::new(Kind::Unreachable, format!("the proxy: {error}"));
+    let asked = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
+    stream.write_all(asked.as_bytes()).await.map_err(broken)?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        if answer.len() == MAX_TUNNEL_ANSWER {
+            return Err(Failure::new(Kind::Unreachable, "the proxy's answer has no end"));
+        }
+        // Byte by byte: what follows is the target's.
+        answer.push(stream.read_u8().await.map_err(broken)?);
+    }
+    let line = answer.split(|byte| *byte == b'\r').next().unwrap_or(&[]);
+    let line = String::from_utf8_lossy(line).into_owned();
+    match line.split(' ').nth(1) {
+        Some(status) if line.starts_with("HTTP/1.") && status.starts_with('2') => Ok(()),
+        _ => Err(Failure::new(Kind::Unreachable, format!("the proxy makes no tunnel: {line:?}"))),
     }
 }
 

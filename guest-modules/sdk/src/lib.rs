@@ -102,6 +102,41 @@
 //! - **Keep a call short.** The worker interrupts a call that overruns its deadline; the users of that instance
 //!   then start anew.
 //!
+//! # Streams
+//!
+//! With [`Interest::EVENTS`], an answer of type `text/event-stream` comes event by event: each is a [`Completion`] of kind
+//! [`CompletionKind::Event`] with its data as `body`, [`Completion::event_name`], [`Completion::event_id`], and in
+//! `last_byte_us` the time from the send to when the read returned that brought its end. With [`Interest::HEAD`], too, a
+//! [`CompletionKind::Head`] comes first. The end comes as of any answer, with the number of events; an event that the end
+//! cuts off is none. [`Interest::STREAM_SUMMARY`] alone is the end only, with the number and the time of the first. An
+//! answer of another type has no events. The deadline is that of the whole stream. What a call takes is the target's
+//! back-pressure: no more of a stream is read until the scenario was told what came.
+//!
+//! ```
+//! use gauntlet_sdk::{Completion, Outbox};
+//!
+//! /// Time to first event, and between events: what a token of a language model takes.
+//! struct Pace {
+//!     step: u32,
+//!     first: u32,
+//!     gap: u32,
+//!     /// Of each user's stream: when the latest event came, microseconds from the send.
+//!     latest: Vec<u32>,
+//! }
+//!
+//! impl Pace {
+//!     fn event(&mut self, event: &Completion<'_>, out: &mut Outbox<'_>) {
+//!         let Some(latest) = self.latest.get_mut(event.user as usize) else { return };
+//!         if event.events == 1 {
+//!             out.observe(self.step, self.first, f64::from(event.first_event_us));
+//!         } else {
+//!             out.observe(self.step, self.gap, f64::from(event.last_byte_us - *latest));
+//!         }
+//!         *latest = event.last_byte_us;
+//!     }
+//! }
+//! ```
+//!
 //! # Building
 //!
 //! The crate is a `cdylib` (`crate-type = ["cdylib", "rlib"]`) for `wasm32-unknown-unknown`; `cargo xtask guests`

@@ -113,6 +113,20 @@ impl Answer {
         Self { kind, user, seq, status: 0, failure: None, last_byte_us: 1000, events: 0, head, body }
     }
 
+    /// An event of the stream that answers a request: its number from 1, its name and its data. [`Answer::id`] sets the id.
+    #[must_use]
+    pub fn event(request: &Sent, number: u32, name: &str, data: &str) -> Self {
+        let event = Self::of(CompletionKind::Event, request.user, request.seq);
+        let event = event.status(200).events(number).body(data);
+        if name.is_empty() { event } else { event.header("event", name) }
+    }
+
+    /// The id of an event.
+    #[must_use]
+    pub fn id(self, id: &str) -> Self {
+        self.header("id", id)
+    }
+
     /// Another kind: the head of a stream, one of its events, a cancellation.
     #[must_use]
     pub fn kind(mut self, kind: CompletionKind) -> Self {
@@ -171,7 +185,11 @@ impl Answer {
             parts.iter().for_each(|part| arena.extend_from_slice(part));
             wire::Slice { off, len: length(arena.len()) - off }
         };
-        let status_line = format!("HTTP/1.1 {} \r\n", self.status);
+        let (status_line, end) = match self.kind {
+            // The lines of an event's head are its fields and nothing else.
+            CompletionKind::Event => (String::new(), &b""[..]),
+            _ => (format!("HTTP/1.1 {} \r\n", self.status), &b"\r\n"[..]),
+        };
         wire::Completion {
             kind: self.kind.into(),
             user: self.user,
@@ -183,7 +201,7 @@ impl Answer {
             first_event_us: if self.events > 0 { self.last_byte_us } else { 0 },
             last_byte_us: self.last_byte_us,
             events: self.events,
-            head: put([status_line.as_bytes(), self.head.as_bytes(), b"\r\n"]),
+            head: put([status_line.as_bytes(), self.head.as_bytes(), end]),
             body: put([self.body.as_slice(), b"", b""]),
         }
     }

@@ -71,11 +71,12 @@ pub struct Completion<'a> {
     pub first_byte_us: u32,
     /// Microseconds from the send to the first event; 0 = has not come.
     pub first_event_us: u32,
-    /// Microseconds from the send to the last byte; 0 = has not come.
+    /// Microseconds from the send to the last byte, of an event to its own; 0 = has not come.
     pub last_byte_us: u32,
-    /// Server-sent events so far.
+    /// Server-sent events so far, this one included.
     pub events: u32,
-    /// The head as received, status line included; empty unless [`Interest::HEAD`] was given.
+    /// The head as received, status line included; empty unless [`Interest::HEAD`] was given. Of an event what
+    /// [`Completion::event_name`] and [`Completion::event_id`] read.
     pub head: &'a [u8],
     /// The body, or an event's data, cut at `Setup::body_limit`; empty unless asked for.
     pub body: &'a [u8],
@@ -120,6 +121,26 @@ impl<'a> Completion<'a> {
             let value = value.get(1..)?;
             found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
         })
+    }
+
+    /// The name of an event; `message` when it has none.
+    #[must_use]
+    pub fn event_name(&self) -> &'a [u8] {
+        self.event_field(b"event: ").unwrap_or(b"message")
+    }
+
+    /// The last id that the stream has set, with this event or before; empty when it has set none.
+    #[must_use]
+    pub fn event_id(&self) -> &'a [u8] {
+        self.event_field(b"id: ").unwrap_or_default()
+    }
+
+    fn event_field(&self, field: &[u8]) -> Option<&'a [u8]> {
+        if self.kind != CompletionKind::Event {
+            return None;
+        }
+        let mut lines = self.head.split(|&byte| byte == b'\n');
+        lines.find_map(|line| line.strip_suffix(b"\r")?.strip_prefix(field))
     }
 
     /// Whether the body contains this text; needs [`Interest::BODY`].
@@ -232,7 +253,7 @@ impl Interest {
     pub const HEAD: Self = Self(2);
     /// The body, up to the setup's limit.
     pub const BODY: Self = Self(4);
-    /// Every server-sent event as it comes.
+    /// Every server-sent event as it comes, each as a [`CompletionKind::Event`]; then the end.
     pub const EVENTS: Self = Self(8);
     /// The number of events and their times, with the end.
     pub const STREAM_SUMMARY: Self = Self(16);

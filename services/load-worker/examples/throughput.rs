@@ -218,6 +218,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         url: format!("http://{addr}"),
         tls: None,
         addrs: vec![addr],
+        socket: None,
+        tunnel: None,
         host_header: addr.to_string(),
         base_path: String::new(),
         detour: None,
@@ -238,6 +240,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         connect_timeout: Duration::from_secs(10),
         max_head: 64 * 1024,
         max_body: 1024 * 1024,
+        max_event: 64 * 1024,
         lease: load_worker::lease::Lease::for_ever(),
     };
     let (sender, events) = channel();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use plan::model::LoadModel;
 use protocol::v1;
 
 use crate::feeder::Feeder;
+use crate::io::socket::Address;
 use crate::lease::Lease;
 use crate::schedule::Share;
 
@@ -33,6 +35,8 @@ pub struct ThreadSpec {
     pub max_head: u32,
     /// Largest answer body that is read, bytes.
     pub max_body: u64,
+    /// Largest server-sent event that is read, bytes.
+    pub max_event: u32,
     /// Until when it may send.
     pub lease: Lease,
 }
@@ -68,11 +72,16 @@ pub struct Endpoint {
     pub url: String,
     /// TLS, for `https://`.
     pub tls: Option<TlsSpec>,
-    /// All addresses of the host, in the resolver's order. Never empty.
+    /// All addresses of the host, in the resolver's order. Never empty but with a socket.
     pub addrs: Vec<SocketAddr>,
+    /// The Unix socket that it listens on, in the place of addresses.
+    pub socket: Option<PathBuf>,
+    /// `host:port` to which the proxy that `addrs` are of makes a tunnel.
+    pub tunnel: Option<String>,
     /// Value of the Host header: host, and the port unless it is the scheme's own.
     pub host_header: String,
-    /// Path of the base URL without a slash at its end; `""` mostly. Stands before the guest's path.
+    /// Path of the base URL without a slash at its end, `""` mostly; for a proxy that passes requests on, the whole base
+    /// URL. Stands before the guest's path.
     pub base_path: String,
     /// Where it is reached instead in some phases.
     pub detour: Option<Detour>,
@@ -85,7 +94,22 @@ impl Endpoint {
         self.detour.as_ref().is_some_and(|detour| detour.phases.contains(&phase))
     }
 
-    /// Where connections go: to the endpoint itself, or to its detour.
+    /// How many addresses there are to try.
+    #[must_use]
+    pub fn ways(&self, detoured: bool) -> usize {
+        if self.socket.is_some() && !detoured { 1 } else { self.way(detoured).len() }
+    }
+
+    /// One of the addresses to try; `None` when there are not so many.
+    #[must_use]
+    pub fn address(&self, detoured: bool, number: usize) -> Option<Address<'_>> {
+        match &self.socket {
+            Some(path) if !detoured => (number == 0).then_some(Address::Unix(path)),
+            _ => self.way(detoured).get(number).copied().map(Address::Tcp),
+        }
+    }
+
+    /// Where connections go over TCP: to the endpoint itself, or to its detour.
     #[must_use]
     pub fn way(&self, detoured: bool) -> &[SocketAddr] {
         match &self.detour {

@@ -133,6 +133,15 @@ impl Starter<'_> {
         urls.chain(resources).any(|url| url.starts_with("https:"))
     }
 
+    /// A client that goes the target's own way.
+    fn client(&self, url: &str, connector: &Connector) -> Client {
+        let client = Client::new(url, connector);
+        match self.target.way_to(url) {
+            Some(way) => client.by(&way),
+            None => client,
+        }
+    }
+
     fn health(&self, connector: &Connector) {
         let first = self.target.urls.first().map_or("", String::as_str);
         let url = self.target.health.as_deref().unwrap_or(first);
@@ -141,7 +150,7 @@ impl Starter<'_> {
         let interval = self.plan.control.probe_interval;
         let id = self.probe(format!("health {url}"), interval);
         let probe = health::Health { id, expects, interval };
-        let client = Client::new(url, connector);
+        let client = self.client(url, connector);
         self.tasks.spawn("health probe", OnError::Log, probe.run(client, self.context.clone()));
     }
 
@@ -201,7 +210,7 @@ impl Starter<'_> {
         }
         for (url, wanted) in sources {
             let probe = scrape::Scrape { target: self.index, url: url.to_owned(), wanted, interval };
-            let client = Client::new(url, connector);
+            let client = self.client(url, connector);
             self.tasks.spawn("metrics probe", OnError::Log, probe.run(client, self.context.clone()));
         }
     }

@@ -105,7 +105,8 @@ impl Checks<'_> {
     }
 
     fn check(&self, url: String, expects: Expects) -> Check {
-        Check { url, expects, connector: self.connector.clone(), by: None, timeout: self.timeout }
+        let by = self.target.way_to(&url);
+        Check { url, expects, connector: self.connector.clone(), by, timeout: self.timeout }
     }
 }
 
@@ -152,6 +153,8 @@ mod tests {
         let mut target = Target {
             name: "shop".to_owned(),
             urls: Vec::new(),
+            socket: None,
+            proxy: None,
             platform: None,
             chaos: None,
             resources: plan::model::Resources::Absent,

@@ -174,6 +174,15 @@ fn fault<'r>(section: &Section<'r>, targets: &[Target], when: When) -> Option<Un
             format!("add `platform` to [targets.{}], or choose a network fault", target.name),
         );
     }
+    if recipe.kind() == RecipeKind::Network
+        && let Some((target, field)) = &target
+        && let Some(why) = target.off_port()
+    {
+        field.problem::<()>(
+            format!("the recipe {} is done on the way to a port, and {} {why}", recipe.name(), target.name),
+            "choose a recipe that is done to processes, or let load reach a port of the target",
+        );
+    }
     let (target, target_field) = target?;
     let within = mode.is_none_or(|mode| {
         let field = written_mode.as_ref().unwrap_or(&target_field);

@@ -106,6 +106,15 @@ fn strategy(field: &Field<'_>, target: Option<&Target>, has_backup: bool) -> Vec
                 format!("add `platform` to [targets.{}], or leave restart out", target.name),
             );
         }
+        if let Some(target) = target
+            && let Some(why) = target.off_port()
+            && strategy == Strategy::Failover
+        {
+            item.problem::<()>(
+                format!("{} {why}, so load cannot be led elsewhere", target.name),
+                "leave failover out, or let load reach a port of the target",
+            );
+        }
         if strategy == Strategy::Failover && !has_backup {
             item.problem::<()>("there is no `backup` to which load could go", "add backup = { url = \"…\" }");
         }

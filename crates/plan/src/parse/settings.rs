@@ -25,14 +25,15 @@ pub(super) fn load(root: &Section<'_>) -> Load {
         interval: or(section.get("interval").map(|f| f.some_duration()), default.interval),
         grace: or(section.get("grace").map(|f| f.duration()), default.grace),
         guest: guest(&section),
-        max_head: or(section.get("max-head").map(|f| head_size(&f)), default.max_head),
+        max_head: or(section.get("max-head").map(|f| small_size(&f)), default.max_head),
         max_body: or(section.get("max-body").map(|f| f.size()), default.max_body),
+        max_event: or(section.get("max-event").map(|f| small_size(&f)), default.max_event),
     };
     section.finish();
     load
 }
 
-fn head_size(field: &Field<'_>) -> Option<u32> {
+fn small_size(field: &Field<'_>) -> Option<u32> {
     let size = field.size()?;
     u32::try_from(size).ok().or_else(|| field.wrong("a size below 4GiB", ""))
 }

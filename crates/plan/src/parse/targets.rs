@@ -11,6 +11,9 @@ use crate::spec;
 use crate::tree::Content;
 use crate::units;
 
+/// Bytes of the path of a Unix socket (`sun_path` without the byte that ends it).
+const MAX_SOCKET_PATH: usize = 107;
+
 pub(super) fn processes(root: &Section<'_>) -> BTreeMap<String, Process> {
     let mut found = BTreeMap::new();
     for (name, field) in root.get("processes").map(|field| field.named()).unwrap_or_default() {
@@ -81,6 +84,7 @@ pub(super) fn targets(root: &Section<'_>, processes: &BTreeMap<String, Process>)
 fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Process>) -> Target {
     let written = section.need("url").map(|field| field.texts()).unwrap_or_default();
     let urls = written.iter().filter_map(|(field, _)| url(field, &["http", "https"])).collect();
+    let socket = section.get("socket").and_then(|field| socket(&field, written.len()));
     let platform =
         section.get("platform").and_then(|field| field.section(spec::PLATFORM)).and_then(|inner| {
             let found = inner.need("process").and_then(|field| instances(&field, processes, written.len()));
@@ -90,8 +94,11 @@ fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Proce
     let resources = section.get("resources").and_then(|field| resources(&field, processes));
     let metrics_url = section.get("metrics-url").and_then(|field| url(&field, &["http", "https"]));
     let metrics = metrics(&section, metrics_url.is_some());
+    let proxy = section.get("proxy").and_then(|field| proxy(&field, socket.is_some()));
     let target = Target {
         urls,
+        socket,
+        proxy,
         chaos: section.get("chaos").and_then(|field| most(&field)),
         resources: resources.unwrap_or_else(|| match &platform {
             Some(PlatformRef::Processes(names)) => Resources::Processes(names.clone()),
@@ -106,6 +113,46 @@ fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Proce
     };
     section.finish();
     target
+}
+
+/// The path of a Unix socket, of a target with one URL.
+fn socket(field: &Field<'_>, urls: usize) -> Option<PathBuf> {
+    let path = field.text()?;
+    if urls > 1 {
+        return field.problem(
+            format!("a socket is of one endpoint, and `url` names {urls}"),
+            "write one URL, or a target for each socket",
+        );
+    }
+    if !path.starts_with('/') || path.contains('\0') {
+        return field.wrong("an absolute path, such as \"/run/app.sock\"", "begin it with a slash");
+    }
+    if path.len() > MAX_SOCKET_PATH {
+        return field.wrong(
+            &format!("a path of at most {MAX_SOCKET_PATH} bytes, which is what the system takes"),
+            "let the target listen at a shorter path",
+        );
+    }
+    Some(PathBuf::from(path))
+}
+
+/// `http://host:port`: proxies have no port that goes without saying.
+fn proxy(field: &Field<'_>, has_socket: bool) -> Option<String> {
+    let found = url(field, &["http"])?;
+    if has_socket {
+        return field.problem(
+            "a target on a Unix socket is not reached through a proxy",
+            "leave out `proxy` or `socket`",
+        );
+    }
+    let bare = found.trim_end_matches('/').to_owned();
+    if bare.matches('/').count() > 2 || bare.contains(['?', '#']) {
+        return field.wrong("http://host:port", "leave out the path");
+    }
+    if bare.rsplit(':').next().is_none_or(|port| port.parse::<u16>().is_err()) {
+        return field.wrong("http://host:port", "name the port");
+    }
+    Some(bare)
 }
 
 /// The processes that serve a target's URLs: as many, each once.

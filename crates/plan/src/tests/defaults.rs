@@ -194,10 +194,11 @@ fn settings() {
             d(l.interval)
         ),
         format!(
-            "grace {} head {} body {}",
+            "grace {} head {} body {} event {}",
             d(l.grace),
             print_size(l.max_head.into()),
-            print_size(l.max_body)
+            print_size(l.max_body),
+            print_size(l.max_event.into())
         ),
         format!(
             "guest {} {} + {} output {} log {}",
@@ -231,7 +232,7 @@ fn settings() {
         found,
         [
             "threads None batch 64 connect 5s interval 1s",
-            "grace 5s head 64KiB body 64MiB",
+            "grace 5s head 64KiB body 64MiB event 1MiB",
             "guest 50ms 64MiB + 4KiB output 8MiB log 100",
             "lag 5ms or 10%",
             "achieved 99% short 5%",

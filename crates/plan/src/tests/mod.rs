@@ -10,6 +10,7 @@ mod roundtrip;
 mod scales;
 mod schedule;
 mod schema;
+mod sockets;
 
 use std::path::Path;
 

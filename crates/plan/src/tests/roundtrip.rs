@@ -108,6 +108,9 @@ fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
             },
             platform: platform.map(PlatformRef::Processes),
             chaos,
+            // They exclude other parts of a plan; `tests::sockets` has their round trip.
+            socket: None,
+            proxy: None,
             resources,
             metrics: if metrics_url.is_some() {
                 metrics.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
@@ -289,7 +292,7 @@ fn phase(name: PhaseName, scenarios: Vec<String>, targets: Vec<String>) -> impl 
 
 fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
     let size = || prop_oneof![(1..100_000_u32), (1..4000_u32).prop_map(|n| n << 20)];
-    let load = (option::of(1..64_u32), 1..65_536_u32, vec(duration(), 4), vec(size(), 5), any::<u16>())
+    let load = (option::of(1..64_u32), 1..65_536_u32, vec(duration(), 4), vec(size(), 6), any::<u16>())
         .prop_map(|(threads, batch, durations, sizes, log_lines)| Load {
             threads,
             batch,
@@ -305,6 +308,7 @@ fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
             },
             max_head: sizes[3],
             max_body: sizes[4].into(),
+            max_event: sizes[5],
         });
     let validity = (vec(duration(), 2), vec(share(), 5), any::<u16>(), any::<bool>()).prop_map(
         |(durations, shares, traps, judge)| Validity {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use prober::{Check, Connector, Expects, Kind};
 use service::{OnError, Shutdown, Tasks};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 /// A server that says this to every connection and closes it; `None` = nothing, and it stays open. Keeps what it was asked.
 struct Server {
@@ -105,4 +105,41 @@ async fn the_way_by_another_address_keeps_the_targets_name() {
     assert!(asked.starts_with("GET /health HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains("\r\nhost: shop.test:8080\r\n"), "{asked}");
     assert!(asked.contains(&format!("\r\nuser-agent: {}\r\n", platform::PROBE_USER_AGENT)), "{asked}");
+}
+
+#[tokio::test]
+async fn a_target_on_a_unix_socket_is_asked_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.sock");
+    let here = Check { by: Some(format!("unix:{}", path.display())), ..check("http://shop/health") };
+    assert_eq!(here.look().await.unwrap_err().kind, Kind::Unreachable);
+    let listener = UnixListener::bind(&path).unwrap();
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1_024];
+        let length = stream.read(&mut request).await.unwrap();
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    };
+    let (seen, asked) = tokio::join!(here.look(), serve);
+    assert_eq!(seen.unwrap().status, Some(204));
+    assert!(asked.starts_with("GET /health ") && asked.contains("host: shop\r\n"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_target_behind_a_proxy_is_asked_through_it() {
+    let proxy = server(Some("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")).await;
+    let through = |url| Check { by: Some(format!("proxy:{}", proxy.address)), ..check(url) };
+    assert_eq!(through("http://shop:81/health?a=b").look().await.unwrap().status, Some(200));
+    let asked = proxy.asked.lock().unwrap().remove(0);
+    assert!(asked.starts_with("GET http://shop:81/health?a=b HTTP/1.1\r\n"), "{asked}");
+    // The tunnel is made, and what is at its other end does not speak TLS.
+    let failure = through("https://shop/health").look().await.unwrap_err();
+    assert!(matches!(failure.kind, Kind::Tls | Kind::NotAsked), "{failure:?}");
+    let asked = proxy.asked.lock().unwrap().remove(0);
+    assert!(asked.starts_with("CONNECT shop:443 HTTP/1.1\r\nHost: shop:443\r\n"), "{asked}");
+    let refuses = server(Some("HTTP/1.1 403 Forbidden\r\n\r\n")).await;
+    let through = Check { by: Some(format!("proxy:{}", refuses.address)), ..check("https://shop/health") };
+    let failure = through.look().await.unwrap_err();
+    assert!(failure.kind == Kind::Unreachable && failure.seen.contains("403"), "{failure:?}");
 }

@@ -25,6 +25,12 @@ struct Url {
 }
 
 impl Url {
+    /// `host:port`, with the port in any case.
+    fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     /// The plan has checked its URLs; `None` is for those that it would have refused.
     fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
@@ -127,12 +133,58 @@ async fn endpoint(
         problem(Kind::Plan, message, "mend `url` of the target")
     })?;
     let tls = if url.https { Some(tls(target, &url, files)?) } else { None };
-    let addrs = addresses(&url.host, url.port, timeout).await.map_err(|why| {
-        let message = format!("target {name}: the host {} of {text} cannot be resolved: {why}", url.host);
-        problem(Kind::Environment, message, "check the name, or write the address into `url`")
+    let addrs = if let Some(socket) = &target.socket {
+        listening(name, socket, timeout).await?;
+        Vec::new()
+    } else if let Some(proxy) = &target.proxy {
+        by_proxy(name, proxy, timeout).await?
+    } else {
+        addresses(&url.host, url.port, timeout).await.map_err(|why| {
+            let message = format!("target {name}: the host {} of {text} cannot be resolved: {why}", url.host);
+            problem(Kind::Environment, message, "check the name, or write the address into `url`")
+        })?
+    };
+    let (tunnel, base_path) = match (&target.proxy, url.https) {
+        (Some(_), true) => (Some(url.authority()), url.base_path),
+        (Some(_), false) => (None, format!("http://{}{}", url.host_header, url.base_path)),
+        (None, _) => (None, url.base_path),
+    };
+    let socket = target.socket.clone();
+    let (url, host_header) = (text.to_owned(), url.host_header);
+    Ok(Endpoint { url, tls, addrs, socket, tunnel, host_header, base_path, detour: None })
+}
+
+/// Addresses of the proxy that a target is reached through.
+async fn by_proxy(name: &str, proxy: &str, timeout: Duration) -> Result<Vec<SocketAddr>, v1::Problem> {
+    let url = Url::parse(proxy).filter(|url| !url.https).ok_or_else(|| {
+        let message = format!("target {name}: {proxy} is no proxy; expected http://host:port");
+        problem(Kind::Plan, message, "mend `proxy` of the target")
     })?;
-    let Url { host_header, base_path, .. } = url;
-    Ok(Endpoint { url: text.to_owned(), tls, addrs, host_header, base_path, detour: None })
+    addresses(&url.host, url.port, timeout).await.map_err(|why| {
+        let message = format!("target {name}: the host {} of its proxy cannot be resolved: {why}", url.host);
+        problem(Kind::Environment, message, "check the name, or write the address into `proxy`")
+    })
+}
+
+/// Waits until somebody listens on a target's socket: its process may have been started just now, and nothing else of it
+/// may tell when it is ready.
+async fn listening(name: &str, socket: &Path, timeout: Duration) -> Result<(), v1::Problem> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let connect = async {
+        while tokio::net::UnixStream::connect(socket).await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    if tokio::time::timeout(timeout, connect).await.is_ok() {
+        return Ok(());
+    }
+    let Err(why) = tokio::net::UnixStream::connect(socket).await else { return Ok(()) };
+    let message = format!("target {name}: cannot connect to its socket {}: {why}", socket.display());
+    Err(problem(
+        Kind::Environment,
+        message,
+        "start the target on this host first, or mend `socket` of the target",
+    ))
 }
 
 fn tls(target: &Target, url: &Url, files: &BTreeMap<String, PathBuf>) -> Result<TlsSpec, v1::Problem> {
@@ -190,10 +242,55 @@ mod tests {
             url: format!("http://127.0.0.1:{port}"),
             tls: None,
             addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+            socket: None,
+            tunnel: None,
             host_header: format!("127.0.0.1:{port}"),
             base_path: String::new(),
             detour: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_connected_to_in_the_targets_place() {
+        let plan = |url: &str| {
+            let text = format!(
+                "[targets.shop]\nurl = \"{url}\"\nproxy = \"http://127.0.0.1:3128\"\ntls = {{ insecure = true }}\n\
+                 [[scenarios]]\nguest = \"http\"\n"
+            );
+            plan::parse(&text, Path::new("plan.toml")).unwrap()
+        };
+        let mut seen = Vec::new();
+        for url in ["http://shop:8080/api", "https://shop/api", "https://[::1]:8443"] {
+            let target = plan(url).targets.remove(0);
+            let made = super::endpoint(&target, url, &BTreeMap::new(), Duration::from_secs(5)).await.unwrap();
+            assert_eq!(made.addrs, ["127.0.0.1:3128".parse::<SocketAddr>().unwrap()]);
+            seen.push((made.tunnel, made.host_header, made.base_path));
+        }
+        let own = |tunnel: Option<&str>, host: &str, path: &str| {
+            (tunnel.map(str::to_owned), host.to_owned(), path.to_owned())
+        };
+        assert_eq!(
+            seen,
+            [
+                own(None, "shop:8080", "http://shop:8080/api"),
+                own(Some("shop:443"), "shop", "/api"),
+                own(Some("[::1]:8443"), "[::1]:8443", ""),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_waited_for_and_missed_by_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, gone) = (dir.path().join("here"), dir.path().join("gone"));
+        let late = async {
+            tokio::task::yield_now().await;
+            tokio::net::UnixListener::bind(&here).unwrap()
+        };
+        let (found, _listener) = tokio::join!(listening("shop", &here, Duration::from_secs(20)), late);
+        found.unwrap();
+        let problem = listening("shop", &gone, Duration::from_millis(50)).await.unwrap_err();
+        assert!(problem.message.contains(gone.to_str().unwrap()), "{problem:?}");
     }
 
     #[tokio::test]

@@ -263,6 +263,7 @@ fn thread_spec(
         connect_timeout: plan.load.connect_timeout,
         max_head: plan.load.max_head,
         max_body: plan.load.max_body,
+        max_event: plan.load.max_event,
         lease: lease.clone(),
     }
 }

@@ -112,6 +112,8 @@ mod tests {
             url: String::new(),
             tls: None,
             addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+            socket: None,
+            tunnel: None,
             host_header: String::new(),
             base_path: String::new(),
             detour: None,

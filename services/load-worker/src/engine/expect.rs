@@ -84,6 +84,11 @@ impl Expectations {
         }
     }
 
+    /// Whether a check of the step looks into bodies.
+    pub(crate) fn looks_into_body(&self, step: u32) -> bool {
+        self.longest.get(step as usize).is_some_and(|longest| *longest > 0)
+    }
+
     /// A stretch of the body has come.
     pub(crate) fn body(&self, step: u32, data: &[u8], found: &mut Found) {
         let longest = self.longest.get(step as usize).copied().unwrap_or(0);

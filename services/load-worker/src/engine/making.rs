@@ -56,13 +56,14 @@ impl LoadThread {
             let endpoint = self.spec.targets.get(target).and_then(|t| t.endpoints.get(number));
             let detoured = self.targets.get(target).and_then(|t| t.detoured.get(number));
             let (Some(endpoint), Some(detoured)) = (endpoint, detoured) else { return Err(failed) };
-            let addrs = endpoint.way(*detoured);
-            if transport.tried >= addrs.len() {
+            let ways = endpoint.ways(*detoured);
+            if transport.tried >= ways {
                 return Err(failed);
             }
-            transport.addr = (transport.addr + usize::from(transport.tried > 0)) % addrs.len();
+            transport.addr = (transport.addr + usize::from(transport.tried > 0)) % ways;
             transport.tried += 1;
-            match Connection::connect(addrs[transport.addr], endpoint.tls.as_ref()) {
+            let Some(address) = endpoint.address(*detoured, transport.addr) else { return Err(failed) };
+            match Connection::connect(address, endpoint.tunnel.as_deref(), endpoint.tls.as_ref()) {
                 Ok(mut connection) => {
                     let token = Token(FIRST_TRANSPORT + key.index as usize);
                     let interest = Interest::READABLE | Interest::WRITABLE;

@@ -20,6 +20,7 @@
 //! * *Sent*: just before the first write, so that encryption counts to the target; send lag = (taken − intended) + (sent
 //!   − ready). A *fresh* connection is part of what its request measures: it is sent when connecting begins.
 //! * *First and last byte*: when the read that brought them returned.
+//! * *Event* (of a stream of server-sent events, see `answer`): when the read that brought its last byte returned.
 //!
 //! Latency = last byte − intended = queue time + send lag + service; service = last byte − sent. An operation of several requests has the intended,
 //! ready, sent and first-byte times of its first one and ends with the last byte of its last, or, decided while a request
@@ -51,6 +52,7 @@
 //! Arrivals stop, those that wait stay counted as waiting, turns in progress may finish within the grace; then their
 //! requests are cancelled, guests are told once, and what they leave open is cancelled too.
 
+mod answer;
 mod arrivals;
 mod clock;
 mod expect;
@@ -64,6 +66,7 @@ mod scenario;
 mod slots;
 mod thread;
 mod timers;
+mod told;
 mod transport;
 mod users;
 

@@ -1,12 +1,11 @@
 //! Turns, operations and requests, and how each of them ends exactly once.
 
-use protocol::failure::FailureClass;
-use sandbox::abi;
-
-use super::request::{Outcome, Request, Stage, micros};
+use super::request::{Outcome, Stage, micros};
 use super::slots::Key;
 use super::thread::{LoadThread, Timer};
+use super::told;
 use crate::record::Timing;
+use protocol::failure::FailureClass;
 
 impl LoadThread {
     /// The request's end is known: judges its answer and tells the guest if it wants to hear. The caller has freed
@@ -35,7 +34,7 @@ impl LoadThread {
         }
         // Without an instance there is nobody to tell; a new one does not know the request.
         if request.sees.end && scenario.guest.is_some() {
-            let completion = completion(request, |bytes| scenario.put(bytes));
+            let completion = told::end(request, |bytes| scenario.put(bytes));
             scenario.done.push(completion);
             scenario.ended.push(key);
         } else {
@@ -272,46 +271,5 @@ impl LoadThread {
         let Some(state) = self.scenarios.get_mut(scenario as usize) else { return };
         state.free.give_back(user);
         self.closed_user_free(user, now);
-    }
-}
-
-/// What the guest is told of a request that is over.
-fn completion(request: &Request, mut put: impl FnMut(&[u8]) -> abi::Slice) -> abi::Completion {
-    let us = |end: u64, begin: u64| {
-        let reached = end > 0 && begin > 0;
-        if reached { u32::try_from(micros(end, begin)).unwrap_or(u32::MAX) } else { 0 }
-    };
-    let answered = request.outcome == Outcome::Answered;
-    abi::Completion {
-        kind: match request.outcome {
-            Outcome::Cancelled => abi::CompletionKind::Cancelled,
-            Outcome::Answered | Outcome::Failed(_) => abi::CompletionKind::End,
-        },
-        user: request.user,
-        seq: request.seq,
-        status: if answered { u32::from(request.status) } else { 0 },
-        failure: match request.outcome {
-            Outcome::Failed(class) => failure(class),
-            Outcome::Answered | Outcome::Cancelled => abi::Failure::None,
-        },
-        queue_us: us(request.ready, request.taken),
-        first_byte_us: us(request.first, request.sent),
-        first_event_us: 0,
-        last_byte_us: if answered { us(request.last, request.sent).max(1) } else { 0 },
-        events: 0,
-        head: put(if answered { &request.head } else { &[] }),
-        body: put(if answered { &request.body } else { &[] }),
-    }
-}
-
-const fn failure(class: FailureClass) -> abi::Failure {
-    match class {
-        FailureClass::Connect | FailureClass::Exhausted => abi::Failure::Connect,
-        FailureClass::Tls => abi::Failure::Tls,
-        FailureClass::Reset => abi::Failure::Reset,
-        FailureClass::Timeout => abi::Failure::Timeout,
-        FailureClass::Malformed => abi::Failure::Malformed,
-        FailureClass::TooLarge => abi::Failure::TooLarge,
-        FailureClass::Guest => abi::Failure::None,
     }
 }

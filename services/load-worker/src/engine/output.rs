@@ -7,6 +7,7 @@ use super::request::{Outcome, Sees, Stage};
 use super::scenario::Begun;
 use super::slots::Key;
 use super::thread::{LoadThread, Timer};
+use super::told::note;
 use crate::spec::EngineEvent;
 
 /// Instances of a scenario are made no faster than this after a fault: ten a second.
@@ -242,14 +243,6 @@ impl LoadThread {
         ) else {
             return Err(bad_output("a slice lies outside the arena".to_owned()));
         };
-        if asked.interest.contains(abi::Interest::EVENTS)
-            || asked.interest.contains(abi::Interest::STREAM_SUMMARY)
-        {
-            // Better than a summary of nothing.
-            return Err(bad_output(
-                "it wants server-sent events, which this load-worker does not read".to_owned(),
-            ));
-        }
         // A line break in any of these would smuggle in a second request, and counts would no longer close.
         if !abi::is_target(path) {
             return Err(bad_output(
@@ -396,24 +389,6 @@ impl LoadThread {
         let seq =
             state.users.get_mut(user as usize).and_then(|user| user.wake.take()).map_or(0, |(seq, _)| seq);
         state.done.push(note(abi::CompletionKind::Cancelled, user, seq));
-    }
-}
-
-/// A completion that has no answer.
-const fn note(kind: abi::CompletionKind, user: u32, seq: u32) -> abi::Completion {
-    abi::Completion {
-        kind,
-        user,
-        seq,
-        status: 0,
-        failure: abi::Failure::None,
-        queue_us: 0,
-        first_byte_us: 0,
-        first_event_us: 0,
-        last_byte_us: 0,
-        events: 0,
-        head: abi::Slice { off: 0, len: 0 },
-        body: abi::Slice { off: 0, len: 0 },
     }
 }
 

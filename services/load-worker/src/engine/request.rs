@@ -3,9 +3,10 @@
 use protocol::failure::FailureClass;
 use sandbox::abi;
 
-use super::expect::{Expectations, Found};
+use super::answer::Stream;
+use super::expect::Found;
 use super::slots::Key;
-use crate::io::http1::Sink;
+use crate::io::coding::Decoder;
 
 /// Buffers larger than this are not kept for the next use of a place.
 const KEEP: usize = 64 * 1024;
@@ -74,6 +75,10 @@ pub(super) struct Request {
     pub(super) head: Vec<u8>,
     pub(super) body: Vec<u8>,
     pub(super) found: Found,
+    /// Made when the place's first stream comes, and kept.
+    pub(super) stream: Option<Box<Stream>>,
+    /// Of a body that is coded and that somebody looks into.
+    pub(super) decoder: Option<Box<Decoder>>,
 }
 
 /// What of the answer the guest sees.
@@ -83,6 +88,10 @@ pub(super) struct Sees {
     pub(super) end: bool,
     pub(super) head: bool,
     pub(super) body: bool,
+    /// It hears of each event of a stream.
+    pub(super) events: bool,
+    /// It hears at the end how many events there were.
+    summary: bool,
 }
 
 impl Sees {
@@ -91,7 +100,14 @@ impl Sees {
             end: interest != abi::Interest::empty(),
             head: interest.contains(abi::Interest::HEAD),
             body: interest.contains(abi::Interest::BODY),
+            events: interest.contains(abi::Interest::EVENTS),
+            summary: interest.contains(abi::Interest::STREAM_SUMMARY),
         }
+    }
+
+    /// Whether a stream's events are to be read.
+    pub(super) const fn events_or_summary(self) -> bool {
+        self.events || self.summary
     }
 }
 
@@ -109,7 +125,11 @@ impl Request {
             }
         }
         found.clear();
-        *self = Self { data, head, body, found, ..Self::default() };
+        let mut stream = self.stream.take();
+        if let Some(stream) = &mut stream {
+            stream.clear();
+        }
+        *self = Self { data, head, body, found, stream, ..Self::default() };
     }
 
     /// Forgets what came of an answer.
@@ -120,6 +140,10 @@ impl Request {
         self.status = 0;
         self.first = 0;
         self.received = 0;
+        self.decoder = None;
+        if let Some(stream) = &mut self.stream {
+            stream.clear();
+        }
     }
 
     pub(super) fn path(&self) -> &[u8] {
@@ -154,41 +178,6 @@ impl Request {
 /// From `begin` to `end` in microseconds.
 pub(super) fn micros(end: u64, begin: u64) -> u64 {
     end.saturating_sub(begin) / 1_000
-}
-
-/// Takes an answer as it is parsed.
-pub(super) struct AnswerSink<'a> {
-    pub(super) request: &'a mut Request,
-    pub(super) expectations: &'a Expectations,
-    pub(super) body_limit: usize,
-}
-
-impl Sink for AnswerSink<'_> {
-    fn head(&mut self, status: u16, head: &[u8], fields: &[httparse::Header<'_>]) {
-        let request = &mut *self.request;
-        request.status = status;
-        if request.sees.head {
-            request.head.extend_from_slice(head);
-        }
-        self.expectations.head(request.step, status, fields, &mut request.found);
-    }
-
-    fn body(&mut self, data: &[u8]) {
-        let request = &mut *self.request;
-        if request.sees.body {
-            let room = self.body_limit.saturating_sub(request.body.len());
-            request.body.extend_from_slice(&data[..data.len().min(room)]);
-        }
-        self.expectations.body(request.step, data, &mut request.found);
-    }
-}
-
-/// Takes what nobody asked for.
-pub(super) struct NoSink;
-
-impl Sink for NoSink {
-    fn head(&mut self, _: u16, _: &[u8], _: &[httparse::Header<'_>]) {}
-    fn body(&mut self, _: &[u8]) {}
 }
 
 /// One measured operation: a request, or several of one turn.

@@ -1,9 +1,13 @@
 //! The load thread against real TCP servers in this process, with native generators in the guests' place.
 
 mod closing;
+mod codings;
 mod connections;
 mod guests;
 mod leases;
 mod models;
+mod proxies;
 mod rig;
 mod server;
+mod sockets;
+mod streams;

@@ -1,5 +1,6 @@
 //! The load thread: its state, and the loop that is its life.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -79,6 +80,10 @@ pub(super) struct LoadThread {
     pub(super) open_transports: u32,
     /// Places became empty: waiting requests are to be looked at.
     pub(super) unserved: bool,
+    /// Streams left in their sockets until their guests were called.
+    pub(super) paused: VecDeque<Key>,
+    /// Guests have so much to be told that they are called before another socket is read.
+    pub(super) crowded: bool,
     pub(super) scratch: Vec<u8>,
     pub(super) wire: Vec<u8>,
     exit: bool,
@@ -115,6 +120,8 @@ impl LoadThread {
             waiting: 0,
             open_transports: 0,
             unserved: false,
+            paused: VecDeque::new(),
+            crowded: false,
             scratch: vec![0; SCRATCH],
             wire: Vec::new(),
             exit: false,
@@ -141,6 +148,7 @@ impl LoadThread {
             }
             self.start_waiting(now);
             self.call_guests();
+            self.read_on(now);
             let now = self.clock.now();
             let refill_at = self.refill(now);
             self.end_phase_if_over(now);
@@ -157,6 +165,9 @@ impl LoadThread {
             for event in &events {
                 if event.token().0 >= FIRST_TRANSPORT {
                     self.transport_event(event);
+                    if std::mem::take(&mut self.crowded) {
+                        self.call_guests();
+                    }
                 }
             }
             let waited = poll_ended.saturating_sub(poll_begins);
@@ -238,7 +249,7 @@ impl LoadThread {
             phase.timeline.peek().map(|arrival| phase.t0.saturating_add(arrival.intended_ns))
         });
         let expiry = self.next_expiry().filter(|_| self.phase.as_ref().is_some_and(|phase| !phase.stopped));
-        let busy = (self.guests_due() || self.unserved).then_some(now);
+        let busy = (self.guests_due() || self.unserved || !self.paused.is_empty()).then_some(now);
         let next = [timer, arrival, expiry, busy].into_iter().chain(others).flatten().min();
         next.unwrap_or(u64::MAX).min(now.saturating_add(TURN))
     }

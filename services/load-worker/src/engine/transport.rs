@@ -6,11 +6,13 @@ use mio::event::Event;
 use protocol::failure::FailureClass;
 use sandbox::abi;
 
-use super::request::{AnswerSink, NoSink, Outcome, Stage};
+use super::answer::{AnswerSink, Bounds, NoSink};
+use super::request::{Outcome, Stage};
+use super::scenario::Scenario;
 use super::slots::Key;
 use super::thread::{FIRST_TRANSPORT, LoadThread, Timer};
 use crate::io::connection::{Connection, Received};
-use crate::io::http1::Limits;
+use crate::io::http1::{Limits, Sink as _};
 use crate::io::pool::{Grant, Pool};
 use crate::io::wire;
 use crate::spec::TargetSpec;
@@ -70,6 +72,8 @@ pub(super) struct Transport {
     pub(super) owner: Option<(u32, u32)>,
     /// Closed after the one answer.
     pub(super) fresh: bool,
+    /// Nothing is read until the guest was called: the next in [`LoadThread::paused`].
+    pub(super) paused: bool,
     /// Answers it has brought.
     pub(super) uses: u32,
     pub(super) begun: u64,
@@ -237,17 +241,18 @@ impl LoadThread {
                 return;
             }
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        let paused = self.transports.get(key).is_some_and(|transport| transport.paused);
+        if !paused && (event.is_readable() || event.is_read_closed() || event.is_error()) {
             self.receive(key, event.is_read_closed() || event.is_error(), now);
         }
     }
 
-    fn receive(&mut self, key: Key, closing: bool, now: u64) {
+    pub(super) fn receive(&mut self, key: Key, closing: bool, now: u64) {
         let Some(transport) = self.transports.get_mut(key) else { return };
         let Some(connection) = &mut transport.connection else { return };
         let limits = Limits { max_head: self.spec.max_head as usize, max_body: self.spec.max_body };
         let request = transport.request.and_then(|key| self.requests.get_mut(key));
-        let scenario = request.as_ref().and_then(|request| self.scenarios.get(request.scenario as usize));
+        let scenario = request.as_ref().and_then(|request| self.scenarios.get_mut(request.scenario as usize));
         let (Some(request), Some(scenario)) = (request, scenario) else {
             let received = connection.receive(&mut self.scratch, limits, &mut NoSink, closing, &mut 0);
             if received != Received::Pending {
@@ -257,21 +262,33 @@ impl LoadThread {
             return;
         };
         let mut received = request.received;
-        let body_limit = scenario.body_limit;
-        let mut sink = AnswerSink { request, expectations: &scenario.expectations, body_limit };
+        let bounds = Bounds {
+            body_limit: scenario.body_limit,
+            max_event: self.spec.max_event as usize,
+            max_body: self.spec.max_body,
+        };
+        let Scenario { expectations, done, arena, .. } = scenario;
+        let mut sink = AnswerSink::new(request, expectations, done, arena, bounds, self.clock, now);
         let outcome = connection.receive(&mut self.scratch, limits, &mut sink, closing, &mut received);
+        let full = sink.is_full();
+        self.crowded |= sink.is_crowd();
         let request = sink.request;
         request.received = received;
         if request.first == 0 && received > 0 {
             request.first = now;
         }
         match outcome {
+            Received::Pending if full => {
+                transport.paused = true;
+                self.paused.push_back(key);
+            }
             Received::Pending => {}
             Received::Closed => self.answer_failed(key, FailureClass::Reset, received == 0, now),
             Received::Failed { class, untouched } => self.answer_failed(key, class, untouched, now),
             Received::Whole { reusable } => {
                 let done = self.clock.now();
                 request.last = done;
+                let decoded = request.decoder.take().map_or(Ok(()), |mut decoder| decoder.end());
                 transport.uses = transport.uses.saturating_add(1);
                 let request_key = transport.request.take();
                 if reusable && !transport.fresh {
@@ -280,7 +297,8 @@ impl LoadThread {
                     self.close(key, done);
                 }
                 if let Some(request_key) = request_key {
-                    self.end_request(request_key, Outcome::Answered, done);
+                    let outcome = decoded.map_or_else(Outcome::Failed, |()| Outcome::Answered);
+                    self.end_request(request_key, outcome, done);
                 }
                 self.start_waiting(done);
             }

@@ -1,20 +1,21 @@
 //! One transport to an endpoint: connect, TLS handshake, send a request, receive its answer. Nothing here blocks.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 
-use mio::net::TcpStream;
 use protocol::failure::FailureClass;
 use rustix::io::Errno;
 
 use crate::io::http1::{Limits, Parser, Progress, Sink};
+use crate::io::socket::{Address, Socket};
 use crate::io::tls::{Plain, Session};
+use crate::io::tunnel::Tunnel;
 use crate::spec::TlsSpec;
 
 /// How far a transport is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Connecting,
+    Tunnel,
     Handshake,
     Open,
 }
@@ -23,7 +24,9 @@ enum Stage {
 /// would block.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Socket,
+    /// While the proxy makes it.
+    tunnel: Option<Box<Tunnel>>,
     tls: Option<Box<Session>>,
     stage: Stage,
     /// What the socket did not take yet, from `written` on. Empty as good as always.
@@ -56,16 +59,21 @@ pub enum Received {
 }
 
 impl Connection {
-    /// Begins to connect.
+    /// Begins to connect. `tunnel`: the `host:port` to which the proxy at the address is asked to make a tunnel.
     ///
     /// # Errors
     /// The system refuses at once: [`FailureClass::Exhausted`] for want of a descriptor or a port, else
     /// [`FailureClass::Connect`], as without a route.
-    pub fn connect(addr: SocketAddr, tls: Option<&TlsSpec>) -> Result<Self, FailureClass> {
-        let stream = TcpStream::connect(addr).map_err(|error| refused(&error))?;
+    pub fn connect(
+        address: Address<'_>,
+        tunnel: Option<&str>,
+        tls: Option<&TlsSpec>,
+    ) -> Result<Self, FailureClass> {
+        let stream = Socket::connect(address).map_err(|error| refused(address, &error))?;
         let tls = tls.map(Session::new).transpose()?.map(Box::new);
         Ok(Self {
             stream,
+            tunnel: tunnel.map(|authority| Box::new(Tunnel::to(authority))),
             tls,
             stage: Stage::Connecting,
             out: Vec::new(),
@@ -76,7 +84,7 @@ impl Connection {
     }
 
     /// The socket, to register it.
-    pub const fn source(&mut self) -> &mut TcpStream {
+    pub const fn source(&mut self) -> &mut Socket {
         &mut self.stream
     }
 
@@ -98,17 +106,17 @@ impl Connection {
     /// [`FailureClass::Connect`] or [`FailureClass::Tls`].
     pub fn advance(&mut self) -> Result<bool, FailureClass> {
         if self.stage == Stage::Connecting {
-            if !matches!(self.stream.take_error(), Ok(None)) {
-                return Err(FailureClass::Connect);
+            if !self.stream.connected().map_err(|_| FailureClass::Connect)? {
+                return Ok(false);
             }
-            match self.stream.peer_addr() {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
-                Err(_) => return Err(FailureClass::Connect),
-            }
-            // A request is written whole: waiting for more to send would only delay it.
-            self.stream.set_nodelay(true).map_err(|_| FailureClass::Connect)?;
-            self.stage = if self.tls.is_some() { Stage::Handshake } else { Stage::Open };
+            self.stage = if self.tunnel.is_some() { Stage::Tunnel } else { self.above() };
+        }
+        if self.stage == Stage::Tunnel
+            && let Some(tunnel) = &mut self.tunnel
+            && tunnel.advance(&mut self.stream)?
+        {
+            self.tunnel = None;
+            self.stage = self.above();
         }
         if self.stage == Stage::Handshake
             && let Some(tls) = &mut self.tls
@@ -117,6 +125,11 @@ impl Connection {
             self.stage = Stage::Open;
         }
         Ok(self.stage == Stage::Open)
+    }
+
+    /// What follows when there are bytes to and fro.
+    const fn above(&self) -> Stage {
+        if self.tls.is_some() { Stage::Handshake } else { Stage::Open }
     }
 
     /// Sends a request and prepares for its answer; `to_head`: its method is HEAD.
@@ -158,7 +171,7 @@ impl Connection {
     }
 
     /// Reads what is there. `closing`: the poller says that the peer has closed its side. `bytes` grows by what
-    /// was read.
+    /// was read. When the sink is full, the socket may hold more, of which the poller will not tell again.
     pub fn receive(
         &mut self,
         scratch: &mut [u8],
@@ -190,6 +203,7 @@ impl Connection {
                 };
             }
             *bytes += read as u64;
+            sink.read();
             match self.parser.feed(&scratch[..read], limits, sink) {
                 Ok(Progress::More) => {}
                 Ok(Progress::Done(used)) => {
@@ -200,12 +214,19 @@ impl Connection {
                 }
                 Err(class) => return self.failed(None, class, *bytes),
             }
+            if let Some(class) = sink.refused() {
+                self.busy = true;
+                return self.failed(None, class, *bytes);
+            }
             // A short read of a plain socket has emptied it; a later close is an edge of its own.
             if self.tls.is_none() && read < scratch.len() && !closing {
                 return match reusable {
                     Some(reusable) => Received::Whole { reusable },
                     None => Received::Pending,
                 };
+            }
+            if reusable.is_none() && sink.is_full() {
+                return Received::Pending;
             }
         }
     }
@@ -246,18 +267,19 @@ impl Connection {
 }
 
 /// Whose fault it is that a connection cannot even be begun.
-fn refused(error: &io::Error) -> FailureClass {
+fn refused(address: Address<'_>, error: &io::Error) -> FailureClass {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        // connect(2): no local port is free for this address (also EAGAIN, with a port of one's own choice).
-        Some(
-            Errno::ADDRNOTAVAIL | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM,
-        ) => FailureClass::Exhausted,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => FailureClass::Exhausted,
+        // connect(2): no local port is free. Of a Unix socket EAGAIN says that its peer's backlog is full.
+        Some(Errno::ADDRNOTAVAIL | Errno::AGAIN) if matches!(address, Address::Tcp(_)) => {
+            FailureClass::Exhausted
+        }
         _ => FailureClass::Connect,
     }
 }
 
 /// Writes as much as the socket takes.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write(stream: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
     let mut at = 0;
     while at < bytes.len() {
         match stream.write(&bytes[at..]) {

@@ -25,6 +25,16 @@ pub trait Sink {
     fn head(&mut self, status: u16, head: &[u8], fields: &[httparse::Header<'_>]);
     /// A stretch of the body.
     fn body(&mut self, data: &[u8]);
+    /// A read has returned: what follows until the next came with it.
+    fn read(&mut self) {}
+    /// Whether it has as much as it takes before somebody looks at it: no more is read then.
+    fn is_full(&self) -> bool {
+        false
+    }
+    /// Why it takes no more of this answer, which is a failure then; looked at after each read.
+    fn refused(&self) -> Option<FailureClass> {
+        None
+    }
 }
 
 /// How far the answer is.

@@ -3,10 +3,10 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use mio::net::TcpStream;
 use protocol::failure::FailureClass;
 use rustls::ClientConnection;
 
+use crate::io::socket::Socket;
 use crate::spec::TlsSpec;
 
 /// One TLS session over one socket.
@@ -44,7 +44,7 @@ impl Session {
     }
 
     /// Goes on with the handshake. `true` = done, and everything of it is written.
-    pub(crate) fn handshake(&mut self, stream: &mut TcpStream) -> Result<bool, FailureClass> {
+    pub(crate) fn handshake(&mut self, stream: &mut Socket) -> Result<bool, FailureClass> {
         loop {
             let flushed = self.flush(stream).map_err(|_| FailureClass::Tls)?;
             if !self.connection.is_handshaking() {
@@ -57,7 +57,7 @@ impl Session {
     }
 
     /// Reads from the socket once. `false` = nothing there.
-    fn fill(&mut self, stream: &mut TcpStream) -> Result<bool, FailureClass> {
+    fn fill(&mut self, stream: &mut Socket) -> Result<bool, FailureClass> {
         loop {
             match self.connection.read_tls(stream) {
                 Ok(0) => return Err(FailureClass::Tls),
@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// Writes what is encrypted. `true` = nothing is left.
-    pub(crate) fn flush(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+    pub(crate) fn flush(&mut self, stream: &mut Socket) -> io::Result<bool> {
         while self.connection.wants_write() {
             match self.connection.write_tls(stream) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// Reads decrypted bytes into `buffer`.
-    pub(crate) fn read(&mut self, stream: &mut TcpStream, buffer: &mut [u8]) -> Result<Plain, FailureClass> {
+    pub(crate) fn read(&mut self, stream: &mut Socket, buffer: &mut [u8]) -> Result<Plain, FailureClass> {
         loop {
             match self.connection.reader().read(buffer) {
                 Ok(0) => return Ok(Plain::End),

@@ -99,6 +99,8 @@ mod tests {
             url: "http://shop:8080/api".into(),
             tls: None,
             addrs: vec!["127.0.0.1:8080".parse().unwrap()],
+            socket: None,
+            tunnel: None,
             host_header: "shop:8080".into(),
             base_path: "/api".into(),
             detour: None,

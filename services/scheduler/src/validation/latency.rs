@@ -1,9 +1,10 @@
 //! The network latency that tiers base and stress promise (requirement R3.3).
 
+use std::path::Path;
 use std::time::Duration;
 
 use plan::model::Tier;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::Unmet;
@@ -28,15 +29,19 @@ pub(super) async fn within_tier(ctx: &Context, deadline: Instant) -> Option<Resu
     let limit = limit(ctx.plan.tier)?;
     let mut worst = Duration::ZERO;
     let mut missed = Vec::new();
-    for url in ctx.plan.targets.iter().flat_map(|target| &target.urls) {
-        match measure(url, deadline).await {
-            Ok(latency) => {
-                worst = worst.max(latency);
-                if latency >= limit {
-                    missed.push(format!("{url} takes {}", micros(latency.as_secs_f64() * 1e6)));
+    for target in &ctx.plan.targets {
+        for url in &target.urls {
+            // What is connected to is the proxy, where there is one.
+            let way = target.proxy.as_ref().unwrap_or(url);
+            match measure(way, target.socket.as_deref(), deadline).await {
+                Ok(latency) => {
+                    worst = worst.max(latency);
+                    if latency >= limit {
+                        missed.push(format!("{url} takes {}", micros(latency.as_secs_f64() * 1e6)));
+                    }
                 }
+                Err(problem) => missed.push(format!("{url}: {problem}")),
             }
-            Err(problem) => missed.push(format!("{url}: {problem}")),
         }
     }
     let allowed = micros(limit.as_secs_f64() * 1e6);
@@ -49,12 +54,18 @@ pub(super) async fn within_tier(ctx: &Context, deadline: Instant) -> Option<Resu
     })
 }
 
-async fn measure(url: &str, deadline: Instant) -> Result<Duration, String> {
+async fn measure(url: &str, socket: Option<&Path>, deadline: Instant) -> Result<Duration, String> {
     let (host, port) = host_and_port(url).ok_or_else(|| "not an address".to_owned())?;
     let mut best: Option<Duration> = None;
     for _ in 0..ATTEMPTS {
         let begun = Instant::now();
-        let made = tokio::time::timeout_at(deadline, TcpStream::connect((host.as_str(), port))).await;
+        let connect = async {
+            match socket {
+                Some(path) => UnixStream::connect(path).await.map(drop),
+                None => TcpStream::connect((host.as_str(), port)).await.map(drop),
+            }
+        };
+        let made = tokio::time::timeout_at(deadline, connect).await;
         made.map_err(|_| "no connection in time".to_owned())?.map_err(|error| error.to_string())?;
         let took = begun.elapsed();
         best = Some(best.map_or(took, |best| best.min(took)));
@@ -108,8 +119,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let deadline = Instant::now() + Duration::from_secs(10);
         let url = format!("http://127.0.0.1:{port}");
-        assert!(measure(&url, deadline).await.unwrap() > Duration::ZERO);
+        assert!(measure(&url, None, deadline).await.unwrap() > Duration::ZERO);
         drop(listener);
-        assert!(measure(&url, deadline).await.unwrap_err().contains("refused"));
+        assert!(measure(&url, None, deadline).await.unwrap_err().contains("refused"));
     }
 }

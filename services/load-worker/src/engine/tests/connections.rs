@@ -116,7 +116,7 @@ fn bodies_of_any_size_are_written_whole() {
 }
 
 /// A TLS server of one certificate that answers every request.
-fn tls_server() -> (std::net::SocketAddr, CertificateDer<'static>) {
+pub(super) fn tls_server() -> (std::net::SocketAddr, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let cert = made.cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -149,7 +149,11 @@ fn tls_server() -> (std::net::SocketAddr, CertificateDer<'static>) {
     (addr, cert)
 }
 
-fn tls_endpoint(addr: std::net::SocketAddr, trusted: CertificateDer<'static>, name: &str) -> Endpoint {
+pub(super) fn tls_endpoint(
+    addr: std::net::SocketAddr,
+    trusted: CertificateDer<'static>,
+    name: &str,
+) -> Endpoint {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -139,6 +139,8 @@ pub(super) fn endpoint(addr: SocketAddr) -> Endpoint {
         url: format!("http://{addr}"),
         tls: None,
         addrs: vec![addr],
+        socket: None,
+        tunnel: None,
         host_header: addr.to_string(),
         base_path: String::new(),
         detour: None,
@@ -199,6 +201,7 @@ impl Rig {
             connect_timeout: Duration::from_secs(10),
             max_head: 64 * 1024,
             max_body: 1024 * 1024,
+            max_event: 64 * 1024,
             lease: crate::lease::Lease::for_ever(),
         };
         tweak(&mut spec);

@@ -17,6 +17,8 @@ pub(super) enum Act {
     Silence,
     /// Wait until the gate opens, then write.
     Gate(Vec<u8>),
+    /// Write the first bytes, wait until the gate opens, write the second and close.
+    GateBetween(Vec<u8>, Vec<u8>),
     /// Write the first bytes, and the second over and over until the peer has enough.
     Endless(&'static [u8], Vec<u8>),
 }
@@ -165,6 +167,14 @@ fn serve(mut stream: &TcpStream, number: usize, seen: &Seen, gate: &Gate, behavi
                 if stream.write_all(&bytes).is_err() {
                     return;
                 }
+            }
+            Act::GateBetween(first, then) => {
+                if stream.write_all(&first).is_ok() {
+                    gate.pass();
+                    let _ = stream.write_all(&then);
+                    let _ = stream.shutdown(Shutdown::Both);
+                }
+                return;
             }
             Act::Endless(first, bytes) => {
                 if stream.write_all(first).is_ok() {
