@@ -3,6 +3,9 @@
 mod closing;
 mod connections;
 mod guests;
+mod http2;
+mod http2_failures;
+mod http2_server;
 mod leases;
 mod models;
 mod rig;

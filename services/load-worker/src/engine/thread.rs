@@ -11,6 +11,7 @@ use super::phase::Phase;
 use super::request::{Operation, Request};
 use super::scenario::{Scenario, User};
 use super::slots::{Key, Slots};
+use super::streams::Turns;
 use super::timers::Timers;
 use super::transport::{Target, Transport};
 use crate::record::Recorder;
@@ -81,6 +82,7 @@ pub(super) struct LoadThread {
     pub(super) unserved: bool,
     pub(super) scratch: Vec<u8>,
     pub(super) wire: Vec<u8>,
+    pub(super) turns: Turns,
     exit: bool,
 }
 
@@ -117,6 +119,7 @@ impl LoadThread {
             unserved: false,
             scratch: vec![0; SCRATCH],
             wire: Vec::new(),
+            turns: Turns::default(),
             exit: false,
         })
     }
@@ -144,6 +147,7 @@ impl LoadThread {
             let now = self.clock.now();
             let refill_at = self.refill(now);
             self.end_phase_if_over(now);
+            self.drive_streams();
             self.gauges();
             let offset = self.phase.as_ref().map_or(0, |phase| phase.offset(now));
             self.recorder.flip_if_asked(offset);
@@ -238,7 +242,7 @@ impl LoadThread {
             phase.timeline.peek().map(|arrival| phase.t0.saturating_add(arrival.intended_ns))
         });
         let expiry = self.next_expiry().filter(|_| self.phase.as_ref().is_some_and(|phase| !phase.stopped));
-        let busy = (self.guests_due() || self.unserved).then_some(now);
+        let busy = (self.guests_due() || self.unserved || !self.turns.is_empty()).then_some(now);
         let next = [timer, arrival, expiry, busy].into_iter().chain(others).flatten().min();
         next.unwrap_or(u64::MAX).min(now.saturating_add(TURN))
     }

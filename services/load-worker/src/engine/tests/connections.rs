@@ -149,7 +149,11 @@ fn tls_server() -> (std::net::SocketAddr, CertificateDer<'static>) {
     (addr, cert)
 }
 
-fn tls_endpoint(addr: std::net::SocketAddr, trusted: CertificateDer<'static>, name: &str) -> Endpoint {
+pub(super) fn tls_endpoint(
+    addr: std::net::SocketAddr,
+    trusted: CertificateDer<'static>,
+    name: &str,
+) -> Endpoint {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
