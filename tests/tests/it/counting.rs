@@ -88,6 +88,7 @@ fn nginx_over_http_2_without_tls(setting: &Setting) {
     let (started, answered) = (count(&phase, "started"), count(&phase, "answered"));
     assert!((5_000..=20_000).contains(&started), "started {started}");
     assert!(answered + 40 >= started, "{}", phase["arrivals"]);
+    assert_eq!(count(&phase, "failed"), 0);
     assert_http_2(&nginx);
 }
 

@@ -9,7 +9,7 @@ use sandbox::abi;
 
 use super::http2::{GRACE, rig};
 use super::http2_server::{
-    ACK, Act, GOAWAY, HEADERS, OK, PING, SETTINGS, Server, WHOLE, Wire, frames, max_streams, ok,
+    ACK, Act, GOAWAY, HEADERS, OK, PING, RST_STREAM, SETTINGS, Server, WHOLE, Wire, frames, max_streams, ok,
 };
 use super::rig::{GET, POST, closed, endpoint, fire, rate, wait_for};
 use super::server;
@@ -275,4 +275,50 @@ fn a_peer_that_never_stops_talking_does_not_hold_up_the_thread() {
     assert_eq!((counts.scheduled, counts.answered), (10, 1));
     assert!(counts.failed >= 1, "{counts:?}");
     assert_eq!(rig.samples().series[0].errors[0].class, "timeout");
+}
+
+#[test]
+fn late_answers_to_requests_that_were_given_up_are_no_fault() {
+    // More of them than `h2` itself puts up with.
+    let late = 1_500;
+    let answered = Arc::new(AtomicUsize::new(0));
+    let (addr, _runtime) = {
+        let answered = Arc::clone(&answered);
+        frames(move |_, mut wire| {
+            let answered = Arc::clone(&answered);
+            async move {
+                wire.write((SETTINGS, 0, 0, max_streams(1_000))).await;
+                let mut count = 0;
+                loop {
+                    match wire.read().await {
+                        // The client has given it up; its answer comes all the same.
+                        Some((RST_STREAM, _, stream, _)) => {
+                            wire.write((HEADERS, WHOLE, stream, OK.to_vec())).await;
+                        }
+                        Some((HEADERS, _, stream, _)) => {
+                            count += 1;
+                            if count > late {
+                                wire.write((HEADERS, WHOLE, stream, OK.to_vec())).await;
+                                answered.fetch_add(1, Ordering::SeqCst);
+                            }
+                        }
+                        Some(_) => {}
+                        None => return,
+                    }
+                }
+            }
+        })
+    };
+    let mut rig = rig(endpoint(addr), 1_000, fire(|request| request.timeout_us = 100_000));
+    let mut spec = rig.phase(closed(500), Duration::from_secs(10));
+    (spec.connections, spec.total_connections) = (1, 1);
+    (spec.users, spec.total_users, spec.capacity) = (500, 500, 500);
+    rig.begin(&spec);
+    wait_for("answers in time", || answered.load(Ordering::SeqCst) >= 1_000);
+    let (counts, _) = rig.end(1, GRACE);
+    assert!(counts.answered >= 500, "{counts:?}");
+    let batch = rig.samples();
+    assert_eq!(batch.threads[0].connects, 1, "the connection outlives it");
+    let classes: Vec<_> = batch.series[0].errors.iter().map(|error| error.class.as_str()).collect();
+    assert_eq!(classes, ["timeout"]);
 }

@@ -234,6 +234,7 @@ async fn answer(
 pub(super) type Frame = (u8, u8, u32, Vec<u8>);
 
 pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;

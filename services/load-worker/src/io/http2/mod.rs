@@ -40,6 +40,13 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// it is [`FailureClass::TooLarge`]; beyond, `h2` says only that the peer is at fault.
 const LIST_OVER_HEAD: u32 = 4;
 
+/// Streams that we have given up and of which a late answer is expected, at most; `h2` holds a peer at fault for an answer
+/// to any other, and a target that is slow for many requests at once is not that.
+const GIVEN_UP: usize = 10_000;
+
+/// Faults of a peer on single streams after which `h2` breaks the connection off, with everything on it.
+const FAULTS: u32 = 100_000;
+
 /// Receives the answers of a connection.
 pub trait Answers<T> {
     /// Everything that is told until the next call came with a read that has just returned.
@@ -107,6 +114,8 @@ pub struct Http2<T> {
     free: Vec<u32>,
     /// Lanes at most, by the plan.
     most: u32,
+    /// Answers that were malformed.
+    faults: u32,
     state: State,
 }
 
@@ -136,6 +145,8 @@ impl<T: Copy> Http2<T> {
             .initial_max_send_streams(0)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_reset_streams(GIVEN_UP)
+            .max_local_error_reset_streams(Some(FAULTS as usize))
             .max_header_list_size(max_head.saturating_mul(LIST_OVER_HEAD));
         let waker = Waker::from(Arc::clone(&marks));
         // A socket that has just been opened takes these few bytes at once.
@@ -149,6 +160,7 @@ impl<T: Copy> Http2<T> {
                 lanes: Vec::new(),
                 free: Vec::new(),
                 most,
+                faults: 0,
                 state: State::Greeting,
             }),
             Poll::Ready(Err(_)) | Poll::Pending => Err(FailureClass::Reset),
@@ -264,7 +276,9 @@ impl<T: Copy> Http2<T> {
             if self.state == State::Greeting && self.sender.current_max_send_streams() > 0 {
                 self.state = State::Open;
             }
-            if let Poll::Ready(Err(_)) = self.sender.poll_ready(&mut Context::from_waker(&self.waker)) {
+            let gone = self.sender.poll_ready(&mut Context::from_waker(&self.waker));
+            // Well before the last fault, so that nothing is in progress then.
+            if matches!(gone, Poll::Ready(Err(_))) || self.faults >= FAULTS / 2 {
                 self.state = State::Draining;
             }
         }
@@ -287,6 +301,9 @@ impl<T: Copy> Http2<T> {
             Poll::Pending => return,
             Poll::Ready(end) => end,
         };
+        if end == End::failed(FailureClass::Malformed) {
+            self.faults = self.faults.saturating_add(1);
+        }
         // Without its handles a stream that is not at its end is reset.
         lane.stream = None;
         self.free.push(u32::try_from(index).unwrap_or(u32::MAX));
