@@ -15,8 +15,10 @@ pub struct Nginx {
     dir: PathBuf,
     /// Port of plain HTTP.
     pub http: u16,
-    /// Port of HTTPS, with the certificate in `ca.pem`.
+    /// Port of HTTPS, with the certificate in `ca.pem`; HTTP/1.1 or HTTP/2, as the client wants.
     pub https: u16,
+    /// Port of HTTP/2 without TLS, which speaks nothing else.
+    pub h2c: u16,
 }
 
 impl Nginx {
@@ -35,10 +37,10 @@ impl Nginx {
             .expect("a certificate");
         std::fs::write(dir.join("ca.pem"), certified.cert.pem()).expect("write the certificate");
         std::fs::write(dir.join("key.pem"), certified.signing_key.serialize_pem()).expect("write the key");
-        let (http, https) = (ports::free(), ports::free());
+        let (http, https, h2c) = (ports::free(), ports::free(), ports::free());
         let conf = dir.join("nginx.conf");
         let mut file = std::fs::File::create(&conf).expect("nginx.conf");
-        write!(file, "{}", configuration(&dir, http, https)).expect("write nginx.conf");
+        write!(file, "{}", configuration(&dir, http, https, h2c)).expect("write nginx.conf");
         let child = Command::new(program)
             .arg("-e")
             .arg(dir.join("error.log"))
@@ -55,7 +57,7 @@ impl Nginx {
             || std::net::TcpStream::connect(("127.0.0.1", http)).ok(),
             || std::fs::read_to_string(dir.join("error.log")).unwrap_or_default(),
         );
-        Self { child, dir, http, https }
+        Self { child, dir, http, https, h2c }
     }
 
     /// The certificate that HTTPS presents.
@@ -84,7 +86,7 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(dir: &Path, http: u16, https: u16) -> String {
+fn configuration(dir: &Path, http: u16, https: u16, h2c: u16) -> String {
     let dir = dir.display();
     format!(
         "daemon off;
@@ -92,7 +94,7 @@ worker_processes 1;
 pid {dir}/nginx.pid;
 events {{ worker_connections 4096; }}
 http {{
-    log_format counted '$status $request_method $request_uri \"$http_user_agent\" $http_x_gauntlet_arrival';
+    log_format counted '$status $server_protocol $request_method $request_uri \"$http_user_agent\" $http_x_gauntlet_arrival';
     access_log {dir}/access.log counted;
     client_body_temp_path {dir}/tmp/body;
     proxy_temp_path {dir}/tmp/proxy;
@@ -102,7 +104,8 @@ http {{
     keepalive_requests 1000000;
     server {{
         listen 127.0.0.1:{http};
-        listen 127.0.0.1:{https} ssl;
+        listen 127.0.0.1:{https} ssl http2;
+        listen 127.0.0.1:{h2c} http2;
         ssl_certificate {dir}/ca.pem;
         ssl_certificate_key {dir}/key.pem;
         location / {{ return 200 'ok\\n'; }}

@@ -272,6 +272,22 @@ pub struct Target {
     pub health: Option<String>,
     /// Certificates.
     pub tls: Tls,
+    /// The protocol that load speaks.
+    pub http: Http,
+}
+
+/// The version of HTTP that load speaks to a target. Probes of targets speak HTTP/1.1 whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Http {
+    /// HTTP/1.1: a request on a connection at a time.
+    #[default]
+    One,
+    /// HTTP/2: with `https://` agreed on by ALPN, with `http://` by prior knowledge (h2c).
+    Two {
+        /// Requests on a connection at a time at most, 1 to 10 000; fewer where the server allows fewer.
+        streams: u32,
+    },
 }
 
 impl Target {

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use crate::model::{
-    Arrivals, Control, GuestRef, Load, LoadModel, LogLevel, Most, OnFailure, Phase, Plan, PlatformRef,
+    Arrivals, Control, GuestRef, Http, Load, LoadModel, LogLevel, Most, OnFailure, Phase, Plan, PlatformRef,
     Process, Range, Resources, Scenario, SchedulerRestart, Target, Tier, Validity,
 };
 use crate::threshold::Threshold;
@@ -145,6 +145,13 @@ fn target(target: &Target) -> Table {
     }
     if !tls.is_empty() {
         table["tls"] = value(tls);
+    }
+    match target.http {
+        Http::One => table["http"] = text("1.1"),
+        Http::Two { streams } => {
+            table["http"] = text("2");
+            table["streams"] = integer(streams);
+        }
     }
     table
 }

@@ -139,7 +139,26 @@ pub(crate) const TARGET: &[Key] = &[
     key("metrics", Table(METRIC_NAMES), "Prometheus names of the metrics that the objectives need."),
     key("health", Text, "URL for health checks. Default: the first base URL."),
     key("tls", Table(TLS), "Certificates."),
+    key(
+        "http",
+        Words(HTTP_VERSIONS),
+        "Version of HTTP that load speaks: \"1.1\" (default), or \"2\" by ALPN with https and by prior knowledge with http.",
+    ),
+    key(
+        "streams",
+        Integer(1, MAX_STREAMS),
+        "With http = \"2\": requests on a connection at a time at most; fewer where the server allows fewer. Default 100.",
+    ),
 ];
+
+/// What `http` of a target may be.
+pub(crate) const HTTP_VERSIONS: &[&str] = &["1.1", "2"];
+
+/// The largest `streams` of a target.
+pub(crate) const MAX_STREAMS: i64 = 10_000;
+
+/// `streams` of a target that says nothing of it.
+pub(crate) const STREAMS: u32 = 100;
 
 pub(crate) const PLATFORM: &[Key] = &[required(
     "process",

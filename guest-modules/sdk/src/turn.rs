@@ -75,7 +75,8 @@ pub struct Completion<'a> {
     pub last_byte_us: u32,
     /// Server-sent events so far, this one included.
     pub events: u32,
-    /// The head as received, status line included; empty unless [`Interest::HEAD`] was given. Of an event what
+    /// The head as received, status line included; empty unless [`Interest::HEAD`] was given. In HTTP/2, which has no
+    /// such text, it is `HTTP/2 200`, a line for each field with its name in lower case, and an empty line. Of an event what
     /// [`Completion::event_name`] and [`Completion::event_id`] read.
     pub head: &'a [u8],
     /// The body, or an event's data, cut at `Setup::body_limit`; empty unless asked for.

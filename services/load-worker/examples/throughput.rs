@@ -1,7 +1,10 @@
 //! What one load thread costs: requests per second of its own CPU time, and its send lag at a paced rate, against a bare
 //! server on another thread and with a native generator in the guest's place.
 //!
-//! `cargo run --release -p load-worker --example throughput [connections] [seconds] [rate]`
+//! `cargo run --release -p load-worker --example throughput [connections] [seconds] [rate] [streams address]`
+//!
+//! With `streams` and the address of a server that speaks it, HTTP/2 without TLS: so many requests at a time on each
+//! connection.
 #![expect(clippy::print_stdout, reason = "an example talks to who runs it")]
 
 use std::collections::BTreeMap;
@@ -131,6 +134,7 @@ struct Bench {
     spool: RunSpool,
     layout: Layout,
     connections: u32,
+    users: u32,
 }
 
 impl Bench {
@@ -145,9 +149,9 @@ impl Bench {
             share: Share::whole(),
             connections: self.connections,
             total_connections: self.connections,
-            users: self.connections,
-            total_users: self.connections,
-            capacity: self.connections,
+            users: self.users,
+            total_users: self.users,
+            capacity: self.users,
             max_waiting: 1_000_000,
             weights: vec![1.0],
             scenarios: vec![PhaseScenario {
@@ -205,11 +209,16 @@ fn cpu() -> Duration {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u32>());
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut args = words.iter().take(4).map(|arg| arg.parse::<u32>());
     let connections = args.next().transpose()?.unwrap_or(64);
     let seconds = u64::from(args.next().transpose()?.unwrap_or(3));
     let paced = f64::from(args.next().transpose()?.unwrap_or(5_000));
-    let addr = serve()?;
+    let http2 = args.next().transpose()?;
+    let addr = words
+        .get(4)
+        .map_or_else(|| serve().map_err(Into::into), |addr| addr.parse().map_err(Box::<dyn Error>::from))?;
+    let users = connections * http2.unwrap_or(1);
     let dir = tempfile::tempdir()?;
     let layout = Layout::new(vec![ScenarioLayout { steps: 1, targets: vec![0], checks: 0, metrics: 0 }]);
     let owner = Owner { run: RunId::new(), worker: WorkerId::new(), incarnation: IncarnationId::new() };
@@ -235,7 +244,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             timeout: Duration::from_secs(30),
             feeds: BTreeMap::new(),
         }],
-        targets: vec![TargetSpec { name: "bare".into(), endpoints: vec![endpoint] }],
+        targets: vec![TargetSpec { name: "bare".into(), endpoints: vec![endpoint], http2 }],
         batch: 256,
         connect_timeout: Duration::from_secs(10),
         max_head: 64 * 1024,
@@ -249,13 +258,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // On the load thread: its own CPU time goes with each event. A receiver that is gone needs none.
         let _ = sender.send((event, cpu()));
     })?;
-    let bench = Bench { handle, events, spool, layout, connections };
-    let closed = LoadModel::Closed {
-        start_users: connections,
-        users: connections,
-        ramp: Duration::ZERO,
-        think: Duration::ZERO,
-    };
+    let bench = Bench { handle, events, spool, layout, connections, users };
+    let closed = LoadModel::Closed { start_users: users, users, ramp: Duration::ZERO, think: Duration::ZERO };
     bench.phase(1, "closed", closed, seconds)?;
     let open =
         LoadModel::Open { start_rate: paced, rate: paced, ramp: Duration::ZERO, arrivals: Arrivals::Even };

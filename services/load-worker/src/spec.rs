@@ -63,6 +63,8 @@ pub struct TargetSpec {
     pub name: String,
     /// Where it listens; used round-robin. Never empty.
     pub endpoints: Vec<Endpoint>,
+    /// HTTP/2 is spoken, with so many requests on a connection at a time at most (at least 1); `None` = HTTP/1.1.
+    pub http2: Option<u32>,
 }
 
 /// One base URL of a target, resolved.

@@ -162,6 +162,7 @@ mod tests {
             metrics: BTreeMap::new(),
             health: None,
             tls: plan::model::Tls::default(),
+            http: plan::model::Http::One,
         };
         target.urls = vec!["http://a:1".to_owned(), "http://b:2".to_owned()];
         let connector = Connector::Broken(String::new());

@@ -12,6 +12,8 @@ gauntlet_tests::on_both_suites! {
     nginx_at_500_a_second,
     nginx_at_2000_a_second,
     nginx_over_tls,
+    nginx_over_http_2_with_tls,
+    nginx_over_http_2_without_tls,
     nginx_with_a_closed_model,
     nginx_with_poisson_arrivals,
     nginx_when_ctrl_c_ends_the_run_in_the_middle,
@@ -56,6 +58,38 @@ fn nginx_over_tls(setting: &Setting) {
     plan.target = format!("tls = {{ ca = \"{}\" }}", nginx.ca().display());
     let phase = counts(&plan, &nginx, setting);
     assert_eq!(count(&phase, "answered"), 5_000);
+}
+
+/// Every request was one of HTTP/2.
+fn assert_http_2(nginx: &Nginx) {
+    let other = nginx.lines().into_iter().find(|line| !line.contains(" HTTP/2.0 "));
+    assert_eq!(other, None);
+}
+
+fn nginx_over_http_2_with_tls(setting: &Setting) {
+    let nginx = Nginx::start(setting.path());
+    let url = format!("https://localhost:{}", nginx.https);
+    let mut plan = OnePhase::new(&url, "rate = 500\nduration = \"10s\"\nconnections = 4\nmax-users = 100");
+    plan.target = format!("http = \"2\"\ntls = {{ ca = \"{}\" }}", nginx.ca().display());
+    let phase = counts(&plan, &nginx, setting);
+    assert_eq!(count(&phase, "answered"), 5_000);
+    assert_http_2(&nginx);
+}
+
+fn nginx_over_http_2_without_tls(setting: &Setting) {
+    let nginx = Nginx::start(setting.path());
+    let url = format!("http://127.0.0.1:{}", nginx.h2c);
+    // Two connections of 16 streams each: no more than 32 of the 40 users are ever served at a time.
+    let mut plan = OnePhase::new(&url, "users = 40\nthink = \"20ms\"\nduration = \"10s\"\nconnections = 2");
+    plan.target = format!("http = \"2\"\nstreams = 16\nhealth = \"http://127.0.0.1:{}/\"", nginx.http);
+    plan.step = r#"{ name = "home", get = "/", check = { status = 200, body-contains = "ok", header = "content-type" } }"#
+        .to_owned();
+    let phase = counts(&plan, &nginx, setting);
+    let (started, answered) = (count(&phase, "started"), count(&phase, "answered"));
+    assert!((5_000..=20_000).contains(&started), "started {started}");
+    assert!(answered + 40 >= started, "{}", phase["arrivals"]);
+    assert_eq!(count(&phase, "failed"), 0);
+    assert_http_2(&nginx);
 }
 
 fn nginx_with_a_closed_model(setting: &Setting) {

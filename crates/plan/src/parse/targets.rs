@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check_name;
-use crate::model::{Most, PlatformRef, Process, Resources, Target, Tls};
+use crate::model::{Http, Most, PlatformRef, Process, Resources, Target, Tls};
 use crate::reader::{Field, Section};
 use crate::spec;
 use crate::tree::Content;
@@ -109,6 +109,7 @@ fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Proce
         metrics,
         health: section.get("health").and_then(|field| url(&field, &["http", "https"])),
         tls: tls(section.section("tls", spec::TLS)),
+        http: http(&section),
         name,
     };
     section.finish();
@@ -243,6 +244,23 @@ pub(super) fn process_name(field: &Field<'_>, processes: &BTreeMap<String, Proce
     let mend = units::nearest(&name, processes.keys().map(String::as_str))
         .map_or_else(|| format!("add [processes.{name}]"), |known| format!("did you mean {known:?}?"));
     field.problem(format!("there is no process {name:?} in the plan"), mend)
+}
+
+fn http(section: &Section<'_>) -> Http {
+    let version = section.get("http").map_or(Some(0), |field| field.word(spec::HTTP_VERSIONS));
+    let streams = section.get("streams");
+    let number =
+        streams.as_ref().and_then(|field| field.whole(1..=spec::MAX_STREAMS)).unwrap_or(spec::STREAMS);
+    if version == Some(0) {
+        if let Some(field) = streams {
+            field.misplaced(
+                "found `streams`, but HTTP/1.1 has one request on a connection at a time",
+                "write http = \"2\", or leave `streams` out and set `connections` of the phase",
+            );
+        }
+        return Http::One;
+    }
+    Http::Two { streams: number }
 }
 
 fn tls(section: Section<'_>) -> Tls {

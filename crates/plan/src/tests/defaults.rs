@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{SMALLEST, and, parse, phase, with};
-use crate::model::{Arrivals, LoadModel, OnFailure, Phase, PhaseName, Plan, Range};
+use crate::model::{Arrivals, Http, LoadModel, OnFailure, Phase, PhaseName, Plan, Range};
 use crate::units::{print_duration, print_share, print_size};
 
 fn load(model: &LoadModel) -> String {
@@ -177,6 +177,18 @@ fn models_of_load() {
         model("users = 20\nramp = \"1m\"").model,
         LoadModel::Closed { start_users: 1, users: 20, ramp: secs(60), think: secs(0) }
     );
+}
+
+#[test]
+fn protocols() {
+    let http = |keys: &str| {
+        let plan = format!("targets.a = {{ url = \"http://a\"{keys} }}\n[[scenarios]]\nguest = \"http\"\n");
+        parse(&plan).unwrap().targets[0].http
+    };
+    assert_eq!(http(""), Http::One);
+    assert_eq!(http(", http = \"1.1\""), Http::One);
+    assert_eq!(http(", http = \"2\""), Http::Two { streams: 100 });
+    assert_eq!(http(", http = \"2\", streams = 10000"), Http::Two { streams: 10_000 });
 }
 
 #[test]

@@ -188,6 +188,27 @@ fn certificates_come_in_pairs() {
 }
 
 #[test]
+fn streams_are_of_http_2() {
+    let said = |keys: &str| {
+        only(parse(&format!(
+            "targets.shop = {{ url = \"http://a\", {keys} }}\n[[scenarios]]\nguest = \"http\"\n"
+        )))
+    };
+    for (keys, place, message, mend) in [
+        ("http = \"3\"", "http", "expected one of 1.1, 2", ""),
+        ("http = 2", "http", "expected one of 1.1, 2", ""),
+        ("streams = 8", "streams", "HTTP/1.1 has one request", "write http = \"2\""),
+        ("http = \"1.1\", streams = 8", "streams", "HTTP/1.1 has one request", "write http = \"2\""),
+        ("http = \"2\", streams = 0", "streams", "1", ""),
+        ("http = \"2\", streams = 10001", "streams", "10", ""),
+    ] {
+        let problem = said(keys);
+        assert_eq!(problem.key, format!("targets.shop.{place}"), "{problem}");
+        assert!(problem.message.contains(message) && problem.mend.contains(mend), "{keys}: {problem}");
+    }
+}
+
+#[test]
 fn files_that_cannot_be_read() {
     let load = |path: &str| crate::load(path.as_ref(), &crate::Overrides::default()).unwrap_err().to_string();
     assert!(load("/nowhere/plan.toml").contains("gauntlet plan init"));

@@ -99,8 +99,9 @@ fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
     ];
     let metrics =
         (option::of(url()), btree_map(proptest::sample::select(crate::spec::METRICS), text(), 0..3));
-    (name(), vec(url(), 3), process, chaos, resources, metrics, option::of(url()), tls).prop_map(
-        |(name, mut urls, platform, chaos, resources, (metrics_url, metrics), health, tls)| Target {
+    let http = prop_oneof![Just(Http::One), (1..=10_000_u32).prop_map(|streams| Http::Two { streams })];
+    (name(), vec(url(), 3), process, chaos, resources, metrics, option::of(url()), (tls, http)).prop_map(
+        |(name, mut urls, platform, chaos, resources, (metrics_url, metrics), health, (tls, http))| Target {
             name,
             urls: {
                 urls.truncate(platform.as_ref().map_or(2, Vec::len));
@@ -120,6 +121,7 @@ fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
             metrics_url,
             health,
             tls,
+            http,
         },
     )
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plan::model::Target;
+use plan::model::{Http, Target};
 use protocol::v1;
 use rustls_pki_types::ServerName;
 
@@ -79,7 +79,11 @@ pub(super) async fn resolve(
                 Err(problem) => problems.push(problem),
             }
         }
-        resolved.push(TargetSpec { name: target.name.clone(), endpoints });
+        let http2 = match target.http {
+            Http::One => None,
+            Http::Two { streams } => Some(streams),
+        };
+        resolved.push(TargetSpec { name: target.name.clone(), endpoints, http2 });
     }
     // Where an endpoint is wrong their numbers are, too.
     if problems.is_empty() {
@@ -205,7 +209,8 @@ fn tls(target: &Target, url: &Url, files: &BTreeMap<String, PathBuf>) -> Result<
         Some(_) => Some((file("cert")?, file("key")?)),
         None => None,
     };
-    let config = client_config(name, TlsFiles { ca, client, insecure: target.tls.insecure })
+    let http2 = target.http != Http::One;
+    let config = client_config(name, TlsFiles { ca, client, insecure: target.tls.insecure, http2 })
         .map_err(|(message, mend)| problem(Kind::Plan, message, mend))?;
     let wanted = target.tls.server_name.as_deref().unwrap_or(&url.host);
     let server_name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
@@ -296,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn detours_stand_beside_the_endpoints_own_addresses() {
         let endpoints = vec![endpoint(1), endpoint(2)];
-        let mut targets = [TargetSpec { name: "shop".to_owned(), endpoints }];
+        let mut targets = [TargetSpec { name: "shop".to_owned(), endpoints, http2: None }];
         let told = |target: &str, endpoint, address: &str| v1::Detour {
             target: target.to_owned(),
             endpoint,

@@ -120,6 +120,7 @@ mod tests {
         };
         let target = |ports: &[u16]| TargetSpec {
             name: String::new(),
+            http2: None,
             endpoints: ports.iter().map(|port| endpoint(*port)).collect(),
         };
         let targets = [target(&[1, 2, 3]), target(&[3]), target(&[4])];

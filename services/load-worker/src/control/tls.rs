@@ -18,6 +18,8 @@ pub(super) struct TlsFiles<'a> {
     pub(super) client: Option<(&'a Path, &'a Path)>,
     /// Trust whatever the peer shows.
     pub(super) insecure: bool,
+    /// HTTP/2 is wanted, and nothing else.
+    pub(super) http2: bool,
 }
 
 /// A configuration, or what is wrong: message and mend.
@@ -51,7 +53,8 @@ pub(super) fn client_config(
             builder.with_client_auth_cert(chain, key).map_err(|e| key_problem(e.to_string()))?
         }
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let protocol: &[u8] = if files.http2 { b"h2" } else { b"http/1.1" };
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -152,6 +155,8 @@ mod tests {
         let config = client_config("web", TlsFiles { ca: Some(&cert), ..TlsFiles::default() }).unwrap();
         assert!(!config.client_auth_cert_resolver.has_certs());
         assert_eq!(config.alpn_protocols, [b"http/1.1"]);
+        let http2 = TlsFiles { ca: Some(&cert), http2: true, ..TlsFiles::default() };
+        assert_eq!(client_config("web", http2).unwrap().alpn_protocols, [b"h2"]);
         let client = Some((cert.as_path(), key.as_path()));
         let config =
             client_config("web", TlsFiles { client, insecure: true, ..TlsFiles::default() }).unwrap();

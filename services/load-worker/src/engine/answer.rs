@@ -106,6 +106,16 @@ impl<'a> AnswerSink<'a> {
         self.done.len() > CROWD || self.arena.len() > CROWDED_ARENA
     }
 
+    /// Whether anything of the head's fields is looked at.
+    pub(super) fn reads_fields(&self) -> bool {
+        let Self { request, expectations, .. } = self;
+        let step = request.step;
+        request.sees.body
+            || request.sees.events_or_summary()
+            || expectations.reads_fields(step)
+            || expectations.looks_into_body(step)
+    }
+
     /// Takes a stretch of the body, decoded.
     fn look(&mut self, data: &[u8]) {
         if self.refused.is_some() {

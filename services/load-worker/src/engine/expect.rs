@@ -69,6 +69,11 @@ impl Expectations {
         self.steps.get(step as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a step's checks look at header fields.
+    pub(crate) fn reads_fields(&self, step: u32) -> bool {
+        self.step(step).iter().any(|check| matches!(check.rule, Rule::Header { .. }))
+    }
+
     /// The head of an answer has come.
     pub(crate) fn head(&self, step: u32, status: u16, fields: &[httparse::Header<'_>], found: &mut Found) {
         found.clear();

@@ -77,6 +77,18 @@ impl LoadThread {
         }
     }
 
+    /// The socket is connected, and TLS is agreed on. HTTP/2 has to hear of its peer before it is open.
+    pub(super) fn connected(&mut self, key: Key, now: u64) {
+        let target = self.transports.get(key).and_then(|t| self.spec.targets.get(t.target as usize));
+        match target.and_then(|target| target.http2) {
+            None => self.opened(key, now),
+            Some(most) => match self.begin_streams(key, most) {
+                Ok(()) => self.drive(key, now),
+                Err(class) => self.open_failed(key, class, now),
+            },
+        }
+    }
+
     pub(super) fn opened(&mut self, key: Key, now: u64) {
         let Some(transport) = self.transports.get_mut(key) else { return };
         transport.made_in = now.saturating_sub(transport.begun);
@@ -88,7 +100,8 @@ impl LoadThread {
             if let Some(good) = target.good.get_mut(transport.endpoint) {
                 *good = transport.addr;
             }
-            target.pool.made(background);
+            let lanes = transport.streams.as_ref().filter(|_| !transport.fresh).map_or(1, |s| s.lanes());
+            target.pool.made(background, transport.endpoint, key.index, lanes);
         }
         if let Some(request_key) = request
             && let Some(request) = self.requests.get_mut(request_key)
@@ -101,11 +114,16 @@ impl LoadThread {
         } else {
             self.hand_back(key, now);
         }
+        // It may have lanes for others, too.
+        self.unserved = true;
         self.start_waiting(now);
     }
 
     /// This address did not answer: the next, or none.
     pub(super) fn open_failed(&mut self, key: Key, class: FailureClass, now: u64) {
+        if let Some(transport) = self.transports.get_mut(key) {
+            (transport.connection, transport.streams) = (None, None);
+        }
         if self.try_next_address(key).is_ok() {
             return;
         }
@@ -141,11 +159,11 @@ impl LoadThread {
     /// Making it has taken too long.
     pub(super) fn connect_deadline(&mut self, key: Key, now: u64) {
         let Some(transport) = self.transports.get_mut(key) else { return };
-        let Some(connection) = transport.connection.as_ref().filter(|connection| !connection.is_open())
-        else {
+        if transport.is_made() {
             return;
-        };
-        let class = connection.late();
+        }
+        // A peer that does not greet back is as good as none.
+        let class = transport.connection.as_ref().map_or(FailureClass::Connect, Connection::late);
         // All addresses share the one deadline.
         transport.tried = usize::MAX;
         self.open_failed(key, class, now);
@@ -198,9 +216,8 @@ impl LoadThread {
             self.drop_transport(key.index);
             let Some(target) = self.targets.get_mut(way.0 as usize) else { continue };
             match place {
-                Place::Idle => target.pool.idle_closed(way.1, key.index),
                 Place::Background => target.pool.given_up(),
-                Place::Given | Place::Owned => target.pool.closed(),
+                Place::Idle | Place::Given | Place::Owned => target.pool.closed(way.1, key.index),
             }
         }
         for (target, _) in stale {

@@ -44,6 +44,19 @@
 //! (a reset before any byte of an answer, within two round trips) never carried it: an idempotent
 //! request is sent once more on another connection, and nothing but the connects counts it.
 //!
+//! # HTTP/2
+//! A target with `http = "2"` has *lanes* in the place of connections: each connection has as many as the plan's `streams`
+//! and the server's settings both allow, and a request takes one. Waiting, dropping, promises and deadlines are of lanes;
+//! a phase's number stays that of connections, which are used in turn. A connection is made when the peer has told its
+//! settings. A request is *sent* when its head is handed to the socket, at the end of the loop's turn together with all
+//! others of that turn. What gives a request up resets its stream, and the connection stays. An *own* connection is a lane
+//! that its user keeps, a *fresh* one carries one request and is closed.
+//!
+//! A request of which the server says that it has not looked at it (a refused stream, a stream above the last one of a
+//! connection that goes away) is sent once more whatever its method. A connection that the server takes out of service
+//! ends with its last request, and its place is filled then. Bytes sent and received are those of heads and bodies as text, without
+//! frames and compression.
+//!
 //! # Guests
 //! A fault ends the instance: what its users were doing is cancelled, connections with an answer under way are
 //! closed, a new instance is made (ten a second at most), users begin anew. Other scenarios notice nothing.
@@ -60,10 +73,12 @@ mod guest;
 mod making;
 mod operations;
 mod output;
+mod own;
 mod phase;
 mod request;
 mod scenario;
 mod slots;
+mod streams;
 mod thread;
 mod timers;
 mod told;

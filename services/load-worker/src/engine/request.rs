@@ -53,6 +53,8 @@ pub(super) struct Request {
     pub(super) operation: Option<Key>,
     pub(super) next: Option<Key>,
     pub(super) stage: Stage,
+    /// In HTTP/2: its lane on the transport that it is sent on.
+    pub(super) lane: u32,
     pub(super) outcome: Outcome,
     /// Sent a second time because a stale connection had swallowed it.
     pub(super) resent: bool,

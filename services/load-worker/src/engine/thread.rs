@@ -12,6 +12,7 @@ use super::phase::Phase;
 use super::request::{Operation, Request};
 use super::scenario::{Scenario, User};
 use super::slots::{Key, Slots};
+use super::streams::Turns;
 use super::timers::Timers;
 use super::transport::{Target, Transport};
 use crate::record::Recorder;
@@ -86,6 +87,7 @@ pub(super) struct LoadThread {
     pub(super) crowded: bool,
     pub(super) scratch: Vec<u8>,
     pub(super) wire: Vec<u8>,
+    pub(super) turns: Turns,
     exit: bool,
 }
 
@@ -124,6 +126,7 @@ impl LoadThread {
             crowded: false,
             scratch: vec![0; SCRATCH],
             wire: Vec::new(),
+            turns: Turns::default(),
             exit: false,
         })
     }
@@ -152,6 +155,7 @@ impl LoadThread {
             let now = self.clock.now();
             let refill_at = self.refill(now);
             self.end_phase_if_over(now);
+            self.drive_streams();
             self.gauges();
             let offset = self.phase.as_ref().map_or(0, |phase| phase.offset(now));
             self.recorder.flip_if_asked(offset);
@@ -249,7 +253,8 @@ impl LoadThread {
             phase.timeline.peek().map(|arrival| phase.t0.saturating_add(arrival.intended_ns))
         });
         let expiry = self.next_expiry().filter(|_| self.phase.as_ref().is_some_and(|phase| !phase.stopped));
-        let busy = (self.guests_due() || self.unserved || !self.paused.is_empty()).then_some(now);
+        let busy = (self.guests_due() || self.unserved || !self.paused.is_empty() || !self.turns.is_empty())
+            .then_some(now);
         let next = [timer, arrival, expiry, busy].into_iter().chain(others).flatten().min();
         next.unwrap_or(u64::MAX).min(now.saturating_add(TURN))
     }

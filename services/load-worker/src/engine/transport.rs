@@ -10,6 +10,7 @@ use super::answer::{AnswerSink, Bounds, NoSink};
 use super::request::{Outcome, Stage};
 use super::scenario::Scenario;
 use super::slots::Key;
+use super::streams::Streams;
 use super::thread::{FIRST_TRANSPORT, LoadThread, Timer};
 use crate::io::connection::{Connection, Received};
 use crate::io::http1::{Limits, Sink as _};
@@ -52,7 +53,7 @@ pub(super) enum Place {
     Background,
     /// Given to a request, or being made for one.
     Given,
-    /// In the pool.
+    /// In the pool; one of HTTP/2 with requests on some of its lanes, or on all.
     Idle,
     /// A user's own, between its requests.
     Owned,
@@ -62,6 +63,8 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Transport {
     pub(super) connection: Option<Connection>,
+    /// What it is in `connection`'s place when it speaks HTTP/2 and is connected.
+    pub(super) streams: Option<Box<Streams>>,
     pub(super) target: u32,
     pub(super) endpoint: usize,
     /// Address that is tried, and how many were.
@@ -84,7 +87,10 @@ pub(super) struct Transport {
 impl Transport {
     /// Whether a connect deadline has nothing to watch any more.
     pub(super) fn is_made(&self) -> bool {
-        self.connection.as_ref().is_none_or(Connection::is_open)
+        match &self.streams {
+            Some(streams) => streams.is_open(),
+            None => self.connection.as_ref().is_none_or(Connection::is_open),
+        }
     }
 }
 
@@ -99,9 +105,9 @@ impl LoadThread {
         self.assign(key, now, promised);
     }
 
-    /// Finds a connection for a queued request. It stays queued if there is none.
-    fn assign(&mut self, key: Key, now: u64, ahead: bool) {
-        let Some(request) = self.requests.get(key) else { return };
+    /// Finds a connection for a queued request. `false`: there is none, so that it stands last in its target's queue.
+    pub(super) fn assign(&mut self, key: Key, now: u64, ahead: bool) -> bool {
+        let Some(request) = self.requests.get(key) else { return true };
         let (scenario, user, target) = (request.scenario, request.user, request.target);
         let connection = request.connection.unwrap_or(abi::Connection::Any);
         if connection == abi::Connection::Own {
@@ -110,13 +116,13 @@ impl LoadThread {
             }
             if let Some(own) = self.own(scenario, user, target) {
                 // Busy: it is served when its answer is there.
-                if self.transports.get(own).is_some_and(|transport| transport.place == Place::Owned) {
+                if self.own_is_free(scenario, user, target, own) {
                     self.send(key, own, now);
                 }
-                return;
+                return true;
             }
         }
-        let Some(state) = self.targets.get_mut(target as usize) else { return };
+        let Some(state) = self.targets.get_mut(target as usize) else { return true };
         let grant = if !ahead && !state.queue.is_empty() {
             None
         } else if connection == abi::Connection::Fresh {
@@ -126,7 +132,7 @@ impl LoadThread {
         };
         let Some(grant) = grant else {
             state.queue.push_back(key);
-            return;
+            return false;
         };
         if let Grant::Make { instead_of: Some(idle), .. } = grant {
             // Its place in the pool is the new one's.
@@ -135,7 +141,7 @@ impl LoadThread {
         let owner = (connection == abi::Connection::Own).then_some((scenario, user));
         match grant {
             Grant::Idle(index) => {
-                let Some(transport_key) = self.transports.key_at(index) else { return };
+                let Some(transport_key) = self.transports.key_at(index) else { return true };
                 self.own_it(transport_key, owner);
                 self.send(key, transport_key, now);
             }
@@ -160,27 +166,16 @@ impl LoadThread {
                 }
             }
         }
-    }
-
-    fn own_it(&mut self, transport_key: Key, owner: Option<(u32, u32)>) {
-        let Some((scenario, user)) = owner else { return };
-        let Some(transport) = self.transports.get_mut(transport_key) else { return };
-        transport.owner = owner;
-        let target = transport.target;
-        if let Some(user) = self.user_mut(scenario, user) {
-            user.own.push((target, transport_key));
-        }
-    }
-
-    fn own(&self, scenario: u32, user: u32, target: u32) -> Option<Key> {
-        let own = &self.user(scenario, user)?.own;
-        own.iter().find(|(of, _)| *of == target).map(|(_, key)| *key)
+        true
     }
 
     /// Writes a request to an open transport.
     pub(super) fn send(&mut self, key: Key, transport_key: Key, now: u64) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let Some(transport) = self.transports.get_mut(transport_key) else { return };
+        if transport.streams.is_some() {
+            return self.send_stream(key, transport_key, now);
+        }
         let target = self.spec.targets.get(transport.target as usize);
         let endpoint = target.and_then(|target| target.endpoints.get(transport.endpoint));
         let scenario = self.scenarios.get(request.scenario as usize);
@@ -223,11 +218,14 @@ impl LoadThread {
         };
         let now = self.clock.now();
         let Some(transport) = self.transports.get_mut(key) else { return };
+        if transport.streams.is_some() {
+            return self.streams_event(key, event, now);
+        }
         let Some(connection) = &mut transport.connection else { return };
         if !connection.is_open() {
             match connection.advance() {
                 Ok(false) => {}
-                Ok(true) => self.opened(key, now),
+                Ok(true) => self.connected(key, now),
                 Err(class) => self.open_failed(key, class, now),
             }
             return;
@@ -359,45 +357,18 @@ impl LoadThread {
         }
     }
 
-    /// The oldest request of a user that waits for its own connection. The list has the newest first.
-    fn next_for_own(&self, scenario: u32, user: u32, target: u32) -> Option<Key> {
-        let mut at = self.user(scenario, user)?.requests;
-        let mut oldest = None;
-        while let Some(key) = at {
-            let request = self.requests.get(key)?;
-            if request.stage == Stage::Queued
-                && request.target == target
-                && request.connection == Some(abi::Connection::Own)
-            {
-                oldest = Some(key);
-            }
-            at = request.next;
-        }
-        oldest
-    }
-
     /// Closes a transport; its place in the pool becomes empty.
-    fn close(&mut self, key: Key, now: u64) {
-        let Some(transport) = self.transports.get(key) else { return };
-        let (target, endpoint, idle) = (transport.target, transport.endpoint, transport.place == Place::Idle);
+    pub(super) fn close(&mut self, key: Key, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let (target, endpoint) = (transport.target, transport.endpoint);
         let owner = transport.owner;
+        let owners = transport.streams.as_mut().map(|streams| streams.owners.clone()).unwrap_or_default();
         self.drop_transport(key.index);
         if let Some(target) = self.targets.get_mut(target as usize) {
-            if idle {
-                target.pool.idle_closed(endpoint, key.index);
-            } else {
-                target.pool.closed();
-            }
+            target.pool.closed(endpoint, key.index);
         }
-        if let Some((scenario, user)) = owner {
-            // What waited for this connection takes another.
-            while let Some(next) = self.next_for_own(scenario, user, target) {
-                let before = self.requests.get(next).map(|request| request.stage);
-                self.assign(next, now, false);
-                if self.requests.get(next).map(|request| request.stage) == before {
-                    break;
-                }
-            }
+        for (scenario, user) in owner.into_iter().chain(owners) {
+            self.own_lost(scenario, user, target, now);
         }
         self.unserved = true;
     }
@@ -406,21 +377,13 @@ impl LoadThread {
     pub(super) fn drop_transport(&mut self, index: u32) {
         let Some(key) = self.transports.key_at(index) else { return };
         self.disown(key);
-        if let Some(transport) = self.transports.get_mut(key)
-            && transport.connection.take().is_some_and(|connection| connection.is_open())
-        {
-            self.open_transports = self.open_transports.saturating_sub(1);
+        if let Some(transport) = self.transports.get_mut(key) {
+            let was_open = transport.connection.take().is_some_and(|connection| connection.is_open());
+            if was_open || transport.streams.take().is_some_and(|streams| streams.is_open()) {
+                self.open_transports = self.open_transports.saturating_sub(1);
+            }
         }
         self.transports.free(key);
-    }
-
-    pub(super) fn disown(&mut self, key: Key) {
-        let Some(transport) = self.transports.get_mut(key) else { return };
-        if let Some((scenario, user)) = transport.owner.take()
-            && let Some(user) = self.user_mut(scenario, user)
-        {
-            user.own.retain(|(_, own)| *own != key);
-        }
     }
 
     /// Takes a request off its transport, which is closed if an answer is under way.
@@ -429,24 +392,14 @@ impl LoadThread {
         if let Stage::Sent(transport_key) | Stage::Connecting(transport_key) = request.stage
             && let Some(transport) = self.transports.get_mut(transport_key)
         {
+            if request.stage == Stage::Sent(transport_key) && transport.streams.is_some() {
+                return self.abandon_stream(key, transport_key, now);
+            }
             transport.request = None;
             let connecting = matches!(request.stage, Stage::Connecting(_)) && !transport.fresh;
             // A connection that is being made is of use to others.
             if !connecting {
                 self.close(transport_key, now);
-            }
-        }
-    }
-
-    /// Closes a user's own connections that have no answer under way.
-    pub(super) fn close_own(&mut self, scenario: u32, user: u32, now: u64) {
-        let Some(own) = self.user(scenario, user).map(|user| user.own.clone()).filter(|own| !own.is_empty())
-        else {
-            return;
-        };
-        for (_, key) in own {
-            if self.transports.get(key).is_some_and(|transport| transport.place == Place::Owned) {
-                self.close(key, now);
             }
         }
     }
@@ -474,7 +427,14 @@ impl LoadThread {
                 if let Some(request) = self.requests.get_mut(key) {
                     request.ready = request.ready.max(now);
                 }
-                self.assign(key, now, true);
+                if !self.assign(key, now, true) {
+                    // It wants more than is free: a connection of its own. It keeps its turn.
+                    if let Some(state) = self.targets.get_mut(target as usize) {
+                        state.queue.pop_back();
+                        state.queue.push_front(key);
+                    }
+                    return;
+                }
             }
         }
     }

@@ -94,6 +94,24 @@ impl Connection {
         self.stage == Stage::Open
     }
 
+    /// What the peer chose of the protocols that were offered in the TLS handshake.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.tls.as_ref().and_then(|tls| tls.alpn())
+    }
+
+    /// The open socket, for a protocol that this type does not speak.
+    #[must_use]
+    pub fn into_parts(self) -> (Socket, Option<Box<Session>>) {
+        (self.stream, self.tls)
+    }
+
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// What it is that took too long, when the deadline for making the connection has passed.
     #[must_use]
     pub fn late(&self) -> FailureClass {

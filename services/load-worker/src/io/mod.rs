@@ -1,4 +1,4 @@
-//! Sockets, TLS, HTTP/1.1 and the memory-mapped spool: everything that touches the outside.
+//! Sockets, TLS, HTTP/1.1, HTTP/2 and the memory-mapped spool: everything that touches the outside.
 //!
 //! * [`http1`] and [`chunked`]: the answer parser, fed with whatever a read gave, in bounded memory.
 //! * [`coding`]: content codings, for who looks into a body.
@@ -7,6 +7,7 @@
 //! * [`wire`]: the request as bytes.
 //! * [`tls`]: rustls over a nonblocking socket.
 //! * [`connection`]: one transport: connect, handshake, send, receive.
+//! * [`http2`]: one transport that carries many requests, once it is connected.
 //! * [`pool`]: who may use which connection, per target.
 //! * [`socket`]: TCP and Unix sockets.
 //! * [`spool`]: the mapped file that counters and histograms live in.
@@ -15,6 +16,7 @@ pub mod chunked;
 pub mod coding;
 pub mod connection;
 pub mod http1;
+pub mod http2;
 pub mod pool;
 pub mod socket;
 pub mod spool;

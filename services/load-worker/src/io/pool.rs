@@ -7,6 +7,10 @@
 //! * connections cannot be made: so requests to a target that is down fail as `connect` instead of waiting
 //!   for nothing, and
 //! * requests ask for fresh connections: so no transport is made only to be closed again.
+//!
+//! A transport has *lanes*: so many requests it carries at a time. In HTTP/1.1 that is one, in HTTP/2 as many as plan and
+//! server allow. Requests get lanes, and promises are of lanes; a transport that has none free is not offered. One that
+//! is *retired* (its peer or the phase wants it gone) gets no more requests and is closed when its last lane is free.
 
 use std::collections::VecDeque;
 
@@ -16,25 +20,47 @@ pub type ConnectionKey = u32;
 /// What a request gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// An idle connection.
+    /// A free lane of a connection: in HTTP/1.1 an idle connection.
     Idle(ConnectionKey),
     /// An empty place: connect to this endpoint.
     Make {
         /// Index among the target's endpoints.
         endpoint: usize,
-        /// Close this idle connection first: its place is the one given.
+        /// Close this connection, which carries nothing, first: its place is the one given.
         instead_of: Option<ConnectionKey>,
     },
+}
+
+/// How many requests one connection may carry at a time, and how many lanes are taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lanes {
+    limit: u32,
+    used: u32,
+    retired: bool,
+    /// It stands in its endpoint's `idle`: it has a free lane.
+    listed: bool,
+}
+
+impl Lanes {
+    const fn free(self) -> u32 {
+        if self.retired { 0 } else { self.limit.saturating_sub(self.used) }
+    }
 }
 
 /// The pool of one target on one load thread.
 #[derive(Debug)]
 pub struct Pool {
-    /// Per endpoint, longest idle first: all connections are used in turn, and none idles into the peer's timeout.
+    /// Per endpoint, the connections with a free lane, longest unused first: all connections are used in turn, and none
+    /// idles into the peer's timeout.
     idle: Vec<VecDeque<ConnectionKey>>,
-    idle_count: u32,
+    /// By connection.
+    lanes: Vec<Lanes>,
+    /// Free lanes of all listed connections.
+    free_lanes: u32,
     /// Places with a transport.
     held: u32,
+    /// Of these, the retired ones.
+    retired: u32,
     /// Of these, the ones being made in the background.
     making: u32,
     wanted: u32,
@@ -51,8 +77,10 @@ impl Pool {
     pub fn new(endpoints: usize) -> Self {
         Self {
             idle: (0..endpoints.max(1)).map(|_| VecDeque::new()).collect(),
-            idle_count: 0,
+            lanes: Vec::new(),
+            free_lanes: 0,
             held: 0,
+            retired: 0,
             making: 0,
             wanted: 0,
             reserved: 0,
@@ -62,17 +90,22 @@ impl Pool {
         }
     }
 
-    /// Wants so many places from now on. Idle connections beyond it are returned, to be closed; busy ones go when
-    /// they become idle.
+    /// Wants so many places from now on. Connections beyond it that carry nothing are returned, to be closed; the others
+    /// go when they carry nothing.
     pub fn want(&mut self, wanted: u32) -> Vec<ConnectionKey> {
         self.wanted = wanted;
         let mut surplus = Vec::new();
-        while self.held > self.wanted {
-            let Some(key) = self.pop_idle() else { break };
+        while self.has_surplus() {
+            let Some(key) = self.take_unused() else { break };
             self.held -= 1;
             surplus.push(key);
         }
         surplus
+    }
+
+    /// Whether there are more connections than places, those not counted that go anyway.
+    const fn has_surplus(&self) -> bool {
+        self.held.saturating_sub(self.retired) > self.wanted
     }
 
     /// Fills empty places in the background again, until a request asks for a fresh connection.
@@ -103,14 +136,14 @@ impl Pool {
         self.down
     }
 
-    /// How many requests could get a connection now, beyond those that are promised one.
+    /// How many requests could be sent now, beyond those that are promised one.
     #[must_use]
     pub const fn free(&self) -> u32 {
         let demand = if self.down || self.fresh { self.empty() } else { 0 };
-        (self.idle_count + demand).saturating_sub(self.reserved)
+        (self.free_lanes + demand).saturating_sub(self.reserved)
     }
 
-    /// Promises a connection.
+    /// Promises a lane.
     pub const fn reserve(&mut self) {
         self.reserved += 1;
     }
@@ -133,9 +166,9 @@ impl Pool {
         self.turn()
     }
 
-    /// Gives a request an idle connection, or a place to make one on demand.
+    /// Gives a request a free lane, or a place to make a connection on demand.
     pub fn grant(&mut self) -> Option<Grant> {
-        if let Some(key) = self.pop_idle() {
+        if let Some(key) = self.take_lane() {
             Some(Grant::Idle(key))
         } else if (self.down || self.fresh) && self.empty() > 0 {
             self.held += 1;
@@ -152,16 +185,24 @@ impl Pool {
             self.held += 1;
             Some(Grant::Make { endpoint: self.turn(), instead_of: None })
         } else {
-            self.pop_idle().map(|key| Grant::Make { endpoint: self.turn(), instead_of: Some(key) })
+            self.take_unused().map(|key| Grant::Make { endpoint: self.turn(), instead_of: Some(key) })
         }
     }
 
-    /// A connection was made: in the background or on demand. The target is up.
-    pub fn made(&mut self, background: bool) {
+    /// A connection was made: in the background or on demand. The target is up. One of its lanes is taken until
+    /// [`Pool::put_back`], by the request that it was made for or by its maker.
+    pub fn made(&mut self, background: bool, endpoint: usize, key: ConnectionKey, lanes: u32) {
         self.down = false;
         if background {
             self.making = self.making.saturating_sub(1);
         }
+        *self.lanes_mut(key) = Lanes { used: 1, ..Lanes::default() };
+        self.set_lanes(endpoint, key, lanes);
+    }
+
+    /// How many requests a connection may carry at a time from now on. Those that it has too many stay.
+    pub fn set_lanes(&mut self, endpoint: usize, key: ConnectionKey, limit: u32) {
+        self.change(endpoint, key, |lanes| lanes.limit = limit);
     }
 
     /// A connection could not be made; its place is empty again.
@@ -179,34 +220,63 @@ impl Pool {
         self.held = self.held.saturating_sub(1);
     }
 
-    /// A connection has nothing to do. `false`: there is no place for it any more; close it and call
+    /// A lane is free. `false`: the connection is not wanted any more and carries nothing; close it and call
     /// [`Pool::closed`].
     #[must_use]
     pub fn put_back(&mut self, endpoint: usize, key: ConnectionKey) -> bool {
-        if self.held > self.wanted {
+        if endpoint >= self.idle.len() {
             return false;
         }
-        match self.idle.get_mut(endpoint) {
-            Some(idle) => idle.push_back(key),
-            None => return false,
+        if self.has_surplus() {
+            self.retire(endpoint, key);
         }
-        self.idle_count += 1;
-        true
+        self.change(endpoint, key, |lanes| lanes.used = lanes.used.saturating_sub(1));
+        let lanes = *self.lanes_mut(key);
+        !lanes.retired || lanes.used > 0
     }
 
-    /// A connection that was in use is closed; its place is empty.
-    pub fn closed(&mut self) {
+    /// Gives the connection no more requests. `false`: it carries nothing; close it and call [`Pool::closed`].
+    pub fn retire(&mut self, endpoint: usize, key: ConnectionKey) -> bool {
+        if !self.lanes_mut(key).retired {
+            self.retired += 1;
+            self.change(endpoint, key, |lanes| lanes.retired = true);
+        }
+        self.lanes_mut(key).used > 0
+    }
+
+    /// A connection is closed; its place is empty.
+    pub fn closed(&mut self, endpoint: usize, key: ConnectionKey) {
+        if self.lanes_mut(key).retired {
+            self.retired = self.retired.saturating_sub(1);
+        }
+        self.change(endpoint, key, |lanes| *lanes = Lanes { listed: lanes.listed, ..Lanes::default() });
         self.held = self.held.saturating_sub(1);
     }
 
-    /// An idle connection is closed; its place is empty.
-    pub fn idle_closed(&mut self, endpoint: usize, key: ConnectionKey) {
-        if let Some(idle) = self.idle.get_mut(endpoint)
+    fn lanes_mut(&mut self, key: ConnectionKey) -> &mut Lanes {
+        let index = key as usize;
+        if index >= self.lanes.len() {
+            self.lanes.resize(index + 1, Lanes::default());
+        }
+        &mut self.lanes[index]
+    }
+
+    /// Changes what is known of a connection, and lists it if it has a free lane after that.
+    fn change(&mut self, endpoint: usize, key: ConnectionKey, change: impl FnOnce(&mut Lanes)) {
+        let lanes = self.lanes_mut(key);
+        let before = if lanes.listed { lanes.free() } else { 0 };
+        change(lanes);
+        let after = lanes.free();
+        let listed = std::mem::replace(&mut lanes.listed, after > 0);
+        self.free_lanes = self.free_lanes - before + after;
+        let Some(idle) = self.idle.get_mut(endpoint) else { return };
+        if after > 0 && !listed {
+            idle.push_back(key);
+        } else if after == 0
+            && listed
             && let Some(at) = idle.iter().position(|idle| *idle == key)
         {
             idle.remove(at);
-            self.idle_count -= 1;
-            self.held = self.held.saturating_sub(1);
         }
     }
 
@@ -216,15 +286,37 @@ impl Pool {
         endpoint
     }
 
-    /// The longest idle connection of the next endpoint that has one: endpoints are used in turn.
-    fn pop_idle(&mut self) -> Option<ConnectionKey> {
-        if self.idle_count == 0 {
+    /// A lane of the longest unused connection of the next endpoint that has one: endpoints are used in turn.
+    fn take_lane(&mut self) -> Option<ConnectionKey> {
+        if self.free_lanes == 0 {
             return None;
         }
         for _ in 0..self.idle.len() {
             let endpoint = self.turn();
-            if let Some(key) = self.idle[endpoint].pop_front() {
-                self.idle_count -= 1;
+            let Some(key) = self.idle[endpoint].pop_front() else { continue };
+            let lanes = self.lanes_mut(key);
+            lanes.used += 1;
+            lanes.listed = lanes.free() > 0;
+            if lanes.listed {
+                self.idle[endpoint].push_back(key);
+            }
+            self.free_lanes -= 1;
+            return Some(key);
+        }
+        None
+    }
+
+    /// Takes a connection that carries nothing out, the longest unused of the next endpoint that has one. Its place is
+    /// still held.
+    fn take_unused(&mut self) -> Option<ConnectionKey> {
+        for _ in 0..self.idle.len() {
+            let endpoint = self.turn();
+            let lanes = &self.lanes;
+            let unused = |key: &ConnectionKey| lanes.get(*key as usize).is_some_and(|lanes| lanes.used == 0);
+            if let Some(key) = self.idle[endpoint].iter().copied().find(unused) {
+                self.change(endpoint, key, |lanes| {
+                    *lanes = Lanes { listed: lanes.listed, ..Lanes::default() }
+                });
                 return Some(key);
             }
         }
@@ -233,105 +325,4 @@ impl Pool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filled(endpoints: usize, n: u32) -> Pool {
-        let mut pool = Pool::new(endpoints);
-        assert!(pool.want(n).is_empty());
-        assert_eq!(pool.to_make(64), n);
-        for key in 0..n {
-            let endpoint = pool.make();
-            pool.made(true);
-            assert!(pool.put_back(endpoint, key));
-        }
-        assert_eq!((pool.free(), pool.empty(), pool.to_make(64)), (n, 0, 0));
-        pool
-    }
-
-    #[test]
-    fn connections_and_endpoints_are_used_in_turn() {
-        let mut pool = filled(2, 4);
-        let order: Vec<_> = (0..5).map(|_| pool.grant()).collect();
-        assert_eq!(
-            order,
-            [0, 1, 2, 3].map(|key| Some(Grant::Idle(key))).into_iter().chain([None]).collect::<Vec<_>>()
-        );
-        assert!(pool.put_back(1, 3));
-        assert_eq!(pool.grant(), Some(Grant::Idle(3)));
-    }
-
-    #[test]
-    fn a_promise_is_kept_from_others() {
-        let mut pool = filled(1, 2);
-        pool.reserve();
-        assert_eq!(pool.free(), 1);
-        pool.reserve();
-        assert_eq!(pool.free(), 0);
-        pool.release();
-        assert_eq!(pool.free(), 1);
-    }
-
-    #[test]
-    fn the_making_is_bounded() {
-        let mut pool = Pool::new(1);
-        pool.want(100);
-        assert_eq!(pool.to_make(64), 64);
-        for _ in 0..64 {
-            pool.make();
-        }
-        assert_eq!(pool.to_make(64), 0);
-        pool.made(true);
-        assert_eq!(pool.to_make(64), 1);
-    }
-
-    #[test]
-    fn a_target_that_is_down_is_tried_on_demand() {
-        let mut pool = Pool::new(1);
-        pool.want(1);
-        pool.make();
-        assert_eq!((pool.free(), pool.grant()), (0, None));
-        pool.not_made(true);
-        assert_eq!(pool.free(), 1);
-        assert_eq!(pool.grant(), Some(Grant::Make { endpoint: 0, instead_of: None }));
-        assert_eq!((pool.free(), pool.grant()), (0, None));
-        pool.made(false);
-        assert!(pool.put_back(0, 9));
-        assert!(!pool.is_down());
-        pool.idle_closed(0, 9);
-        assert_eq!((pool.free(), pool.empty(), pool.held()), (0, 1, 0));
-    }
-
-    #[test]
-    fn what_is_given_up_says_nothing_of_the_target() {
-        let mut pool = Pool::new(1);
-        pool.want(2);
-        pool.make();
-        pool.given_up();
-        assert_eq!((pool.is_down(), pool.held(), pool.to_make(64)), (false, 0, 2));
-        pool.make();
-        pool.not_made(true);
-        pool.forget_down();
-        assert_eq!((pool.is_down(), pool.to_make(64)), (false, 2));
-    }
-
-    #[test]
-    fn fresh_connections_take_the_place_of_idle_ones() {
-        let mut pool = filled(1, 2);
-        assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: Some(0) }));
-        assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: Some(1) }));
-        assert_eq!(pool.grant_fresh(), None);
-        pool.closed();
-        assert_eq!((pool.free(), pool.to_make(64)), (1, 0));
-        assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: None }));
-    }
-
-    #[test]
-    fn shrinking_closes_idle_now_and_busy_later() {
-        let mut pool = filled(1, 3);
-        assert_eq!(pool.grant(), Some(Grant::Idle(0)));
-        assert_eq!(pool.want(1), vec![1, 2]);
-        assert!(pool.put_back(0, 0));
-        assert!(pool.want(0) == vec![0] && pool.held() == 0);
-    }
-}
+mod tests;

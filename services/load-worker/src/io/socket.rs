@@ -1,7 +1,7 @@
 //! The socket below a connection: TCP, or a Unix socket of this host.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 
 use mio::event::Source;
@@ -61,6 +61,17 @@ impl Socket {
             stream.set_nodelay(true)?;
         }
         Ok(true)
+    }
+
+    /// Says that nothing more is written.
+    ///
+    /// # Errors
+    /// It is not connected any more.
+    pub fn end_writing(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
     }
 }
 

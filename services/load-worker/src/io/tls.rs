@@ -100,6 +100,11 @@ impl Session {
         !self.connection.wants_write()
     }
 
+    /// What the peer chose of the protocols that were offered.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.connection.alpn_protocol()
+    }
+
     /// Reads decrypted bytes into `buffer`.
     pub(crate) fn read(&mut self, stream: &mut Socket, buffer: &mut [u8]) -> Result<Plain, FailureClass> {
         loop {

@@ -5,7 +5,7 @@ use sandbox::abi;
 use crate::spec::Endpoint;
 
 /// What the worker calls itself unless the guest names something else.
-const USER_AGENT: &[u8] = concat!("gauntlet/", env!("CARGO_PKG_VERSION")).as_bytes();
+pub(super) const AGENT: &str = concat!("gauntlet/", env!("CARGO_PKG_VERSION"));
 
 /// Appends the request to `out`. The sandbox has checked
 /// target and headers, so that no guest can smuggle a second request into its first. `close` asks the peer to
@@ -43,7 +43,7 @@ pub fn write(
         field(out, b"Host", endpoint.host_header.as_bytes());
     }
     if !agent {
-        field(out, b"User-Agent", USER_AGENT);
+        field(out, b"User-Agent", AGENT.as_bytes());
     }
     let expects_body = matches!(method, b"POST" | b"PUT" | b"PATCH");
     if !framed && (expects_body || !body.is_empty()) {

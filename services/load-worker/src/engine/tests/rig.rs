@@ -196,7 +196,7 @@ impl Rig {
                     feeds: BTreeMap::new(),
                 })
                 .collect(),
-            targets: vec![TargetSpec { name: "target".into(), endpoints }],
+            targets: vec![TargetSpec { name: "target".into(), endpoints, http2: None }],
             batch: 64,
             connect_timeout: Duration::from_secs(10),
             max_head: 64 * 1024,
