@@ -1,11 +1,12 @@
 //! Turns, operations and requests, and how each of them ends exactly once.
 
+use protocol::failure::FailureClass;
+
 use super::request::{Outcome, Stage, micros};
 use super::slots::Key;
 use super::thread::{LoadThread, Timer};
 use super::told;
 use crate::record::Timing;
-use protocol::failure::FailureClass;
 
 impl LoadThread {
     /// The request's end is known: judges its answer and tells the guest if it wants to hear. The caller has freed
