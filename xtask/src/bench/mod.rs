@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: measurements, each with what it needs.
 
+mod load;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -7,6 +9,8 @@ use anyhow::Context as _;
 
 use crate::paths::{cargo, root, run};
 use crate::test;
+
+pub(crate) use self::load::{Options as LoadOptions, load};
 
 /// What the services say to each other over NATS, by number of load-workers.
 pub(crate) fn control_plane() -> anyhow::Result<()> {
