@@ -21,7 +21,9 @@ const USAGE: &str = "usage: cargo xtask <task>
            fault-proxy: what the proxy costs beside a direct connection, and how exact its times are;
            load: the load engine beside wrk, oha, hey, k6, h2load and a raw loop, in turns, on two cores;
            [--case closed|connections|json|tls|http2|paced|paced-hard|memory] [--target bare|nginx]
-           [--connections N] [--seconds N] [--rounds N] [--only NAME,…]
+           [--connections N] [--seconds N] [--rounds N] [--only NAME,…];
+           hot-path: instructions, allocations and futex calls of a request against the committed budget;
+           --bless writes the budget anew
   compose-test
            start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
   guests   compile the guest modules to WebAssembly components (target/guests); NAME... builds only those
@@ -36,6 +38,8 @@ fn main() -> anyhow::Result<ExitCode> {
         ["bench", "control-plane"] => bench::control_plane()?,
         ["compose-test"] => compose_test::compose_test()?,
         ["bench", "fault-proxy"] => bench::fault_proxy()?,
+        ["bench", "hot-path"] => bench::hot_path(false)?,
+        ["bench", "hot-path", "--bless"] => bench::hot_path(true)?,
         ["bench", "load", options @ ..] => bench::load(&bench::LoadOptions::read(options)?)?,
         ["guests", names @ ..] => guests::build_named(names).map(|_| ())?,
         ["proto"] => proto::generate()?,

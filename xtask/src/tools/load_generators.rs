@@ -1,4 +1,4 @@
-//! Load generators that ours is measured beside.
+//! Load generators that ours is measured beside, and the programs that its own cost is counted with.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +29,13 @@ const H2LOAD: Package = Package {
     libraries: &["libnghttp2-14", "libev4", "libjansson4", "libjemalloc2", "libssl3", "libxml2", "libicu72"],
 };
 
+const STRACE: Package =
+    Package { program: "strace", package: "strace", version: "6.1", libraries: &["libunwind8"] };
+
+/// 14 MB to download, 80 MB unpacked.
+const VALGRIND: Package =
+    Package { program: "valgrind", package: "valgrind", version: "1:3.19.0", libraries: &[] };
+
 /// Version of oha that is compiled when there is none.
 const OHA: &str = "1.16.0";
 
@@ -48,6 +55,16 @@ pub(crate) fn hey() -> anyhow::Result<PathBuf> {
 /// h2load: the one in PATH, else Debian's.
 pub(crate) fn h2load() -> anyhow::Result<PathBuf> {
     debian(&H2LOAD)
+}
+
+/// strace: the one in PATH, else Debian's.
+pub(crate) fn strace() -> anyhow::Result<PathBuf> {
+    debian(&STRACE)
+}
+
+/// valgrind: the one in PATH, else Debian's.
+pub(crate) fn valgrind() -> anyhow::Result<PathBuf> {
+    debian(&VALGRIND)
 }
 
 /// oha: the one in PATH, else compiled once under the target directory.
@@ -95,7 +112,11 @@ fn debian(wanted: &Package) -> anyhow::Result<PathBuf> {
             let libraries: Vec<String> = libraries.iter().map(|&library| library.to_owned()).collect();
             unpack(program, &libraries, &dir)?;
         }
-        let environment = "LD_LIBRARY_PATH=$(echo \"$root\"/usr/lib/*-linux-gnu)";
+        let environment = match program {
+            // Its tools are elsewhere than it was built for.
+            "valgrind" => "VALGRIND_LIB=\"$root/usr/libexec/valgrind\"",
+            _ => "LD_LIBRARY_PATH=$(echo \"$root\"/usr/lib/*-linux-gnu)",
+        };
         std::fs::create_dir_all(dir.join("bin"))?;
         start_from_here(&script, environment, &binary)?;
     }

@@ -28,6 +28,7 @@ use crate::guests;
 use crate::paths::{cargo, root, run, target};
 
 pub(crate) use self::options::Options;
+pub(super) use self::servers::{BareServer, bare_server};
 
 /// How much longer than it was told to a client may take: it makes connections, compiles scripts, writes reports.
 const SPARE: Duration = Duration::from_secs(60);

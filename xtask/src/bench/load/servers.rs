@@ -36,6 +36,23 @@ impl Drop for Server {
     }
 }
 
+/// The bare server by itself, on any core; ends with the value.
+pub(crate) struct BareServer(Server);
+
+impl BareServer {
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.http
+    }
+}
+
+/// Starts the bare server that is among these programs.
+pub(crate) fn bare_server(programs: &Path) -> anyhow::Result<BareServer> {
+    let mut command = Command::new(programs.join("bare-server"));
+    listening(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("start bare-server")?)
+        .map(BareServer)
+}
+
 /// Starts the bare server on the server's core.
 pub(super) fn bare(programs: &Path, cores: Cores) -> anyhow::Result<Server> {
     let mut command = Command::new(programs.join("bare-server"));
