@@ -33,6 +33,9 @@ pub(super) use self::servers::{BareServer, bare_server};
 /// How much longer than it was told to a client may take: it makes connections, compiles scripts, writes reports.
 const SPARE: Duration = Duration::from_secs(60);
 
+/// Others that use more than this share of a core disturb what is measured.
+const DISTURBED: f64 = 0.1;
+
 /// Seconds for which wrk is asked what it reaches, before [`Case::PacedHard`].
 const PROBE: u32 = 5;
 
@@ -98,6 +101,8 @@ impl<'a> Bench<'a> {
             .collect();
         let mut rows: Vec<Row> = jobs.iter().map(|(client, ask)| row(*client, ask)).collect();
         println!("{}", self.heading());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let path = self.dir.join(format!("load-{}-{now}.json", options.case.name()));
         for round in 1..=options.rounds {
             for ((client, ask), row) in jobs.iter().zip(&mut rows) {
                 println!("bench: round {round} of {}: {}", options.rounds, row.name);
@@ -111,12 +116,21 @@ impl<'a> Bench<'a> {
                     }
                 }
             }
+            // After each round: what was measured is kept when the rest is not.
+            self.write(&path, now, &rows)?;
         }
         println!("\n{}\n{}", self.heading(), results::table(options.case, &rows));
-        let path = self.write(&rows)?;
         println!(
-            "Percentiles of Gauntlet are from the actual send, as the others'. `others`: CPU time of everything else on the machine, worst round, as a share of one core."
+            "Percentiles of Gauntlet are from the actual send, as the others'. `others`: CPU time of everything else on the \
+             machine, worst round, as a share of one core."
         );
+        let others = results::others(&rows);
+        if others > DISTURBED {
+            println!(
+                "bench: others used up to {:.0} % of a core: these figures are of a disturbed machine",
+                100.0 * others
+            );
+        }
         println!("bench: {}", path.display());
         let failed = rows.iter().filter(|row| !row.failures.is_empty()).count();
         anyhow::ensure!(failed == 0, "{failed} of {} clients did not come through all rounds", rows.len());
@@ -198,9 +212,8 @@ impl<'a> Bench<'a> {
         Ok(Run { said, cpu, wall, peak_memory, others, details })
     }
 
-    fn write(&self, rows: &[Row]) -> anyhow::Result<PathBuf> {
+    fn write(&self, path: &Path, now: u64, rows: &[Row]) -> anyhow::Result<()> {
         let options = self.options;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let value = json!({
             "format": "gauntlet-bench-load/1",
             "at_unix": now,
@@ -214,9 +227,8 @@ impl<'a> Bench<'a> {
             "machine": machine(),
             "rows": results::json(options.case, rows),
         });
-        let path = self.dir.join(format!("load-{}-{now}.json", options.case.name()));
-        std::fs::write(&path, serde_json::to_string_pretty(&value)?)?;
-        Ok(path)
+        let text = serde_json::to_string_pretty(&value)?;
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
     }
 }
 

@@ -155,6 +155,13 @@ fn closed(case: Case, rows: &[Row]) -> String {
             text.push('\n');
         }
     }
+    for row in rows {
+        let guest = row.spread(|run| run.details["generator"]["guest_ns_per_request"].as_f64());
+        if guest.is_some() {
+            let shown = Spread::shown(guest, |nanos| format!("{nanos:.0}"));
+            let _ = writeln!(text, "{}: {shown} ns a request in the guest, calls included", row.name);
+        }
+    }
     text
 }
 
@@ -247,6 +254,11 @@ fn sum(row: &Row, count: impl Fn(&Run) -> u64) -> u64 {
 
 fn worst_others(row: &Row) -> String {
     row.spread(|run| Some(run.others)).map_or_else(|| "–".to_owned(), |of| format!("{:.0} %", 100.0 * of.max))
+}
+
+/// The largest share of a core that others used in any run.
+pub(super) fn others(rows: &[Row]) -> f64 {
+    rows.iter().filter_map(|row| row.spread(|run| Some(run.others))).fold(0.0, |most, of| most.max(of.max))
 }
 
 fn micros(value: f64) -> String {
