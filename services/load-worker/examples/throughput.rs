@@ -2,9 +2,6 @@
 //! server on another thread and with a native generator in the guest's place.
 //!
 //! `cargo run --release -p load-worker --example throughput [connections] [seconds] [rate]`
-//!
-//! `throughput count ADDR TURNS [connections]` sends so many requests to a server elsewhere and prints how often memory was
-//! allocated, as JSON: what `cargo xtask bench hot-path` counts instructions of.
 #![expect(clippy::print_stdout, reason = "an example talks to who runs it")]
 
 use std::collections::BTreeMap;
@@ -12,8 +9,7 @@ use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use load_worker::engine::{Generator, Source, ThreadHandle, start};
@@ -28,40 +24,13 @@ use plan::model::{Arrivals, LoadModel};
 use protocol::id::{IncarnationId, RunId, WorkerId};
 use sandbox::{Fault, abi};
 use series::Hist;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
-
-/// Allocations in the generator's own calls: it gives its output away each time.
-static IN_GENERATOR: AtomicU64 = AtomicU64::new(0);
-
-/// Calls of the generator.
-static CALLS: AtomicU64 = AtomicU64::new(0);
-
-/// How often memory was asked for so far, in the whole process.
-fn allocations() -> u64 {
-    let stats = ALLOCATOR.stats();
-    u64::try_from(stats.allocations.saturating_add(stats.reallocations)).unwrap_or(u64::MAX)
-}
-
-/// Tells when so many turns have begun.
-#[derive(Clone)]
-struct Limit {
-    turns: u64,
-    reached: Sender<()>,
-}
 
 /// One GET a turn, nothing heard of the answer.
-struct Get {
-    setup: abi::Setup,
-    limit: Option<Limit>,
-    begun: u64,
-}
+struct Get(abi::Setup);
 
 impl Generator for Get {
     fn setup(&self) -> &abi::Setup {
-        &self.setup
+        &self.0
     }
 
     fn step(
@@ -71,7 +40,6 @@ impl Generator for Get {
         _: &[abi::Completion],
         _: &[u8],
     ) -> Result<abi::Output, Fault> {
-        let before = allocations();
         let none = abi::Slice { off: 0, len: 0 };
         let request = |start: &abi::Start| abi::Request {
             user: start.user,
@@ -89,31 +57,21 @@ impl Generator for Get {
             headers: none,
             body: none,
         };
-        let output = abi::Output {
+        Ok(abi::Output {
             arena: b"/".to_vec(),
             requests: starts.iter().map(request).collect(),
             verdicts: vec![],
             finished: starts.iter().map(|start| abi::Finish { user: start.user, think_us: 0 }).collect(),
             commands: vec![],
-        };
-        IN_GENERATOR.fetch_add(allocations() - before, Ordering::Relaxed);
-        CALLS.fetch_add(1, Ordering::Relaxed);
-        self.begun += starts.len() as u64;
-        if let Some(limit) = self.limit.take_if(|limit| self.begun >= limit.turns) {
-            // Whoever does not listen needs to hear nothing.
-            let _ = limit.reached.send(());
-        }
-        Ok(output)
+        })
     }
 }
 
-struct Gets {
-    limit: Option<Limit>,
-}
+struct Gets;
 
 impl Source for Gets {
     fn instantiate(&self, _: &str, _: u64, _: u32) -> Result<Box<dyn Generator>, String> {
-        let setup = abi::Setup {
+        Ok(Box::new(Get(abi::Setup {
             steps: vec!["get".into()],
             checks: vec![],
             metrics: vec![],
@@ -122,8 +80,7 @@ impl Source for Gets {
             expectations: vec![],
             body_limit: 0,
             stateless: true,
-        };
-        Ok(Box::new(Get { setup, limit: self.limit.clone(), begun: 0 }))
+        })))
     }
 }
 
@@ -174,13 +131,13 @@ struct Bench {
     spool: RunSpool,
     layout: Layout,
     connections: u32,
-    /// What the spool lies in.
-    _dir: tempfile::TempDir,
 }
 
 impl Bench {
-    fn spec(&self, number: u32, model: LoadModel, duration: Duration) -> PhaseSpec {
-        PhaseSpec {
+    /// Runs one phase and prints what it cost.
+    fn phase(&self, number: u32, name: &str, model: LoadModel, seconds: u64) -> Result<(), Box<dyn Error>> {
+        let duration = Duration::from_secs(seconds);
+        let spec = PhaseSpec {
             phase: number,
             t0: Instant::now() + Duration::from_millis(500),
             duration,
@@ -200,13 +157,7 @@ impl Bench {
                 checks: vec![],
                 metrics: vec![],
             }],
-        }
-    }
-
-    /// Runs one phase and prints what it cost.
-    fn phase(&self, number: u32, name: &str, model: LoadModel, seconds: u64) -> Result<(), Box<dyn Error>> {
-        let duration = Duration::from_secs(seconds);
-        let spec = self.spec(number, model, duration);
+        };
         let end = spec.t0 + duration;
         self.handle.send(EngineCommand::StartPhase(Box::new(spec)));
         let (_, before) = self.events.recv()?;
@@ -247,20 +198,18 @@ impl Bench {
     }
 }
 
-/// As fast as the answers come.
-const fn closed(users: u32) -> LoadModel {
-    LoadModel::Closed { start_users: users, users, ramp: Duration::ZERO, think: Duration::ZERO }
-}
-
 /// CPU time of the calling thread.
 fn cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// A load thread that sends to the server.
-fn bench(addr: SocketAddr, connections: u32, limit: Option<Limit>) -> Result<Bench, Box<dyn Error>> {
-    let timed = limit.is_none();
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u32>());
+    let connections = args.next().transpose()?.unwrap_or(64);
+    let seconds = u64::from(args.next().transpose()?.unwrap_or(3));
+    let paced = f64::from(args.next().transpose()?.unwrap_or(5_000));
+    let addr = serve()?;
     let dir = tempfile::tempdir()?;
     let layout = Layout::new(vec![ScenarioLayout { steps: 1, targets: vec![0], checks: 0, metrics: 0 }]);
     let owner = Owner { run: RunId::new(), worker: WorkerId::new(), incarnation: IncarnationId::new() };
@@ -279,7 +228,7 @@ fn bench(addr: SocketAddr, connections: u32, limit: Option<Limit>) -> Result<Ben
         seed: 7,
         scenarios: vec![ScenarioSpec {
             name: "get".into(),
-            guest: Arc::new(Gets { limit }),
+            guest: Arc::new(Gets),
             targets: vec![0],
             timeout: Duration::from_secs(30),
             feeds: BTreeMap::new(),
@@ -294,53 +243,17 @@ fn bench(addr: SocketAddr, connections: u32, limit: Option<Limit>) -> Result<Ben
     let (sender, events) = channel();
     let recorder = recorders.pop().ok_or("no recorder")?;
     let handle = start(spec, recorder, move |event| {
-        // On the load thread: its own CPU time goes with each event, where it is wanted. rustix looks for the clock in a
-        // page that valgrind does not map. A receiver that is gone needs none.
-        let _ = sender.send((event, if timed { cpu() } else { Duration::ZERO }));
+        // On the load thread: its own CPU time goes with each event. A receiver that is gone needs none.
+        let _ = sender.send((event, cpu()));
     })?;
-    Ok(Bench { handle, events, spool, layout, connections, _dir: dir })
-}
-
-/// Sends so many requests and prints what was counted.
-fn count(args: &[String]) -> Result<(), Box<dyn Error>> {
-    let [addr, turns, rest @ ..] = args else { return Err("count wants ADDR and TURNS".into()) };
-    let connections = rest.first().map_or(Ok(64), |connections| connections.parse())?;
-    let (reached, limit) = channel();
-    let bench = bench(addr.parse()?, connections, Some(Limit { turns: turns.parse()?, reached }))?;
-    // It ends when the turns are over, long before this.
-    let spec = bench.spec(1, closed(connections), Duration::from_secs(3_600));
-    bench.handle.send(EngineCommand::StartPhase(Box::new(spec)));
-    bench.events.recv()?;
-    limit.recv_timeout(Duration::from_secs(600)).map_err(|_| "not so many turns within ten minutes")?;
-    bench.handle.send(EngineCommand::EndPhase { phase: 1, grace: Duration::from_secs(5) });
-    let (event, _) = bench.events.recv()?;
-    let allocations = allocations();
-    let EngineEvent::PhaseEnded { arrivals, .. } = event else { return Err(format!("{event:?}").into()) };
-    println!(
-        "{}",
-        serde_json::json!({
-            "requests": arrivals.answered,
-            "failed": arrivals.failed + arrivals.dropped,
-            "allocations": allocations,
-            "allocations_in_generator": IN_GENERATOR.load(Ordering::Relaxed),
-            "generator_calls": CALLS.load(Ordering::Relaxed),
-        })
-    );
-    bench.handle.join();
-    Ok(())
-}
-
-fn main() -> Result<(), Box<dyn Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(("count", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return count(rest);
-    }
-    let mut args = args.iter().map(|arg| arg.parse::<u32>());
-    let connections = args.next().transpose()?.unwrap_or(64);
-    let seconds = u64::from(args.next().transpose()?.unwrap_or(3));
-    let paced = f64::from(args.next().transpose()?.unwrap_or(5_000));
-    let bench = bench(serve()?, connections, None)?;
-    bench.phase(1, "closed", closed(connections), seconds)?;
+    let bench = Bench { handle, events, spool, layout, connections };
+    let closed = LoadModel::Closed {
+        start_users: connections,
+        users: connections,
+        ramp: Duration::ZERO,
+        think: Duration::ZERO,
+    };
+    bench.phase(1, "closed", closed, seconds)?;
     let open =
         LoadModel::Open { start_rate: paced, rate: paced, ramp: Duration::ZERO, arrivals: Arrivals::Even };
     bench.phase(2, "paced", open, seconds)?;

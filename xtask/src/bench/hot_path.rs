@@ -44,11 +44,11 @@ pub(crate) fn hot_path(bless: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     // The whole workspace's features, as tests have them: with others, cargo compiles wasmtime anew.
-    run(&mut cargo(&["build", "--quiet", "--workspace", "--bin", "bare-server", "--example", "throughput"]))?;
+    run(&mut cargo(&["build", "--quiet", "--workspace", "--bin", "bare-server", "--example", "hot_path"]))?;
     let programs = target()?.join("debug");
     let dir = target()?.join("bench");
     std::fs::create_dir_all(&dir)?;
-    let run = Run { example: programs.join("examples/throughput"), dir, server: bare_server(&programs)? };
+    let run = Run { example: programs.join("examples/hot_path"), dir, server: bare_server(&programs)? };
     let (few, many) = (run.under_callgrind(TURNS)?, run.under_callgrind(2 * TURNS)?);
     let cost = cost(&few, &many)?;
     let (few_calls, many_calls) = (run.futex_calls(TURNS)?, run.futex_calls(2 * TURNS)?);
@@ -83,9 +83,9 @@ struct Run {
 }
 
 impl Run {
-    fn arguments(&self, turns: u64) -> [String; 4] {
+    fn arguments(&self, turns: u64) -> [String; 3] {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.server.port()));
-        ["count".to_owned(), addr.to_string(), turns.to_string(), CONNECTIONS.to_string()]
+        [addr.to_string(), turns.to_string(), CONNECTIONS.to_string()]
     }
 
     /// What one run counted; `instructions` are of the whole process.
