@@ -43,6 +43,9 @@
 //! (a reset before any byte of an answer, within two round trips) never carried it: an idempotent
 //! request is sent once more on another connection, and nothing but the connects counts it.
 //!
+//! A peer that writes faster than it is read keeps nobody waiting: of one transport so much is read in a turn, and the rest
+//! in the next.
+//!
 //! # Guests
 //! A fault ends the instance: what its users were doing is cancelled, connections with an answer under way are
 //! closed, a new instance is made (ten a second at most), users begin anew. Other scenarios notice nothing.
@@ -65,6 +68,7 @@ mod slots;
 mod thread;
 mod timers;
 mod transport;
+mod unread;
 mod users;
 
 use std::io;

@@ -3,6 +3,7 @@
 mod closing;
 mod connections;
 mod guests;
+mod hostile;
 mod leases;
 mod models;
 mod rig;

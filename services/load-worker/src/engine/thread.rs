@@ -79,6 +79,8 @@ pub(super) struct LoadThread {
     pub(super) open_transports: u32,
     /// Places became empty: waiting requests are to be looked at.
     pub(super) unserved: bool,
+    /// Transports that were read from without an end.
+    pub(super) unread: Vec<Key>,
     pub(super) scratch: Vec<u8>,
     pub(super) wire: Vec<u8>,
     exit: bool,
@@ -115,6 +117,7 @@ impl LoadThread {
             waiting: 0,
             open_transports: 0,
             unserved: false,
+            unread: Vec::new(),
             scratch: vec![0; SCRATCH],
             wire: Vec::new(),
             exit: false,
@@ -154,6 +157,7 @@ impl LoadThread {
                 return;
             }
             let poll_ended = self.clock.now();
+            self.read_on();
             for event in &events {
                 if event.token().0 >= FIRST_TRANSPORT {
                     self.transport_event(event);
@@ -238,7 +242,7 @@ impl LoadThread {
             phase.timeline.peek().map(|arrival| phase.t0.saturating_add(arrival.intended_ns))
         });
         let expiry = self.next_expiry().filter(|_| self.phase.as_ref().is_some_and(|phase| !phase.stopped));
-        let busy = (self.guests_due() || self.unserved).then_some(now);
+        let busy = (self.guests_due() || self.unserved || !self.unread.is_empty()).then_some(now);
         let next = [timer, arrival, expiry, busy].into_iter().chain(others).flatten().min();
         next.unwrap_or(u64::MAX).min(now.saturating_add(TURN))
     }

@@ -73,6 +73,10 @@ pub(super) struct Transport {
     /// Answers it has brought.
     pub(super) uses: u32,
     pub(super) begun: u64,
+    /// Listed as one to read on from.
+    pub(super) unread: bool,
+    /// Its peer is known to have closed, though more is to be read.
+    pub(super) closing: bool,
     /// How long connecting took: about a round trip, or several with TLS.
     pub(super) made_in: u64,
 }
@@ -242,7 +246,7 @@ impl LoadThread {
         }
     }
 
-    fn receive(&mut self, key: Key, closing: bool, now: u64) {
+    pub(super) fn receive(&mut self, key: Key, closing: bool, now: u64) {
         let Some(transport) = self.transports.get_mut(key) else { return };
         let Some(connection) = &mut transport.connection else { return };
         let limits = Limits { max_head: self.spec.max_head as usize, max_body: self.spec.max_body };
@@ -250,7 +254,9 @@ impl LoadThread {
         let scenario = request.as_ref().and_then(|request| self.scenarios.get(request.scenario as usize));
         let (Some(request), Some(scenario)) = (request, scenario) else {
             let received = connection.receive(&mut self.scratch, limits, &mut NoSink, closing, &mut 0);
-            if received != Received::Pending {
+            if received == Received::Unread {
+                self.leave_unread(key, closing);
+            } else if received != Received::Pending {
                 self.close(key, now);
                 self.start_waiting(now);
             }
@@ -267,6 +273,7 @@ impl LoadThread {
         }
         match outcome {
             Received::Pending => {}
+            Received::Unread => self.leave_unread(key, closing),
             Received::Closed => self.answer_failed(key, FailureClass::Reset, received == 0, now),
             Received::Failed { class, untouched } => self.answer_failed(key, class, untouched, now),
             Received::Whole { reusable } => {

@@ -33,11 +33,17 @@ pub struct Connection {
     busy: bool,
 }
 
+/// Reads of the scratch buffer in one [`Connection::receive`]: a peer that writes faster than it is read must not keep
+/// all others waiting.
+const READS: usize = 16;
+
 /// What [`Connection::receive`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// More must come.
     Pending,
+    /// There may be more to read now: the caller looks at others first and then calls again.
+    Unread,
     /// The answer is whole; whether the connection can carry another request.
     Whole {
         /// Neither side wants it closed, and nothing unexpected followed the answer.
@@ -166,6 +172,7 @@ impl Connection {
         bytes: &mut u64,
     ) -> Received {
         let mut reusable = None;
+        let mut reads = 0;
         loop {
             let read = match self.read(scratch) {
                 Ok(Plain::Bytes(n)) => n,
@@ -204,6 +211,10 @@ impl Connection {
                     Some(reusable) => Received::Whole { reusable },
                     None => Received::Pending,
                 };
+            }
+            reads += 1;
+            if reads >= READS && reusable.is_none() {
+                return Received::Unread;
             }
         }
     }

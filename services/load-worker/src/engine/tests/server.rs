@@ -19,6 +19,8 @@ pub(super) enum Act {
     Gate(Vec<u8>),
     /// Write the first bytes, and the second over and over until the peer has enough.
     Endless(&'static [u8], Vec<u8>),
+    /// Do this with the connection and close it.
+    Do(Box<dyn FnOnce(&TcpStream) + Send>),
 }
 
 /// A plain 200 with a body.
@@ -170,6 +172,10 @@ fn serve(mut stream: &TcpStream, number: usize, seen: &Seen, gate: &Gate, behavi
                 if stream.write_all(first).is_ok() {
                     while stream.write_all(&bytes).is_ok() {}
                 }
+                return;
+            }
+            Act::Do(act) => {
+                act(stream);
                 return;
             }
         }
