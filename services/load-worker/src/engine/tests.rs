@@ -8,3 +8,4 @@ mod leases;
 mod models;
 mod rig;
 mod server;
+mod truth;
