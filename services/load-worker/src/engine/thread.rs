@@ -66,6 +66,8 @@ pub(super) struct LoadThread {
     pub(super) scenarios: Vec<Scenario>,
     pub(super) targets: Vec<Target>,
     pub(super) transports: Slots<Transport>,
+    /// Those whose sockets hold more than was read.
+    pub(super) unread: Vec<Key>,
     pub(super) requests: Slots<Request>,
     pub(super) operations: Slots<Operation>,
     pub(super) timers: Timers<Timer>,
@@ -79,8 +81,6 @@ pub(super) struct LoadThread {
     pub(super) open_transports: u32,
     /// Places became empty: waiting requests are to be looked at.
     pub(super) unserved: bool,
-    /// Transports that were read from without an end.
-    pub(super) unread: Vec<Key>,
     pub(super) scratch: Vec<u8>,
     pub(super) wire: Vec<u8>,
     exit: bool,
@@ -108,6 +108,7 @@ impl LoadThread {
             events,
             recorder,
             transports: Slots::new(),
+            unread: Vec::new(),
             requests: Slots::new(),
             operations: Slots::new(),
             timers: Timers::new(),
@@ -117,7 +118,6 @@ impl LoadThread {
             waiting: 0,
             open_transports: 0,
             unserved: false,
-            unread: Vec::new(),
             scratch: vec![0; SCRATCH],
             wire: Vec::new(),
             exit: false,
@@ -150,14 +150,14 @@ impl LoadThread {
             self.gauges();
             let offset = self.phase.as_ref().map_or(0, |phase| phase.offset(now));
             self.recorder.flip_if_asked(offset);
-            let until = self.next_due(now, [follow_at, refill_at]);
+            let until = if self.unread.is_empty() { self.next_due(now, [follow_at, refill_at]) } else { now };
             let poll_begins = self.clock.now();
             if let Err(error) = self.wait(&mut events, until) {
                 self.fatal(format!("the poller failed: {error}"));
                 return;
             }
             let poll_ended = self.clock.now();
-            self.read_on();
+            self.read_unread();
             for event in &events {
                 if event.token().0 >= FIRST_TRANSPORT {
                     self.transport_event(event);
@@ -242,7 +242,7 @@ impl LoadThread {
             phase.timeline.peek().map(|arrival| phase.t0.saturating_add(arrival.intended_ns))
         });
         let expiry = self.next_expiry().filter(|_| self.phase.as_ref().is_some_and(|phase| !phase.stopped));
-        let busy = (self.guests_due() || self.unserved || !self.unread.is_empty()).then_some(now);
+        let busy = (self.guests_due() || self.unserved).then_some(now);
         let next = [timer, arrival, expiry, busy].into_iter().chain(others).flatten().min();
         next.unwrap_or(u64::MAX).min(now.saturating_add(TURN))
     }

@@ -6,7 +6,7 @@ use super::thread::LoadThread;
 
 impl LoadThread {
     /// Reads on where more may lie in a socket than was read at once.
-    pub(super) fn read_on(&mut self) {
+    pub(super) fn read_unread(&mut self) {
         let known = self.unread.len();
         for at in 0..known {
             let Some(key) = self.unread.get(at).copied() else { break };

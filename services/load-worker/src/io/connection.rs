@@ -174,6 +174,10 @@ impl Connection {
         let mut reusable = None;
         let mut reads = 0;
         loop {
+            if reads == READS && reusable.is_none() {
+                return Received::Unread;
+            }
+            reads += 1;
             let read = match self.read(scratch) {
                 Ok(Plain::Bytes(n)) => n,
                 Ok(Plain::Pending) => {
@@ -211,10 +215,6 @@ impl Connection {
                     Some(reusable) => Received::Whole { reusable },
                     None => Received::Pending,
                 };
-            }
-            reads += 1;
-            if reads >= READS && reusable.is_none() {
-                return Received::Unread;
             }
         }
     }
