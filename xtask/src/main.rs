@@ -4,6 +4,7 @@
 mod bench;
 mod compose_test;
 mod demo;
+mod fuzz;
 mod guests;
 mod paths;
 mod proto;
@@ -21,6 +22,8 @@ const USAGE: &str = "usage: cargo xtask <task>
            fault-proxy: what the proxy costs beside a direct connection, and how exact its times are
   compose-test
            start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
+  fuzz [SECONDS]
+           build and run the fuzz targets of what reads a target's bytes, each for 60 s unless told otherwise
   guests   compile the guest modules to WebAssembly components (target/guests); NAME... builds only those
   proto    generate crates/protocol/src/generated from the .proto files; --check only compares";
 
@@ -31,6 +34,11 @@ fn main() -> anyhow::Result<ExitCode> {
         ["demo"] => return demo::demo(),
         ["test"] => test::test()?,
         ["bench", "control-plane"] => bench::control_plane()?,
+        ["fuzz"] => fuzz::fuzz(fuzz::SECONDS)?,
+        ["fuzz", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::fuzz(seconds)?,
+            Err(error) => anyhow::bail!("{seconds}: {error}: expected whole seconds, such as 3600"),
+        },
         ["compose-test"] => compose_test::compose_test()?,
         ["bench", "fault-proxy"] => bench::fault_proxy()?,
         ["guests", names @ ..] => guests::build_named(names).map(|_| ())?,
