@@ -4,6 +4,7 @@
 mod bench;
 mod compose_test;
 mod demo;
+mod fuzz;
 mod guests;
 mod paths;
 mod proto;
@@ -26,6 +27,8 @@ const USAGE: &str = "usage: cargo xtask <task>
            --bless writes the budget anew
   compose-test
            start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
+  fuzz [SECONDS]
+           build and run the fuzz targets of what reads a target's bytes, each for 60 s unless told otherwise
   guests   compile the guest modules to WebAssembly components (target/guests); NAME... builds only those
   proto    generate crates/protocol/src/generated from the .proto files; --check only compares";
 
@@ -36,6 +39,11 @@ fn main() -> anyhow::Result<ExitCode> {
         ["demo"] => return demo::demo(),
         ["test"] => test::test()?,
         ["bench", "control-plane"] => bench::control_plane()?,
+        ["fuzz"] => fuzz::fuzz(fuzz::SECONDS)?,
+        ["fuzz", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::fuzz(seconds)?,
+            Err(error) => anyhow::bail!("{seconds}: {error}: expected whole seconds, such as 3600"),
+        },
         ["compose-test"] => compose_test::compose_test()?,
         ["bench", "fault-proxy"] => bench::fault_proxy()?,
         ["bench", "hot-path"] => bench::hot_path(false)?,

@@ -44,6 +44,9 @@ const NATS: (&str, &str) = ("2.12.8", "a44100c5cff85f2eca9fe6ef18bb54bbe86ef12bf
 /// Version of cargo-deny that the tests install when there is none.
 const CARGO_DENY: &str = "0.20.2";
 
+/// Version of cargo-fuzz that is installed when there is none.
+const CARGO_FUZZ: &str = "0.13.2";
+
 /// The cargo-deny program: the one in PATH, else ours, compiled once under the target directory.
 pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
     if let Some(found) = in_path("cargo-deny") {
@@ -56,6 +59,22 @@ pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
         run(cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"])
             .arg(&dir)
             // Checks of bans, licenses and sources need no optimised program; it compiles in half the time.
+            .arg("--debug"))?;
+    }
+    Ok(program)
+}
+
+/// The cargo-fuzz program: the one in PATH, else ours, compiled once under the target directory.
+pub(crate) fn cargo_fuzz() -> anyhow::Result<PathBuf> {
+    if let Some(found) = in_path("cargo-fuzz") {
+        return Ok(found);
+    }
+    let dir = target()?.join("tools/cargo-fuzz");
+    let program = dir.join("bin/cargo-fuzz");
+    if !program.exists() {
+        println!("cargo-fuzz: installing version {CARGO_FUZZ} under {}", dir.display());
+        run(cargo(&["install", "--quiet", "--locked", "cargo-fuzz", "--version", CARGO_FUZZ, "--root"])
+            .arg(&dir)
             .arg("--debug"))?;
     }
     Ok(program)

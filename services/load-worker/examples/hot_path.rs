@@ -125,6 +125,8 @@ fn thread(addr: SocketAddr, limit: Limit) -> ThreadSpec {
         addrs: vec![addr],
         host_header: addr.to_string(),
         base_path: String::new(),
+        socket: None,
+        tunnel: None,
         detour: None,
     };
     ThreadSpec {
@@ -138,11 +140,12 @@ fn thread(addr: SocketAddr, limit: Limit) -> ThreadSpec {
             timeout: Duration::from_secs(30),
             feeds: BTreeMap::new(),
         }],
-        targets: vec![TargetSpec { name: "bare".into(), endpoints: vec![endpoint] }],
+        targets: vec![TargetSpec { name: "bare".into(), http2: None, endpoints: vec![endpoint] }],
         batch: 256,
         connect_timeout: Duration::from_secs(10),
         max_head: 64 * 1024,
         max_body: 1024 * 1024,
+        max_event: 64 * 1024,
         lease: load_worker::lease::Lease::for_ever(),
     }
 }

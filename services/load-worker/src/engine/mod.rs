@@ -44,6 +44,9 @@
 //! (a reset before any byte of an answer, within two round trips) never carried it: an idempotent
 //! request is sent once more on another connection, and nothing but the connects counts it.
 //!
+//! A peer that writes faster than it is read keeps nobody waiting: of one transport so much is read in a turn, and the rest
+//! in the next.
+//!
 //! # HTTP/2
 //! A target with `http = "2"` has *lanes* in the place of connections: each connection has as many as the plan's `streams`
 //! and the server's settings both allow, and a request takes one. Waiting, dropping, promises and deadlines are of lanes;
@@ -83,6 +86,7 @@ mod thread;
 mod timers;
 mod told;
 mod transport;
+mod unread;
 mod users;
 
 use std::io;

@@ -68,6 +68,8 @@ pub(super) struct LoadThread {
     pub(super) scenarios: Vec<Scenario>,
     pub(super) targets: Vec<Target>,
     pub(super) transports: Slots<Transport>,
+    /// Those whose sockets hold more than was read.
+    pub(super) unread: Vec<Key>,
     pub(super) requests: Slots<Request>,
     pub(super) operations: Slots<Operation>,
     pub(super) timers: Timers<Timer>,
@@ -113,6 +115,7 @@ impl LoadThread {
             events,
             recorder,
             transports: Slots::new(),
+            unread: Vec::new(),
             requests: Slots::new(),
             operations: Slots::new(),
             timers: Timers::new(),
@@ -159,13 +162,14 @@ impl LoadThread {
             self.gauges();
             let offset = self.phase.as_ref().map_or(0, |phase| phase.offset(now));
             self.recorder.flip_if_asked(offset);
-            let until = self.next_due(now, [follow_at, refill_at]);
+            let until = if self.unread.is_empty() { self.next_due(now, [follow_at, refill_at]) } else { now };
             let poll_begins = self.clock.now();
             if let Err(error) = self.wait(&mut events, until) {
                 self.fatal(format!("the poller failed: {error}"));
                 return;
             }
             let poll_ended = self.clock.now();
+            self.read_unread();
             for event in &events {
                 if event.token().0 >= FIRST_TRANSPORT {
                     self.transport_event(event);

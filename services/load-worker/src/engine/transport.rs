@@ -80,6 +80,10 @@ pub(super) struct Transport {
     /// Answers it has brought.
     pub(super) uses: u32,
     pub(super) begun: u64,
+    /// Listed as one to read on from.
+    pub(super) unread: bool,
+    /// Its peer is known to have closed, though more is to be read.
+    pub(super) closing: bool,
     /// How long connecting took: about a round trip, or several with TLS.
     pub(super) made_in: u64,
 }
@@ -253,7 +257,9 @@ impl LoadThread {
         let scenario = request.as_ref().and_then(|request| self.scenarios.get_mut(request.scenario as usize));
         let (Some(request), Some(scenario)) = (request, scenario) else {
             let received = connection.receive(&mut self.scratch, limits, &mut NoSink, closing, &mut 0);
-            if received != Received::Pending {
+            if received == Received::Unread {
+                self.leave_unread(key, closing);
+            } else if received != Received::Pending {
                 self.close(key, now);
                 self.start_waiting(now);
             }
@@ -281,6 +287,7 @@ impl LoadThread {
                 self.paused.push_back(key);
             }
             Received::Pending => {}
+            Received::Unread => self.leave_unread(key, closing),
             Received::Closed => self.answer_failed(key, FailureClass::Reset, received == 0, now),
             Received::Failed { class, untouched } => self.answer_failed(key, class, untouched, now),
             Received::Whole { reusable } => {

@@ -1,6 +1,6 @@
 //! The chunked transfer coding (RFC 9112, section 7.1), decoded from pieces of any size without keeping any.
 
-/// Bytes of chunk extensions and trailers that one answer may have; more is an attack or a defect.
+/// Bytes of chunk extensions, trailers and zeros before sizes that one answer may have; more is an attack or a defect.
 const MAX_OVERHEAD: u32 = 64 * 1024;
 
 /// Why a chunked body cannot be read on.
@@ -9,8 +9,8 @@ pub enum ChunkedError {
     /// The framing is not the chunked coding.
     #[error("the chunked coding is malformed")]
     Malformed,
-    /// More than 64 KiB of chunk extensions or trailers.
-    #[error("chunk extensions or trailers are larger than 64 KiB")]
+    /// More than 64 KiB of chunk extensions, trailers or zeros before sizes.
+    #[error("chunk extensions, trailers or zeros before sizes are larger than 64 KiB")]
     TooLarge,
 }
 
@@ -19,7 +19,9 @@ enum State {
     /// Before the first digit of a size.
     SizeStart,
     Size,
-    /// After the size: everything up to the line's end is ignored.
+    /// Blanks after the size, where some servers pad it.
+    SizeBlank,
+    /// After a semicolon: everything up to the line's end is ignored.
     Extension,
     SizeLf,
     Data,
@@ -27,7 +29,8 @@ enum State {
     DataLf,
     /// At the start of a line after the last chunk.
     Trailer,
-    TrailerLine,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     EndLf,
     Done,
@@ -89,9 +92,14 @@ impl Chunked {
     fn framing(&mut self, byte: u8) -> Result<(), ChunkedError> {
         self.state = match (self.state, byte) {
             (State::SizeStart, _) => self.digit(byte).ok_or(ChunkedError::Malformed)?,
-            (State::Size, b'\r') | (State::Extension, b'\r') => State::SizeLf,
-            (State::Size, b';' | b' ' | b'\t') => State::Extension,
-            (State::Size, _) => self.digit(byte).ok_or(ChunkedError::Malformed)?,
+            (State::Size | State::SizeBlank | State::Extension, b'\r') => State::SizeLf,
+            (State::Size | State::SizeBlank, b';') => self.more(State::Extension)?,
+            (State::Size | State::SizeBlank, b' ' | b'\t') => self.more(State::SizeBlank)?,
+            (State::Size, _) => {
+                let next = self.digit(byte).ok_or(ChunkedError::Malformed)?;
+                // Zeros before the size could go on for ever.
+                if self.left == 0 { self.more(next)? } else { next }
+            }
             (State::Extension, b'\n' | 0) => return Err(ChunkedError::Malformed),
             (State::Extension, _) => self.more(State::Extension)?,
             (State::SizeLf, b'\n') if self.left == 0 => State::Trailer,
@@ -99,10 +107,12 @@ impl Chunked {
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::SizeStart,
             (State::Trailer, b'\r') => State::EndLf,
-            (State::TrailerLine, b'\r') => State::TrailerLf,
-            (State::Trailer | State::TrailerLine, b'\n' | 0) => return Err(ChunkedError::Malformed),
-            (State::Trailer | State::TrailerLine, _) => self.more(State::TrailerLine)?,
-            (State::TrailerLf, b'\n') => State::Trailer,
+            (State::Trailer | State::TrailerName, _) if is_token(byte) => self.more(State::TrailerName)?,
+            (State::TrailerName, b':') => self.more(State::TrailerValue)?,
+            (State::TrailerValue, b'\r') => self.more(State::TrailerLf)?,
+            (State::TrailerValue, b'\n' | 0) => return Err(ChunkedError::Malformed),
+            (State::TrailerValue, _) => self.more(State::TrailerValue)?,
+            (State::TrailerLf, b'\n') => self.more(State::Trailer)?,
             (State::EndLf, b'\n') => State::Done,
             _ => return Err(ChunkedError::Malformed),
         };
@@ -123,6 +133,12 @@ impl Chunked {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD { Err(ChunkedError::TooLarge) } else { Ok(next) }
     }
+}
+
+/// Whether a field's name may have this byte (RFC 9110, section 5.6.2).
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 #[cfg(test)]
@@ -166,6 +182,11 @@ mod tests {
             b"5\nhello",
             b"5\r\nhelloX",
             b"5\r\nhello\rX",
+            b"5 5\r\nhello",
+            b"5 x\r\nhello",
+            b"0\r\nno colon\r\n\r\n",
+            b"0\r\n: no name\r\n\r\n",
+            b"0\r\nA: b\r\n folded\r\n\r\n",
             b"-1\r\n",
             b"11111111111111111\r\n",
         ] {
@@ -174,10 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn bounds_extensions_and_trailers() {
-        let mut endless = b"1;".to_vec();
-        endless.resize(100_000, b'x');
-        assert_eq!(all(&endless).1, Err(ChunkedError::TooLarge));
+    fn bounds_extensions_trailers_and_zeros() {
+        for (begin, byte) in
+            [(&b"1;"[..], b'x'), (b"1 ", b' '), (b"", b'0'), (b"0\r\n", b'A'), (b"0\r\nA:", b'b')]
+        {
+            let mut endless = begin.to_vec();
+            endless.resize(100_000, byte);
+            assert_eq!(all(&endless).1, Err(ChunkedError::TooLarge));
+        }
         let mut endless = b"0\r\n".to_vec();
         endless.extend(b"A: b\r\n".repeat(20_000));
         assert_eq!(all(&endless).1, Err(ChunkedError::TooLarge));

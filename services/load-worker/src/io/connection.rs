@@ -37,11 +37,17 @@ pub struct Connection {
     busy: bool,
 }
 
+/// Reads of the scratch buffer in one [`Connection::receive`]: a peer that writes faster than it is read must not keep
+/// all others waiting.
+const READS: usize = 16;
+
 /// What [`Connection::receive`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// More must come.
     Pending,
+    /// There may be more to read now: the caller looks at others first and then calls again.
+    Unread,
     /// The answer is whole; whether the connection can carry another request.
     Whole {
         /// Neither side wants it closed, and nothing unexpected followed the answer.
@@ -199,7 +205,12 @@ impl Connection {
         bytes: &mut u64,
     ) -> Received {
         let mut reusable = None;
+        let mut reads = 0;
         loop {
+            if reads == READS && reusable.is_none() {
+                return Received::Unread;
+            }
+            reads += 1;
             let read = match self.read(scratch) {
                 Ok(Plain::Bytes(n)) => n,
                 Ok(Plain::Pending) => {

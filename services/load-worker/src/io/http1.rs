@@ -149,13 +149,14 @@ impl Parser {
                             sink.body(data);
                         }
                     });
+                    // First, for the limit was passed before whatever else is wrong was read.
+                    if *body > limits.max_body {
+                        return Err(FailureClass::TooLarge);
+                    }
                     at += used.map_err(|error| match error {
                         ChunkedError::Malformed => FailureClass::Malformed,
                         ChunkedError::TooLarge => FailureClass::TooLarge,
                     })?;
-                    if *body > limits.max_body {
-                        return Err(FailureClass::TooLarge);
-                    }
                     if decoder.is_done() {
                         self.state = State::Done;
                     }
@@ -182,13 +183,19 @@ impl Parser {
     /// The peer closed: the end of a body without a length, else the answer is cut off.
     ///
     /// # Errors
-    /// [`FailureClass::Reset`] when the answer is not whole.
+    /// [`FailureClass::Reset`] when the answer is not whole; [`FailureClass::Malformed`] when what there is of its head
+    /// is none.
     pub fn eof(&mut self) -> Result<(), FailureClass> {
         self.reusable = false;
         match self.state {
             State::UntilClose | State::Done => {
                 self.state = State::Done;
                 Ok(())
+            }
+            // Garbage that came slowly was not parsed yet.
+            State::Head if !self.partial.is_empty() => {
+                parse(&self.partial, self.to_head, &mut Nobody)?;
+                Err(FailureClass::Reset)
             }
             _ => Err(FailureClass::Reset),
         }
@@ -223,7 +230,7 @@ impl Parser {
         self.partial.extend_from_slice(&input[..take]);
         // Parsing a head again for each byte of a slow peer would cost the square of its length.
         let ended = ends(&self.partial[before.saturating_sub(3)..]);
-        let parsed = if ended || self.partial.len() >= self.retry_at {
+        let parsed = if ended || self.partial.len() >= self.retry_at.min(room) {
             self.retry_at = self.partial.len() * 2;
             parse(&self.partial, self.to_head, sink)?
         } else {
@@ -257,6 +264,14 @@ impl Parser {
         };
         Ok(())
     }
+}
+
+/// Takes nothing.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn head(&mut self, _: u16, _: &[u8], _: &[httparse::Header<'_>]) {}
+    fn body(&mut self, _: &[u8]) {}
 }
 
 /// Whether an empty line may be in sight.
@@ -310,27 +325,23 @@ fn framing(
     to_head: bool,
     fields: &[httparse::Header<'_>],
 ) -> Result<Framing, FailureClass> {
-    let mut keep_alive = minor >= 1;
-    let mut length = None;
+    let (mut close, mut keep_alive) = (false, minor >= 1);
+    let mut length = Ok(None);
     let mut transfer = None;
     for field in fields {
         match field.name.len() {
             10 if field.name.eq_ignore_ascii_case("connection") => {
                 for token in tokens(field.value) {
-                    if token.eq_ignore_ascii_case(b"close") {
-                        keep_alive = false;
-                    } else if minor == 0 && token.eq_ignore_ascii_case(b"keep-alive") {
-                        keep_alive = true;
-                    }
+                    close |= token.eq_ignore_ascii_case(b"close");
+                    keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
             14 if field.name.eq_ignore_ascii_case("content-length") => {
-                for token in tokens(field.value) {
-                    let value = decimal(token).ok_or(FailureClass::Malformed)?;
-                    if length.replace(value).is_some_and(|earlier| earlier != value) {
-                        return Err(FailureClass::Malformed);
-                    }
-                }
+                length = tokens(field.value).fold(length, |length, token| match (length, decimal(token)) {
+                    (Ok(None), Some(value)) => Ok(Some(value)),
+                    (Ok(Some(earlier)), Some(value)) if earlier == value => Ok(Some(value)),
+                    _ => Err(FailureClass::Malformed),
+                });
             }
             17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
                 transfer = tokens(field.value).last().or(transfer);
@@ -338,6 +349,7 @@ fn framing(
             _ => {}
         }
     }
+    keep_alive &= !close;
     let body = if (100..200).contains(&status) && status != 101 {
         Body::Interim
     } else if status == 101 {
@@ -346,11 +358,13 @@ fn framing(
     } else if to_head || status == 204 || status == 304 {
         Body::None
     } else if let Some(coding) = transfer {
-        // A length beside a coding is what request smuggling is made of: the coding counts, the connection ends.
-        keep_alive &= length.is_none();
+        // A length beside a coding is what request smuggling is made of: the coding counts, the connection ends. So
+        // it does where HTTP/1.0 has a coding, which it does not know (RFC 9112, section 6.1).
+        keep_alive &= length == Ok(None) && minor >= 1;
         if coding.eq_ignore_ascii_case(b"chunked") { Body::Chunked } else { Body::UntilClose }
     } else {
-        length.map_or(Body::UntilClose, Body::Length)
+        // A wrong length is none of our business where it delimits nothing.
+        length?.map_or(Body::UntilClose, Body::Length)
     };
     Ok(Framing { body, keep_alive })
 }
@@ -366,5 +380,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
+#[cfg(test)]
+mod odd_answers;
 #[cfg(test)]
 mod tests;

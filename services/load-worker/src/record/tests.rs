@@ -13,6 +13,8 @@ use store::{RecordKey, Store};
 
 use super::*;
 
+mod truth;
+
 fn owner() -> Owner {
     Owner { run: RunId::new(), worker: WorkerId::new(), incarnation: IncarnationId::new() }
 }

@@ -162,6 +162,7 @@ pub(super) struct Rig {
     pub(super) spool: RunSpool,
     layout: Layout,
     scenarios: usize,
+    steps: u32,
     _dir: tempfile::TempDir,
 }
 
@@ -176,9 +177,19 @@ impl Rig {
         guests: Vec<Arc<dyn Source>>,
         tweak: impl FnOnce(&mut ThreadSpec),
     ) -> Self {
+        Self::with_steps(1, endpoints, guests, tweak)
+    }
+
+    /// Scenarios of so many steps each.
+    pub(super) fn with_steps(
+        steps: u32,
+        endpoints: Vec<Endpoint>,
+        guests: Vec<Arc<dyn Source>>,
+        tweak: impl FnOnce(&mut ThreadSpec),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let scenarios = guests.len();
-        let one = ScenarioLayout { steps: 1, targets: vec![0], checks: 1, metrics: 1 };
+        let one = ScenarioLayout { steps, targets: vec![0], checks: 1, metrics: 1 };
         let layout = Layout::new(vec![one; scenarios]);
         let owner = Owner { run: RunId::new(), worker: WorkerId::new(), incarnation: IncarnationId::new() };
         let (spool, mut recorders) = RunSpool::create(dir.path(), owner, layout.clone(), 1).unwrap();
@@ -210,7 +221,7 @@ impl Rig {
             let _ = sender.send(event);
         })
         .unwrap();
-        Self { handle, events, spool, layout, scenarios, _dir: dir }
+        Self { handle, events, spool, layout, scenarios, steps, _dir: dir }
     }
 
     pub(super) fn phase(&self, model: LoadModel, duration: Duration) -> PhaseSpec {
@@ -230,7 +241,9 @@ impl Rig {
             scenarios: (0..u32::try_from(self.scenarios).unwrap())
                 .map(|scenario| PhaseScenario {
                     config: "{}".into(),
-                    series: vec![self.layout.series(scenario, 0, 0).unwrap()],
+                    series: (0..self.steps)
+                        .map(|step| self.layout.series(scenario, step, 0).unwrap())
+                        .collect(),
                     targets: 1,
                     checks: vec![0],
                     metrics: vec![0],

@@ -21,6 +21,8 @@ pub(super) enum Act {
     GateBetween(Vec<u8>, Vec<u8>),
     /// Write the first bytes, and the second over and over until the peer has enough.
     Endless(&'static [u8], Vec<u8>),
+    /// Do this with the connection and close it.
+    Do(Box<dyn FnOnce(&TcpStream) + Send>),
 }
 
 /// A plain 200 with a body.
@@ -180,6 +182,10 @@ fn serve(mut stream: &TcpStream, number: usize, seen: &Seen, gate: &Gate, behavi
                 if stream.write_all(first).is_ok() {
                     while stream.write_all(&bytes).is_ok() {}
                 }
+                return;
+            }
+            Act::Do(act) => {
+                act(stream);
                 return;
             }
         }
