@@ -24,5 +24,6 @@ mod signals;
 mod stall;
 mod start_up;
 mod traces;
+mod truth;
 mod users;
 mod validity;

@@ -1,6 +1,7 @@
 //! What is reported is what a server saw: counts and bytes exactly, and no percentile below its log's.
 //!
-//! By how much percentiles may be above the log is asserted by a test that is asked for by hand, when nothing else runs:
+//! By how much percentiles may be above the log is asserted where a test has the machine for itself: in `truth` of the
+//! end-to-end tests, and by one here that is asked for by hand:
 //! `cargo test -p load-worker --lib truth -- --ignored --nocapture`.
 
 use std::time::Duration;
