@@ -26,5 +26,6 @@ mod signals;
 mod stall;
 mod start_up;
 mod traces;
+mod truth;
 mod users;
 mod validity;

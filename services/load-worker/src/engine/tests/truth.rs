@@ -1,7 +1,8 @@
-//! What is reported is what a server saw: percentiles against its log, and counts and bytes exactly.
+//! What is reported is what a server saw: counts and bytes exactly, and no percentile below its log's.
 //!
-//! Elsewhere tests assert no time below a second. Here times are the subject. The cores are shared with whatever else
-//! runs on the machine, so the times get three runs and the best one counts; counts and bytes must be exact in each.
+//! By how much percentiles may be above the log is asserted where a test has the machine for itself: in `truth` of the
+//! end-to-end tests, and by one here that is asked for by hand:
+//! `cargo test -p load-worker --lib truth -- --ignored --nocapture`.
 
 use std::time::Duration;
 
@@ -99,31 +100,48 @@ fn apart(reported: &Hist, log: &[Entry]) -> (i64, i64) {
 }
 
 #[test]
+fn percentiles_are_not_below_those_of_the_servers_log() {
+    let server = Logged::start(1, 0);
+    let mut rig = rig(&server);
+    let spec = phase(&rig, 1, 200.0, Duration::from_secs(2));
+    let counts = rig.run(&spec, GRACE);
+    assert_eq!((counts.scheduled, counts.answered), (400, 400));
+    let (batch, log) = (rig.samples(), server.entries());
+    agrees(&batch, &log);
+    let mut merged = Merged::new();
+    batch.series.iter().for_each(|series| merged.add_proto(series).unwrap());
+    for reported in [&merged.latency, &merged.service] {
+        // No request is over before the server has answered it, however slow the machine is.
+        let (least, most) = apart(reported, &log);
+        assert!(least >= 0 && most < 1_000_000, "{least} to {most} us above the log");
+    }
+}
+
+#[test]
+#[ignore = "about milliseconds: wants the machine for itself"]
 fn percentiles_are_those_of_the_servers_log() {
     /// What the generator, the network and the schedulers of both ends may add, microseconds.
     const MOST: i64 = 2_000;
     /// Values of 1 to 2 s are told apart to 1.024 ms, and reported as the highest that a value could be.
     const RESOLUTION: i64 = 1_024;
     let mut seen = Vec::new();
-    for attempt in 0..3 {
-        let server = Logged::start(attempt, 0);
+    // The cores are shared with the server and whatever else runs: the best of three runs counts.
+    for seed in 0..3 {
+        let server = Logged::start(seed, 0);
         let mut rig = rig(&server);
-        let spec = phase(&rig, 1, 200.0, Duration::from_secs(6));
-        let counts = rig.run(&spec, GRACE);
-        assert_eq!((counts.scheduled, counts.answered), (1_200, 1_200));
+        rig.run(&phase(&rig, 1, 200.0, Duration::from_secs(6)), GRACE);
         let (batch, log) = (rig.samples(), server.entries());
         agrees(&batch, &log);
         let mut merged = Merged::new();
         batch.series.iter().for_each(|series| merged.add_proto(series).unwrap());
-        let (latency, service) = (apart(&merged.latency, &log), apart(&merged.service, &log));
-        // No request can be over before the server has answered it, on whatever machine.
-        assert!(latency.0 >= 0 && service.0 >= 0, "{latency:?} {service:?}");
-        seen.push((latency.1, service.1));
-        if latency.1 <= MOST + RESOLUTION && service.1 <= MOST + RESOLUTION {
+        let above = apart(&merged.latency, &log).1.max(apart(&merged.service, &log).1);
+        seen.push(above);
+        println!("at most {above} us above the log of {} answers", log.len());
+        if above <= MOST + RESOLUTION {
             return;
         }
     }
-    panic!("us by which latency and service are above the log, in three runs: {seen:?}");
+    panic!("us by which latency or service are above the log, in three runs: {seen:?}");
 }
 
 #[test]
@@ -164,7 +182,7 @@ fn counts_are_the_servers_when_a_phase_is_cut_short() {
         (counts.started, counts.answered, counts.cancelled)
     );
     // What was under way was written by the server or not; nobody here has read it.
-    wait_for("all connections' ends", || {
+    wait_for("the log", || {
         let written = server.entries().len() as u64;
         written >= counts.answered
     });
