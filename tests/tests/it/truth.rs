@@ -78,7 +78,7 @@ fn compare_thrice(run: impl Fn(&Logged) -> Value) {
     for seed in 0..3 {
         // None is reset: where connecting took long, a reset may pass for that of a stale connection, and its request is
         // sent again.
-        let target = Logged::start(seed, 0);
+        let target = Logged::start(seed, 3);
         let summary = run(&target);
         // Whether the target is ready was asked too.
         let mut log = target.entries();

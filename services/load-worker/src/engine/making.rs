@@ -91,7 +91,7 @@ impl LoadThread {
 
     pub(super) fn opened(&mut self, key: Key, now: u64) {
         let Some(transport) = self.transports.get_mut(key) else { return };
-        transport.made_in = now.saturating_sub(transport.begun);
+        let made_in = now.saturating_sub(transport.begun);
         self.recorder.connect(true);
         self.open_transports += 1;
         let background = transport.place == Place::Background;
@@ -100,6 +100,7 @@ impl LoadThread {
             if let Some(good) = target.good.get_mut(transport.endpoint) {
                 *good = transport.addr;
             }
+            target.quickest = Some(target.quickest.map_or(made_in, |quickest| quickest.min(made_in)));
             let lanes = transport.streams.as_ref().filter(|_| !transport.fresh).map_or(1, |s| s.lanes());
             target.pool.made(background, transport.endpoint, key.index, lanes);
         }
@@ -223,6 +224,7 @@ impl LoadThread {
         for (target, _) in stale {
             if let Some(target) = self.targets.get_mut(target as usize) {
                 target.pool.forget_down();
+                target.quickest = None;
             }
         }
     }

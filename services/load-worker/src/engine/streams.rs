@@ -12,6 +12,7 @@ use super::request::{Outcome, Request, Stage};
 use super::scenario::Scenario;
 use super::slots::{Key, Slots};
 use super::thread::LoadThread;
+use super::transport::Target;
 use crate::io::http1::{Limits, Sink};
 use crate::io::http2::{Answers, End, Head, Http2, Outgoing, Refusal, State};
 
@@ -360,7 +361,7 @@ impl LoadThread {
     /// two round trips are sent once more if that is safe; those that the peer has not looked at, in any case.
     fn streams_closed(&mut self, key: Key, ended: &mut Vec<(Key, End)>, now: u64) {
         let Some(transport) = self.transports.get(key) else { return };
-        let window = 2 * transport.made_in + 1_000_000;
+        let window = self.targets.get(transport.target as usize).map_or(0, Target::stale_window);
         let reused = transport.uses > 0;
         self.close(key, now);
         for (request_key, end) in ended.drain(..) {

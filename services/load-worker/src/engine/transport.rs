@@ -30,6 +30,9 @@ pub(super) struct Target {
     pub(super) detoured: Vec<bool>,
     /// While it is down: not before this is one tried in the background.
     pub(super) try_at: u64,
+    /// The shortest time in which a connection was made, nanoseconds: about a round trip, or several with TLS. Many that
+    /// are made at once take longer, and a reset within that time would be taken for one that was under way before.
+    pub(super) quickest: Option<u64>,
 }
 
 impl Target {
@@ -41,7 +44,13 @@ impl Target {
             good: vec![0; endpoints],
             detoured: vec![false; endpoints],
             try_at: 0,
+            quickest: None,
         }
+    }
+
+    /// A reset that comes so soon after a request was sent was under way before the request could have arrived.
+    pub(super) fn stale_window(&self) -> u64 {
+        2 * self.quickest.unwrap_or(0) + 1_000_000
     }
 }
 
@@ -84,8 +93,6 @@ pub(super) struct Transport {
     pub(super) unread: bool,
     /// Its peer is known to have closed, though more is to be read.
     pub(super) closing: bool,
-    /// How long connecting took: about a round trip, or several with TLS.
-    pub(super) made_in: u64,
 }
 
 impl Transport {
@@ -319,8 +326,7 @@ impl LoadThread {
             self.start_waiting(now);
             return;
         };
-        // Whatever closed it was on its way before the request could have arrived.
-        let window = 2 * transport.made_in + 1_000_000;
+        let window = self.targets.get(transport.target as usize).map_or(0, Target::stale_window);
         let reused = transport.uses > 0;
         self.close(key, now);
         let Some(request) = self.requests.get_mut(request_key) else { return };
