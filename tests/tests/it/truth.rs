@@ -72,24 +72,24 @@ fn compare(summary: &Value, log: &[Entry]) -> (f64, f64) {
     (above("latency"), above("service"))
 }
 
-/// Three tries at the times.
+/// Three tries at the times. Service is judged by them; latency counts from the intended send, so that what the generator is
+/// late on cores that it shares with its target is in it, and it is only never below the log.
 fn compare_thrice(run: impl Fn(&Logged) -> Value) {
     let mut seen = Vec::new();
     for seed in 0..3 {
-        // None is reset: where connecting took long, a reset may pass for that of a stale connection, and its request is
-        // sent again.
+        // Three in a hundred are reset, and as many half written.
         let target = Logged::start(seed, 3);
         let summary = run(&target);
         // Whether the target is ready was asked too.
         let mut log = target.entries();
         log.retain(|entry| entry.path.starts_with("/one/") || entry.path.starts_with("/two/"));
         let (latency, service) = compare(&summary, &log);
-        if latency.max(service) <= MOST + RESOLUTION {
+        if service <= MOST + RESOLUTION {
             return;
         }
         seen.push((latency, service));
     }
-    panic!("us by which latency and service are above the log, in three runs: {seen:?}");
+    panic!("µs by which latency and service are above the log, in three runs: {seen:?}");
 }
 
 #[test]
