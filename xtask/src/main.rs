@@ -19,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   demo     set up what is needed and run the seven phases against the reference target
   test     set up what is needed and run all tests
   bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers;
+           samples: what the samples of 50 to 1000 load-workers cost the metrics service;
            fault-proxy: what the proxy costs beside a direct connection, and how exact its times are;
            load: the load engine beside wrk, oha, hey, k6, h2load and a raw loop, in turns, on two cores;
            [--case closed|connections|json|tls|http2|paced|paced-hard|memory] [--target bare|nginx]
@@ -39,6 +40,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["demo"] => return demo::demo(),
         ["test"] => test::test()?,
         ["bench", "control-plane"] => bench::control_plane()?,
+        ["bench", "samples"] => bench::samples()?,
         ["fuzz"] => fuzz::fuzz(fuzz::SECONDS)?,
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::fuzz(seconds)?,

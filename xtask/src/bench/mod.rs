@@ -16,9 +16,19 @@ pub(crate) use self::load::{Options as LoadOptions, load};
 
 /// What the services say to each other over NATS, by number of load-workers.
 pub(crate) fn control_plane() -> anyhow::Result<()> {
+    measured("cost::control_plane")
+}
+
+/// What samples cost the metrics service, by number of load-workers.
+pub(crate) fn samples() -> anyhow::Result<()> {
+    measured("cost_of_samples::samples")
+}
+
+/// Runs one of the end-to-end tests that only measure.
+fn measured(name: &str) -> anyhow::Result<()> {
     let environment = test::set_up()?;
     let mut measure = Command::new(end_to_end()?);
-    run(measure.args(["--ignored", "--nocapture", "cost::control_plane"]).envs(environment))
+    run(measure.args(["--ignored", "--nocapture", name]).envs(environment))
 }
 
 /// Builds everything, and finds the executable of the end-to-end tests. Asked for by its package alone, cargo would unify
