@@ -254,6 +254,19 @@ impl Recipe {
         }
     }
 
+    /// It is done to messages of HTTP/1.1, which have to be read on their way.
+    #[must_use]
+    pub const fn reads_http(&self) -> bool {
+        matches!(
+            self,
+            Self::HttpAbort { .. }
+                | Self::HttpDelay { .. }
+                | Self::HttpStatus { .. }
+                | Self::HttpHeader { .. }
+                | Self::HttpBody { .. }
+        )
+    }
+
     /// What it works on.
     #[must_use]
     pub const fn kind(&self) -> RecipeKind {

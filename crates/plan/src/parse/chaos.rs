@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{check_name, percent, recipe, thresholds};
-use crate::model::{Fault, Mode, PhaseName, Plan, RecipeKind, Stop, Target};
+use crate::model::{Fault, Http, Mode, PhaseName, Plan, RecipeKind, Stop, Target};
 use crate::problem::Problems;
 use crate::reader::{Field, Reader, Section};
 use crate::spec;
@@ -54,6 +54,14 @@ pub(super) fn faults<'r>(root: &Section<'r>, targets: &[Target]) -> (Vec<Fault>,
         faults.push(fault);
     }
     (faults, places)
+}
+
+/// What a target speaks that the fault proxy does not read.
+fn unreadable(target: &Target) -> Option<&'static str> {
+    if target.urls.iter().any(|url| url.starts_with("https://")) {
+        return Some("TLS");
+    }
+    (target.http != Http::default()).then_some("HTTP/2")
 }
 
 /// The name, or the first of it with -2, -3, … that nobody has.
@@ -181,6 +189,19 @@ fn fault<'r>(section: &Section<'r>, targets: &[Target], when: When) -> Option<Un
         field.problem::<()>(
             format!("the recipe {} is done on the way to a port, and {} {why}", recipe.name(), target.name),
             "choose a recipe that is done to processes, or let load reach a port of the target",
+        );
+    }
+    if recipe.reads_http()
+        && let Some((target, field)) = &target
+        && let Some(spoken) = unreadable(target)
+    {
+        field.problem::<()>(
+            format!(
+                "the recipe {} is done to HTTP/1.1 in the clear, and {} speaks {spoken}",
+                recipe.name(),
+                target.name
+            ),
+            "choose latency, reset or another recipe that is done to connections",
         );
     }
     let (target, target_field) = target?;

@@ -450,3 +450,21 @@ fn faults_by_hand() {
     }
     assert!(by_hand("recipe = ", PhaseName::Light).is_err());
 }
+
+#[test]
+fn messages_that_nobody_can_read_are_not_broken() {
+    let plan = |target: &str, recipe: &str| {
+        format!(
+            "[targets.shop]\n{target}\nchaos = true\n[[scenarios]]\nguest = \"http\"\n[[chaos]]\nrecipe = \"{recipe}\"\n\
+             target = \"shop\"\nduration = \"1s\"\nstop = \"none\"\n"
+        )
+    };
+    for (target, spoken) in
+        [("url = \"https://shop\"", "speaks TLS"), ("url = \"http://shop\"\nhttp = \"2\"", "speaks HTTP/2")]
+    {
+        let said = only(parse(&plan(target, "http-status"))).to_string();
+        assert!(said.contains(spoken) && said.contains("chaos[0].target"), "{said}");
+        assert!(parse(&plan(target, "refuse")).is_ok());
+    }
+    assert!(parse(&plan("url = \"http://shop\"", "http-status")).is_ok());
+}
