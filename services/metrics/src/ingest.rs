@@ -19,8 +19,9 @@ use crate::state::Decoded;
 /// Under this name the logs know how far we are.
 const CONSUMER: &str = "metrics";
 
-/// Records applied in one transaction at most: its price is that of the disk's, whatever is in it.
-const AT_ONCE: usize = 64;
+/// Records applied in one transaction at most: much of its price is the same whatever is in it. Not more, for on a slow
+/// database all of them have to be through within the store's patience.
+const AT_ONCE: usize = 32;
 
 /// Begins to consume.
 pub(crate) async fn start(service: &Arc<Service>, tasks: &Tasks) -> Result<(), Error> {

@@ -69,7 +69,9 @@ fn a_metrics_service_that_takes_100_ms_a_record_is_waited_for() {
     let dir = Alone::new();
     let core = Core::start(dir.path(), "{}");
     let postgres = Postgres::start(test_servers::postgres::Settings::default());
-    let link = Link::slow_to(postgres.port(), Slow { what: b"COMMIT", by: Duration::from_millis(100) });
+    // A statement for each record, however many are in a transaction: the protocol's Execute, of the unnamed portal.
+    let execute = b"E\0\0\0\x09\0\0\0\0\0";
+    let link = Link::slow_to(postgres.port(), Slow { what: execute, by: Duration::from_millis(100) });
     let database = postgres.database();
     let slow = database.replace(&format!(":{}/", postgres.port()), &format!(":{}/", link.port));
     assert_ne!(slow, database, "the link stands in the server's place");

@@ -4,3 +4,5 @@
 pub mod chunked;
 #[path = "../../src/io/http1.rs"]
 pub mod http1;
+#[path = "../../src/io/sse.rs"]
+pub mod sse;
