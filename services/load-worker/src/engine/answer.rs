@@ -101,6 +101,12 @@ impl<'a> AnswerSink<'a> {
         Self { request, expectations, done, arena, bounds, clock, begin, read_at, streamed, refused }
     }
 
+    /// Takes it that what comes was read at this time, so that nobody has to ask the clock.
+    pub(super) const fn read_at(mut self, at: u64) -> Self {
+        self.read_at = at;
+        self
+    }
+
     /// Whether the guest has so much to be told that it is called before another socket is read.
     pub(super) const fn is_crowd(&self) -> bool {
         self.done.len() > CROWD || self.arena.len() > CROWDED_ARENA

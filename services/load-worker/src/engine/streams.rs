@@ -84,7 +84,8 @@ impl Told<'_> {
         request.received += received as u64;
         let Scenario { expectations, done, arena, body_limit, .. } = scenario;
         let bounds = Bounds { body_limit: *body_limit, max_event: self.max_event, max_body: self.max_body };
-        let mut sink = AnswerSink::new(request, expectations, done, arena, bounds, self.clock, self.at);
+        let sink = AnswerSink::new(request, expectations, done, arena, bounds, self.clock, self.at);
+        let mut sink = sink.read_at(self.at);
         take(&mut sink);
         self.crowded |= sink.is_crowd();
         sink.refused().map_or(Ok(()), Err)

@@ -6,6 +6,7 @@ mod connections;
 mod guests;
 mod hostile;
 mod http2;
+mod http2_answers;
 mod http2_failures;
 mod http2_server;
 mod leases;

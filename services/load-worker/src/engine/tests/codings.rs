@@ -15,7 +15,7 @@ use crate::engine::Source;
 
 const GRACE: Duration = Duration::from_secs(20);
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(body).unwrap();
     encoder.finish().unwrap()
@@ -30,10 +30,15 @@ fn coded(kind: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-type Bodies = Arc<Mutex<Vec<(abi::CompletionKind, abi::Failure, String)>>>;
+pub(super) type Bodies = Arc<Mutex<Vec<(abi::CompletionKind, abi::Failure, String)>>>;
 
 /// Asks with this method and interest, and keeps the bodies.
-fn ask(setup: abi::Setup, method: u32, interest: abi::Interest, bodies: &Bodies) -> Arc<dyn Source> {
+pub(super) fn ask(
+    setup: abi::Setup,
+    method: u32,
+    interest: abi::Interest,
+    bodies: &Bodies,
+) -> Arc<dyn Source> {
     let bodies = Arc::clone(bodies);
     script(setup, move || {
         let bodies = Arc::clone(&bodies);

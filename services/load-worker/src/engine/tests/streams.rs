@@ -14,16 +14,16 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// A completion with its bytes.
 #[derive(Clone, Debug)]
-struct Told {
-    of: abi::Completion,
-    head: String,
-    body: String,
+pub(super) struct Told {
+    pub(super) of: abi::Completion,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
-type Log = Arc<Mutex<Vec<Told>>>;
+pub(super) type Log = Arc<Mutex<Vec<Told>>>;
 
 /// Sends one request a turn with this interest, keeps what it is told, and calls `then` with it.
-fn listen(
+pub(super) fn listen(
     interest: abi::Interest,
     log: &Log,
     then: impl Fn(&Told, &mut abi::Output) + Clone + Send + Sync + 'static,
@@ -67,7 +67,7 @@ fn one(server: &Server, guest: Arc<dyn Source>, log: &Log) -> Vec<Told> {
     log.lock().unwrap().clone()
 }
 
-fn kinds(told: &[Told]) -> Vec<abi::CompletionKind> {
+pub(super) fn kinds(told: &[Told]) -> Vec<abi::CompletionKind> {
     told.iter().map(|told| told.of.kind).collect()
 }
 
