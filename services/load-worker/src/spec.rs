@@ -56,6 +56,23 @@ pub struct ScenarioSpec {
     pub feeds: BTreeMap<String, Arc<Feeder>>,
 }
 
+/// By what connections are divided among so many targets: each scenario's weight is shared equally among its targets.
+pub(crate) fn target_weights<'a>(
+    targets: usize,
+    scenarios: impl IntoIterator<Item = &'a ScenarioSpec>,
+    weights: &[f64],
+) -> Vec<f64> {
+    let mut shares = vec![0.0; targets];
+    for (scenario, weight) in scenarios.into_iter().zip(weights) {
+        for target in &scenario.targets {
+            if let Some(share) = shares.get_mut(*target as usize) {
+                *share += weight / scenario.targets.len() as f64;
+            }
+        }
+    }
+    shares
+}
+
 /// A target.
 #[derive(Clone)]
 pub struct TargetSpec {

@@ -9,7 +9,7 @@ use protocol::v1;
 use super::guests::Prepared;
 use super::phases::Shape;
 use super::prepare::{Kind, problem};
-use crate::spec::TargetSpec;
+use crate::spec::{TargetSpec, target_weights};
 
 /// Descriptors that are not connections: what is open already is counted, this is room for what is to come.
 const OTHER_FILES: u64 = 128;
@@ -53,14 +53,8 @@ pub(super) fn local_ports(
 ) -> Result<(), v1::Problem> {
     // Where the system does not say how many there are, it is found out by using them.
     let Some(ports) = platform::limits::local_ports() else { return Ok(()) };
-    let mut weights = vec![0.0; targets.len()];
-    for (scenario, weight) in scenarios.iter().zip(shape.weights) {
-        for target in &scenario.spec.targets {
-            if let Some(share) = weights.get_mut(*target as usize) {
-                *share += weight / scenario.spec.targets.len() as f64;
-            }
-        }
-    }
+    let weights =
+        target_weights(targets.len(), scenarios.iter().map(|scenario| &scenario.spec), shape.weights);
     let largest = phases.iter().map(|phase| (shape.connections(phase), phase)).max_by_key(|(own, _)| *own);
     let Some((connections, phase)) = largest else { return Ok(()) };
     let held = held(connections, &weights, targets);

@@ -9,6 +9,7 @@ use super::slots::Key;
 use super::thread::{FIRST_TRANSPORT, LoadThread, Timer};
 use super::transport::{Place, Transport};
 use crate::io::connection::Connection;
+use crate::spec::target_weights;
 
 /// Connections that are being made in the background at a time, per target: more would overrun the accept queues of
 /// ordinary servers.
@@ -240,19 +241,10 @@ impl LoadThread {
         }
     }
 
-    /// Divides transports among targets by the weight of the scenarios that address them: a scenario's weight is
-    /// shared equally among its targets, and a target that is addressed at all gets one at least.
+    /// Divides transports among targets by weight; a target that is addressed at all gets one at least.
     fn divide(&self, connections: u32) -> Vec<u32> {
-        let mut weights = vec![0.0; self.targets.len()];
-        let phase = self.phase.as_ref();
-        for (index, scenario) in self.spec.scenarios.iter().enumerate() {
-            let weight = phase.and_then(|phase| phase.spec.weights.get(index)).copied().unwrap_or(0.0);
-            for target in &scenario.targets {
-                if let Some(share) = weights.get_mut(*target as usize) {
-                    *share += weight / scenario.targets.len() as f64;
-                }
-            }
-        }
+        let weights = self.phase.as_ref().map_or(&[][..], |phase| &phase.spec.weights);
+        let weights = target_weights(self.targets.len(), &self.spec.scenarios, weights);
         divide(connections, &weights)
     }
 }
