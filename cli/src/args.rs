@@ -37,6 +37,18 @@ Exit codes:
   130  ended by SIGINT (Ctrl-C)
   143  ended by SIGTERM";
 
+const CONFORMANCE_HELP: &str = "\
+The client under test for the protocol's own conformance suite, which sets the variables:
+  npx @modelcontextprotocol/conformance client --command 'gauntlet mcp-conformance' --requirements 2026-07-28
+Without them the session is opened, the tools are listed, and the session is ended.
+
+Exit codes:
+  0    every exchange was right
+  1    a defect of Gauntlet
+  2    bad input: URL, scenario, revision
+  3    environment: guest, disk
+  99   an exchange was wrong";
+
 /// Walks a system through seven phases of rising stress and says whether it held.
 #[derive(Debug, Parser)]
 #[command(name = "gauntlet", version, after_help = EXIT_CODES, propagate_version = true)]
@@ -53,6 +65,9 @@ pub(crate) enum Command {
     /// Find the highest rate at which a plan's thresholds hold, by stages of constant load
     #[command(after_help = KNEE_HELP)]
     Knee(Box<KneeArgs>),
+    /// Have one session with a server of the Model Context Protocol, and say what was wrong with it
+    #[command(after_help = CONFORMANCE_HELP)]
+    McpConformance(McpConformanceArgs),
     /// Write, check and show plans
     #[command(subcommand)]
     Plan(PlanCommand),
@@ -225,6 +240,26 @@ pub(crate) struct KneeArgs {
     /// Print the result as JSON in place of the table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct McpConformanceArgs {
+    /// The server's address
+    pub(crate) url: String,
+    /// What the user does: a client scenario of the suite
+    #[arg(long, env = "MCP_CONFORMANCE_SCENARIO", value_name = "NAME")]
+    pub(crate) scenario: Option<String>,
+    /// Revision of the protocol [default: the newest that the server speaks]
+    #[arg(long, env = "MCP_CONFORMANCE_PROTOCOL_VERSION", value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
+    /// What the scenario gives the client, JSON
+    #[arg(long, env = "MCP_CONFORMANCE_CONTEXT", value_name = "JSON")]
+    pub(crate) context: Option<String>,
+    /// Keep the report of the session in a directory in here [default: it is not kept]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) guests: GuestArgs,
 }
 
 /// Where a deployed suite is.

@@ -9,6 +9,7 @@ mod commands;
 mod failure;
 mod guests;
 mod knee;
+mod mcp_conformance;
 mod output;
 mod run;
 mod run_dir;
@@ -59,6 +60,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Knee(args) => knee::search(&args),
+        Command::McpConformance(args) => mcp_conformance::conform(&args),
         Command::Plan(command) => commands::plan::dispatch(command),
         Command::Runs(command) => commands::runs::dispatch(command),
         Command::Report { run_dir } => commands::report::render(&run_dir),

@@ -22,11 +22,20 @@ impl Core {
     /// # Panics
     /// When it does not start.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn start(dir: &Path, knobs: &str) -> Self {
+        Self::start_with_token(dir, knobs, "test")
+    }
+
+    /// The same with a token of one's own for its admin API.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+    pub fn start_with_token(dir: &Path, knobs: &str, token: &str) -> Self {
         let (port_file, log) = (dir.join("core.port"), dir.join("core.log"));
         let child = Command::new(crate::program("core-services"))
-            .args(["--port", "0", "--admin-token", "test", "--knobs", knobs])
+            .args(["--port", "0", "--admin-token", token, "--knobs", knobs])
             .arg("--port-file")
             .arg(&port_file)
             .arg("--access-log")

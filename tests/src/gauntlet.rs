@@ -163,12 +163,22 @@ fn run_dir(dir: &Path) -> Option<PathBuf> {
 /// # Panics
 /// When it cannot be started.
 #[must_use]
-#[expect(clippy::expect_used, reason = "a test's set-up may panic")]
 pub fn start(dir: &Path, arguments: &[&str]) -> Running {
+    start_with_variables(dir, arguments, &[])
+}
+
+/// The same with these environment variables beside ours.
+///
+/// # Panics
+/// When it cannot be started.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+pub fn start_with_variables(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
     let file = |name: &str| std::fs::File::create(dir.join(name)).expect("a file for gauntlet's output");
     let child = Command::new(crate::program("gauntlet"))
         .current_dir(dir)
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(file("stdout"))
         .stderr(file("stderr"))

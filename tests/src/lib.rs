@@ -7,43 +7,18 @@ pub mod faults;
 pub mod gauntlet;
 pub mod link;
 pub mod listeners;
+pub mod mcp_cluster;
+pub mod mcp_servers;
 pub mod network;
 pub mod nginx;
 pub mod setting;
 pub mod suite;
+pub mod turn;
 pub mod wait;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
 
-/// A test's directory, and its turn: whoever holds one is the only end-to-end test that runs, because they measure
-/// and must not measure each other.
-pub struct Alone {
-    dir: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Alone {
-    /// Waits for the turn and makes the directory.
-    ///
-    /// # Panics
-    /// When the directory cannot be made.
-    #[must_use]
-    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
-    #[expect(clippy::new_without_default, reason = "it waits, which nobody expects of a default")]
-    pub fn new() -> Self {
-        static TURN: Mutex<()> = Mutex::new(());
-        // A test that failed in its turn poisoned nothing that the next one uses.
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { dir: tempfile::tempdir().expect("a directory for the test"), _turn: turn }
-    }
-
-    /// The directory, removed with the value.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.dir.path()
-    }
-}
+pub use turn::{Alone, Beside};
 
 /// A program that `cargo xtask test` has built beside the test's own executable.
 ///

@@ -46,6 +46,9 @@ pub struct Parts {
     pub metrics: Vec<String>,
     /// Flags of the chaos service.
     pub chaos: Vec<String>,
+    /// Load-workers measure what they are good for. Else each has the same weight, for what a test is about must not depend
+    /// on what else the machine did when they began.
+    pub measured: bool,
     /// Each service, and who starts a run, has the user of its role on NATS, with the password of [`password`].
     pub users: bool,
 }
@@ -125,7 +128,8 @@ impl Suite {
         suite.spawn_new("chaos", &of_chaos);
         suite.spawn_new::<&str>("recovery", &[]);
         for number in 1..=workers {
-            suite.spawn_new(&format!("worker-{number}"), &["--threads=1"]);
+            let weight: &[&str] = if suite.parts.measured { &[] } else { &["--weight=1"] };
+            suite.spawn_new(&format!("worker-{number}"), &[&["--threads=1"], weight].concat());
             if number % AT_ONCE == 0 {
                 suite.services.iter().rev().take(AT_ONCE).for_each(|service| suite.until_ready(service));
             }

@@ -40,7 +40,7 @@ pub(crate) fn compose_test() -> anyhow::Result<()> {
         return Ok(());
     }
     let compose = Compose::read()?;
-    guests::build_named(&["http"])?;
+    guests::build_named(&["http", "expert"])?;
     say("building the programs (release)");
     let mut build = cargo(&["build", "--quiet", "--release", "--locked"]);
     run(build.args(PACKAGES.iter().flat_map(|package| ["--package", package])))?;

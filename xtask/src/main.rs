@@ -25,7 +25,9 @@ const USAGE: &str = "usage: cargo xtask <task>
            [--case closed|connections|json|tls|http2|paced|paced-hard|memory] [--target bare|nginx]
            [--connections N] [--seconds N] [--rounds N] [--only NAME,…];
            hot-path: instructions, allocations and futex calls of a request against the committed budget;
-           --bless writes the budget anew
+           --bless writes the budget anew;
+           guest: instructions and nanoseconds of the guests http and mcp a request, by what they look at; [--release];
+           threads: what two load threads do more than one where nothing else is part of it; [--release]
   compose-test
            start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
   fuzz [SECONDS]
@@ -50,6 +52,10 @@ fn main() -> anyhow::Result<ExitCode> {
         ["bench", "fault-proxy"] => bench::fault_proxy()?,
         ["bench", "hot-path"] => bench::hot_path(false)?,
         ["bench", "hot-path", "--bless"] => bench::hot_path(true)?,
+        ["bench", "guest"] => bench::guest(false)?,
+        ["bench", "guest", "--release"] => bench::guest(true)?,
+        ["bench", "threads"] => bench::threads(false)?,
+        ["bench", "threads", "--release"] => bench::threads(true)?,
         ["bench", "load", options @ ..] => bench::load(&bench::LoadOptions::read(options)?)?,
         ["guests", names @ ..] => guests::build_named(names).map(|_| ())?,
         ["proto"] => proto::generate()?,

@@ -32,9 +32,18 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Our cargo, in the workspace.
+/// Our cargo, in the workspace, as if it were called by hand: what `cargo run` says of this package in the environment makes
+/// build scripts that look at it (ring's) run again, and with them half the workspace compile anew.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root()).args(arguments);
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_str().is_some_and(is_of_this_package)) {
+        command.env_remove(name);
+    }
     command
+}
+
+fn is_of_this_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
 }

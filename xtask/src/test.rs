@@ -28,15 +28,19 @@ pub(crate) fn test() -> anyhow::Result<()> {
 }
 
 /// Guests and servers, and the variables by which tests find them.
-pub(crate) fn set_up() -> anyhow::Result<[(&'static str, PathBuf); 6]> {
+pub(crate) fn set_up() -> anyhow::Result<[(&'static str, PathBuf); 10]> {
     guests::build()?;
     Ok([
         ("GAUNTLET_GUESTS", target()?.join("guests")),
+        ("GAUNTLET_TEST_AIMOCK", tools::aimock()?),
         ("GAUNTLET_LIBFAKETIME", tools::libfaketime()?),
         ("GAUNTLET_TEST_NGINX", tools::nginx()?),
         ("GAUNTLET_TEST_NATS", tools::nats()?),
         ("GAUNTLET_TEST_POSTGRES", tools::postgres()?),
         ("GAUNTLET_TEST_TOXIPROXY_CLIENT", tools::toxiproxy_client()?),
+        ("GAUNTLET_TEST_MCP_SERVERS", tools::mcp_servers()?),
+        ("GAUNTLET_TEST_FASTMCP", tools::fastmcp()?),
+        ("GAUNTLET_TEST_MCP_CONFORMANCE", tools::mcp_conformance()?),
     ])
 }
 

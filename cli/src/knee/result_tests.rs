@@ -150,3 +150,27 @@ pub(crate) fn knee(stages: Vec<Stage>) -> Knee {
         stages,
     }
 }
+
+#[test]
+fn the_result_follows_its_schema() {
+    let mut found =
+        knee(vec![stage(Rise, 100.0, Kept), stage(Rise, 200.0, Broken), stage(Confirm, 100.0, Kept)]);
+    found.conclude(None);
+    let (schema, value) = (Knee::schema(), serde_json::to_value(&found).unwrap());
+    for key in value.as_object().unwrap().keys() {
+        assert!(schema["properties"].get(key).is_some(), "{key} is not in the schema");
+    }
+    for (name, of) in
+        [("Stage", &value["stages"][0]), ("Conclusion", &value["conclusion"]), ("Asked", &value["asked"])]
+    {
+        let known = &schema["$defs"][name]["properties"];
+        for key in of.as_object().unwrap().keys() {
+            assert!(known.get(key).is_some(), "{key} of {name} is not in the schema");
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    found.keep(dir.path()).unwrap();
+    for file in ["knee.json", "knee.schema.json", "report.html"] {
+        assert!(dir.path().join(file).is_file(), "{file}");
+    }
+}

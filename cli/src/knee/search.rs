@@ -11,6 +11,7 @@
 //! failure of the generator only when it comes out so twice, or four times where it measured a higher rate: then something else
 //! disturbs it, and may pass.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Each rate of the rise is so many times the one before.
@@ -40,7 +41,7 @@ pub(crate) struct Limits {
 }
 
 /// Why a stage is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Purpose {
     /// Find a rate that fails.
@@ -66,7 +67,7 @@ impl Purpose {
 }
 
 /// How a stage came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Found {
     /// Every threshold held, at the rate that was wanted, in a valid measurement.

@@ -3,7 +3,7 @@
 use report::figures::{length, micros, percent, rate, round_length, round_percent};
 
 use super::asked::{Bound, ms};
-use super::result::{Conclusion, Confidence, Knee, Level, Outcome, Stage};
+use super::result::{Conclusion, Confidence, Knee, Outcome, Stage};
 use super::search::{self, Found};
 use crate::table;
 
@@ -93,6 +93,14 @@ fn time(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), micros)
 }
 
+/// A search without a conclusion.
+const NOT_ENDED: &str = "the search has not ended, or was killed";
+
+/// What came of a search, in a sentence.
+pub(crate) fn headline(knee: &Knee) -> String {
+    knee.conclusion.as_ref().map_or_else(|| NOT_ENDED.to_owned(), |conclusion| title(knee, conclusion))
+}
+
 /// What came of a search: the result, how far it can be trusted, and all stages by rate.
 pub(crate) fn ending(knee: &Knee) -> String {
     let mut text = match &knee.conclusion {
@@ -103,9 +111,9 @@ pub(crate) fn ending(knee: &Knee) -> String {
             conclusion.exit_code,
             counted(knee.stages.len(), "stage"),
             length(knee.lasted_ms),
-            details(knee, conclusion)
+            listed(&details(knee, conclusion))
         ),
-        None => format!("\n{}: the search has not ended, or was killed\n", knee.name),
+        None => format!("\n{}: {NOT_ENDED}\n", knee.name),
     };
     if !knee.stages.is_empty() {
         let mut stages: Vec<(usize, &Stage)> =
@@ -169,11 +177,10 @@ fn title(knee: &Knee, conclusion: &Conclusion) -> String {
     let at =
         |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{}/s", rate(value)));
     let found = at(conclusion.knee_per_second);
-    let confidence = conclusion.confidence.as_ref().map_or("", |confidence| match confidence.level {
-        Level::High => ", confidence high",
-        Level::Medium => ", confidence medium",
-        Level::Low => ", confidence low",
-    });
+    let confidence = conclusion
+        .confidence
+        .as_ref()
+        .map_or_else(String::new, |confidence| format!(", confidence {}", confidence.level.name()));
     match conclusion.result {
         Outcome::Found => format!("knee {found}{confidence}"),
         Outcome::NotReached => {
@@ -198,8 +205,9 @@ fn title(knee: &Knee, conclusion: &Conclusion) -> String {
     }
 }
 
-fn details(knee: &Knee, conclusion: &Conclusion) -> String {
-    let mut lines: Vec<(&str, String)> = Vec::new();
+/// What there is to say beside the result, each with a word before it.
+pub(crate) fn details(knee: &Knee, conclusion: &Conclusion) -> Vec<(&'static str, String)> {
+    let mut lines: Vec<(&'static str, String)> = Vec::new();
     if conclusion.result == Outcome::Ended {
         lines.extend(conclusion.why.iter().map(|why| ("because", why.clone())));
     }
@@ -235,6 +243,10 @@ fn details(knee: &Knee, conclusion: &Conclusion) -> String {
         lines.push(("trust", trust(knee, confidence)));
     }
     lines.extend(mend(knee, conclusion).map(|text| ("mend", text)));
+    lines
+}
+
+fn listed(lines: &[(&str, String)]) -> String {
     lines.iter().map(|(what, text)| format!("  {what:<8} {text}\n")).collect()
 }
 

@@ -6,7 +6,7 @@ use protocol::event::Entry;
 use protocol::id::RunId;
 use protocol::v1;
 use report::figures::{count, length, micros, percent, rate};
-use report::summary::{Check, PhaseSummary, Summary};
+use report::summary::{Check, PhaseSummary, SendLag, Summary};
 use report::{RunData, write_all};
 use scheduler::verdict::code;
 
@@ -99,6 +99,8 @@ pub(crate) fn closing_table(summary: &Summary) -> String {
         text.push('\n');
         text.push_str(&table::render(&HEAD, &rows));
     }
+    text.push_str(&send_lag(summary));
+    text.push_str(&load_workers(summary));
     text.push_str(&super::broken::closing(summary));
     let scoped = summary
         .phases
@@ -157,6 +159,61 @@ fn row(phase: &PhaseSummary) -> Vec<String> {
         if loaded { count(phase.arrivals.dropped) } else { "–".to_owned() },
         phase.objectives.iter().map(mark).collect(),
     ]
+}
+
+/// How late the generator itself sent; nothing where nothing was sent.
+fn send_lag(summary: &Summary) -> String {
+    let time = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), micros);
+    let cells = |name: &str, lag: &SendLag, mark: String| {
+        let of = &lag.percentiles;
+        vec![name.to_owned(), time(of.p50), time(of.p99), time(of.p999), time(of.max), mark]
+    };
+    let sent = summary.phases.iter().filter(|phase| phase.send_lag.percentiles.count > 0);
+    let mut rows: Vec<Vec<String>> = sent
+        .map(|phase| {
+            let rules = phase.validity.iter().filter(|rule| rule.name == "send lag");
+            cells(&phase.name, &phase.send_lag, rules.map(mark).collect())
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    if rows.len() > 1 {
+        rows.push(cells("all phases", &summary.send_lag, String::new()));
+    }
+    let rule = report::lag::rule(summary).map_or_else(String::new, |rule| {
+        format!("rule: {rule}; a phase that breaks it (✗) says nothing of the target\n")
+    });
+    format!(
+        "\nsend lag: how late the generator itself sent what was due and had a user and a connection\n{rule}{}",
+        table::render(&["phase", "p50", "p99", "p99.9", "max", "rule"], &rows)
+    )
+}
+
+/// How the load was divided, where there was anything to divide.
+fn load_workers(summary: &Summary) -> String {
+    if summary.workers.len() < 2 {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = summary
+        .workers
+        .iter()
+        .map(|worker| {
+            let set = if worker.weight_set { " (set)" } else { "" };
+            vec![
+                worker.worker.clone(),
+                worker.weight.map_or_else(|| "–".to_owned(), |weight| format!("{weight}{set}")),
+                worker.share.map_or_else(|| "–".to_owned(), percent),
+                count(worker.started),
+                percent(worker.sent_share),
+                worker.send_lag.p99.map_or_else(|| "–".to_owned(), micros),
+            ]
+        })
+        .collect();
+    format!(
+        "\n{}",
+        table::render(&["load-worker", "weight", "last share", "sent", "of all sent", "send lag p99"], &rows)
+    )
 }
 
 /// ✓ pass, ✗ fail, – not evaluable.

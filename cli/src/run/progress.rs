@@ -225,6 +225,10 @@ fn worded(event: &Event, phases: usize) -> Option<String> {
             format!("  threshold {threshold} {}: {seen}", if *holds { "holds again" } else { "is broken" })
         }
         Event::GuestFaulted { guest, fault, message, .. } => format!("  guest {guest}: {fault}: {message}"),
+        Event::EndpointChanged { target, endpoint, out, cause, detail, .. } => {
+            let state = if *out { "out of use" } else { "in use again" };
+            format!("  target {target}: {endpoint} is {state}: {cause}: {detail}")
+        }
         Event::TargetHealth { target, healthy, seen } => {
             format!("  target {target} is {}: {seen}", if *healthy { "healthy" } else { "not healthy" })
         }
@@ -239,6 +243,7 @@ fn worded(event: &Event, phases: usize) -> Option<String> {
         Event::RunResumed { .. } => "  the scheduler was started anew and goes on with the run".to_owned(),
         Event::StopRequested { by, .. } => format!("stop requested by {by}"),
         Event::Notice { message } => format!("  {message}"),
+        Event::LoadDivided { from_ns: 0, shares, .. } => format!("  {}", report::workers::divided(shares)?),
         other => return super::broken::worded(other),
     })
 }

@@ -35,6 +35,18 @@ fn a_wrong_command_line_ends_with_2() {
 }
 
 #[test]
+fn a_session_needs_an_address_and_a_scenario_that_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let _ = gauntlet(dir.path(), &["mcp-conformance", "127.0.0.1:80"]).says(2, &["127.0.0.1:80", "http://"]);
+    let url = "http://127.0.0.1:1/mcp";
+    let other = ["mcp-conformance", url, "--scenario", "auth/basic-cimd"];
+    let _ = gauntlet(dir.path(), &other).says(2, &["auth/basic-cimd", "tools_call"]);
+    let bare = ["mcp-conformance", url, "--scenario", "http-custom-headers"];
+    let _ = gauntlet(dir.path(), &bare).says(2, &["MCP_CONFORMANCE_CONTEXT", "toolCalls"]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
 fn a_plan_that_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let _ = gauntlet(dir.path(), &["run", "none.toml"]).says(2, &["none.toml", "gauntlet plan init"]);

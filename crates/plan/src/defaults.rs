@@ -5,9 +5,11 @@
 //! | `load.threads` | cores − 1, at least 1 | R9.4 |
 //! | `load.batch` | 64 starts | |
 //! | `load.connect-timeout` | 5 s | |
+//! | `load.connect-rate` | 10 000 a second and thread | |
 //! | `load.interval` | 1 s | |
 //! | `load.grace` | 5 s | R2.3 |
 //! | `load.max-head`, `load.max-body`, `load.max-event` | 64 KiB, 64 MiB, 1 MiB | |
+//! | `load.io-uring` | true | |
 //! | `load.guest.call-deadline` | 50 ms of CPU time | R5.2 |
 //! | `load.guest.memory`, `memory-per-user` | 64 MiB, 4 KiB | R5.2 |
 //! | `load.guest.output` | 8 MiB a call | R5.2 |
@@ -23,6 +25,11 @@
 //! | `control.api` | 127.0.0.1:0 | R12 |
 //! | `control.worker-timeout`, `controller-lease` | 2 s, 15 s | R4.6 |
 //! | `control.scheduler-restart` | resume | R2.5 |
+//! | `targets.*.balance` | round-robin | |
+//! | `targets.*.health-check` | none; 10 s, timeout 5 s, 3 failures, 2 successes, TCP | |
+//! | `targets.*.outlier-detection` | none; 5 failures, 30 s, 50 % | |
+//! | `targets.*.keep-alive`, `tls.resumption` | true, true | |
+//! | `targets.*.tls.min-version`, `max-version` | 1.2, 1.3 | |
 //! | `targets.*.chaos` | false; `most`: all | R6.3 |
 //! | `chaos[].name`, `phase`, `mode`, `times` | the recipe's name, chaos, one, 1 | R6.3, R6.4 |
 //! | `chaos[].at` | drawn from the seed | R6.4 |
@@ -46,12 +53,14 @@ impl Default for Load {
             threads: None,
             batch: 64,
             connect_timeout: Duration::from_secs(5),
+            connect_rate: 10_000,
             interval: Duration::from_secs(1),
             grace: Duration::from_secs(5),
             guest: GuestLimits::default(),
             max_head: 64 << 10,
             max_body: 64 << 20,
             max_event: 1 << 20,
+            io_uring: true,
         }
     }
 }

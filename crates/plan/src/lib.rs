@@ -13,6 +13,7 @@ mod parse;
 pub mod presets;
 mod print;
 mod problem;
+mod proxy;
 mod reader;
 mod scale;
 mod schema;
@@ -27,6 +28,7 @@ pub use model::Plan;
 pub use overrides::Overrides;
 pub use parse::{load, parse, parse_fault, parse_with};
 pub use problem::{Problem, Problems};
+pub use proxy::Proxy;
 pub use schema::schema;
 pub use template::init_template;
 

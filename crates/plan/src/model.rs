@@ -1,8 +1,11 @@
 //! The plan after parsing: every default filled in, nothing scaled yet ([`crate::scale`] does that).
 
+mod balancing;
+mod control;
 mod fault;
 pub(crate) mod recipe;
 mod recovery;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,9 +13,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::balancing::{Balance, Balancing, HealthCheck, OutlierDetection};
+pub use self::control::{Control, SchedulerRestart};
 pub use self::fault::{Fault, Mode, Most, Stop};
 pub use self::recipe::{Cores, Direction, DiskFill, Recipe, RecipeKind};
 pub use self::recovery::{Backup, Budgets, Recovery, Strategy};
+pub use self::tls::{Tls, TlsVersion};
 use crate::threshold::Threshold;
 
 /// A whole plan.
@@ -249,13 +255,15 @@ pub struct Process {
 pub struct Target {
     /// Its name in the plan.
     pub name: String,
-    /// Base URLs of its endpoints: `http://` or `https://`. Never empty; endpoints are used round-robin.
+    /// Base URLs of its endpoints: `http://` or `https://`. Never empty.
     pub urls: Vec<String>,
+    /// Which of several endpoints a request goes to.
+    pub balancing: Balancing,
     /// The Unix socket that its one endpoint listens on, absolute, on the host of who asks; Host header and path are the
     /// URL's.
     pub socket: Option<PathBuf>,
-    /// The HTTP proxy through which load and probes reach it: `http://host:port`. Requests to `https` URLs go through a tunnel
-    /// (CONNECT), others name the whole URL.
+    /// The HTTP proxy through which load and probes reach it: `http://host:port`, or `http://user:password@host:port`
+    /// ([`crate::Proxy`] reads it). Requests to `https` URLs go through a tunnel (CONNECT), others name the whole URL.
     pub proxy: Option<String>,
     /// How it is started and stopped.
     pub platform: Option<PlatformRef>,
@@ -274,6 +282,9 @@ pub struct Target {
     pub tls: Tls,
     /// The protocol that load speaks.
     pub http: Http,
+    /// `false` = each request of the load has a connection of its own, which is closed after the answer, whatever the
+    /// guest asks for.
+    pub keep_alive: bool,
 }
 
 /// The version of HTTP that load speaks to a target. Probes of targets speak HTTP/1.1 whatever it is.
@@ -292,7 +303,7 @@ pub enum Http {
 
 impl Target {
     /// Where to connect to for a URL of the target when that is not the URL's own host: `unix:` and the path of its
-    /// socket, or `proxy:` and `host:port` of its proxy. `None`: the URL's host, also for URLs of another host than the target's.
+    /// socket, or `proxy:` and what [`crate::Proxy::of`] reads. `None`: the URL's host, also for URLs of another host than the target's.
     #[must_use]
     pub fn way_to(&self, url: &str) -> Option<String> {
         let base = |url: &str| {
@@ -351,19 +362,6 @@ pub enum Resources {
     Absent,
 }
 
-/// TLS towards a target.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Tls {
-    /// PEM file with the certificates to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM files with our certificate and key.
-    pub client: Option<(PathBuf, PathBuf)>,
-    /// Do not verify the peer. The report says so.
-    pub insecure: bool,
-    /// Server name to ask for instead of the URL's host.
-    pub server_name: Option<String>,
-}
-
 /// What users do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scenario {
@@ -412,6 +410,8 @@ pub struct Load {
     pub batch: u32,
     /// Deadline for making a connection, TLS handshake included.
     pub connect_timeout: Duration,
+    /// Connections that a load thread begins to hold in reserve a second at most, 1 to 1 000 000.
+    pub connect_rate: u32,
     /// Length of the intervals that samples are cut in.
     pub interval: Duration,
     /// How long operations in progress may finish at a phase's end.
@@ -424,6 +424,8 @@ pub struct Load {
     pub max_body: u64,
     /// Largest server-sent event that is read.
     pub max_event: u32,
+    /// Requests of one turn of a load thread are written together, where a worker's host has io_uring.
+    pub io_uring: bool,
 }
 
 /// Limits on each guest instance.
@@ -462,40 +464,6 @@ pub struct Validity {
     pub traps_per_minute: u32,
     /// `false` = report, but do not judge.
     pub judge: bool,
-}
-
-/// Pre-phase checks, decisions and shutdown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Control {
-    /// Check target, resources, monitoring and workers before each phase.
-    pub validate: bool,
-    /// How long a pre-phase check may take to pass.
-    pub validate_timeout: Duration,
-    /// How long the load takes to ramp to zero on a graceful stop.
-    pub ramp_down: Duration,
-    /// Interval of health and resource probes.
-    pub probe_interval: Duration,
-    /// Deadline of a probe.
-    pub probe_timeout: Duration,
-    /// Where the HTTP API listens; port 0 = any free one.
-    pub api: String,
-    /// A worker silent for this long is lost; one that hears nothing of the bus for as long sends nothing more.
-    pub worker_timeout: Duration,
-    /// How long deployed workers go on without hearing of the scheduler, and faults with it; then workers ramp down, and
-    /// faults end.
-    pub controller_lease: Duration,
-    /// What a scheduler that was started anew does with a run that its former life left open.
-    pub scheduler_restart: SchedulerRestart,
-}
-
-/// What becomes of a run whose scheduler died and was started anew. Only runs on deployed workers can go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SchedulerRestart {
-    /// It goes on: the load was sent all the while.
-    Resume,
-    /// It is ended on the workers, what they counted is collected, and it is closed as aborted.
-    Close,
 }
 
 /// The report.

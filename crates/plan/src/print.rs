@@ -1,5 +1,6 @@
 //! Printing a plan with everything that it says, defaults included, so that it reads back as the same plan.
 
+mod balancing;
 mod chaos;
 
 use std::fmt;
@@ -98,6 +99,7 @@ fn process(process: &Process) -> Table {
 fn target(target: &Target) -> Table {
     let mut table = Table::new();
     table["url"] = one_or_more(&target.urls);
+    balancing::print(target, &mut table);
     if let Some(socket) = &target.socket {
         table["socket"] = text(&socket.to_string_lossy());
     }
@@ -143,9 +145,10 @@ fn target(target: &Target) -> Table {
     if let Some(name) = &target.tls.server_name {
         tls.insert("server-name", name.into());
     }
-    if !tls.is_empty() {
-        table["tls"] = value(tls);
-    }
+    tls.insert("min-version", target.tls.min_version.name().into());
+    tls.insert("max-version", target.tls.max_version.name().into());
+    tls.insert("resumption", target.tls.resumption.into());
+    table["tls"] = value(tls);
     match target.http {
         Http::One => table["http"] = text("1.1"),
         Http::Two { streams } => {
@@ -153,6 +156,7 @@ fn target(target: &Target) -> Table {
             table["streams"] = integer(streams);
         }
     }
+    table["keep-alive"] = value(target.keep_alive);
     table
 }
 
@@ -321,11 +325,13 @@ fn load(load: &Load) -> Table {
     }
     table["batch"] = integer(load.batch);
     table["connect-timeout"] = duration(load.connect_timeout);
+    table["connect-rate"] = integer(load.connect_rate);
     table["interval"] = duration(load.interval);
     table["grace"] = duration(load.grace);
     table["max-head"] = text(&print_size(u64::from(load.max_head)));
     table["max-body"] = text(&print_size(load.max_body));
     table["max-event"] = text(&print_size(u64::from(load.max_event)));
+    table["io-uring"] = value(load.io_uring);
     let mut guest = Table::new();
     guest["call-deadline"] = duration(load.guest.call_deadline);
     guest["memory"] = text(&print_size(load.guest.memory));

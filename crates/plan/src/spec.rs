@@ -2,8 +2,10 @@
 //!
 //! A new key is added here and read in `parse`; a test fails when only one of the two was done.
 
+mod balancing;
 mod chaos;
 
+pub(crate) use balancing::*;
 pub(crate) use chaos::*;
 
 /// What a key holds.
@@ -117,13 +119,32 @@ pub(crate) const PROCESS: &[Key] = &[
 ];
 
 pub(crate) const TARGET: &[Key] = &[
-    required("url", TEXT_OR_TEXTS, "Base URL, or a list of them that are used round-robin."),
+    required("url", TEXT_OR_TEXTS, "Base URL, or a list of them, its endpoints."),
+    key(
+        "balance",
+        Words(BALANCES),
+        "Which of several endpoints a request goes to. random and power-of-two are drawn from the seed; what is in use is counted by each load thread for itself. Default round-robin.",
+    ),
+    key(
+        "health-check",
+        Table(HEALTH_CHECK),
+        "Each worker checks each of several endpoints; load goes to those that are healthy, or to all when none is. Default: none, so that load shows what a sick endpoint does.",
+    ),
+    key(
+        "outlier-detection",
+        Table(OUTLIER_DETECTION),
+        "A load thread keeps away for a time from one of several endpoints that failed it. Default: none, so that load shows what a sick endpoint does.",
+    ),
     key(
         "socket",
         Text,
         "Path of the Unix socket that it listens on, on the hosts of all who ask; `url` then gives Host and path.",
     ),
-    key("proxy", Text, "HTTP proxy on the way to it: http://host:port. Default: none."),
+    key(
+        "proxy",
+        Text,
+        "HTTP proxy on the way to it: http://host:port, or http://user:password@host:port, which the run directory's copy of the plan shows. Default: none.",
+    ),
     key("platform", Table(PLATFORM), "How it is started and stopped. Default: not ours to touch."),
     key(
         "chaos",
@@ -138,7 +159,7 @@ pub(crate) const TARGET: &[Key] = &[
     key("metrics-url", Text, "URL of its own Prometheus metrics."),
     key("metrics", Table(METRIC_NAMES), "Prometheus names of the metrics that the objectives need."),
     key("health", Text, "URL for health checks. Default: the first base URL."),
-    key("tls", Table(TLS), "Certificates."),
+    key("tls", Table(TLS), "Certificates, versions and sessions of TLS."),
     key(
         "http",
         Words(HTTP_VERSIONS),
@@ -148,6 +169,11 @@ pub(crate) const TARGET: &[Key] = &[
         "streams",
         Integer(1, MAX_STREAMS),
         "With http = \"2\": requests on a connection at a time at most; fewer where the server allows fewer. Default 100.",
+    ),
+    key(
+        "keep-alive",
+        Bool,
+        "false: each request of the load has a connection of its own, whatever the guest asks for; with https a handshake, too. Default true.",
     ),
 ];
 
@@ -192,7 +218,17 @@ pub(crate) const TLS: &[Key] = &[
     key("client-key", Text, "PEM file with our key; needs client-cert."),
     key("insecure", Bool, "Do not verify the peer. Default false."),
     key("server-name", Text, "Server name to ask for instead of the URL's host."),
+    key("min-version", Words(TLS_VERSIONS), "Lowest version that is spoken. Default \"1.2\"."),
+    key("max-version", Words(TLS_VERSIONS), "Highest version that is spoken. Default \"1.3\"."),
+    key(
+        "resumption",
+        Bool,
+        "New connections resume a session where the target lets them; false: each handshake is a full one. Default true.",
+    ),
 ];
+
+/// What `min-version` and `max-version` of `tls` may be, in the order of [`crate::model::TlsVersion::ALL`].
+pub(crate) const TLS_VERSIONS: &[&str] = &["1.2", "1.3"];
 
 pub(crate) const SCENARIO: &[Key] = &[
     required(
@@ -207,7 +243,11 @@ pub(crate) const SCENARIO: &[Key] = &[
         "The target, or targets by the guest's endpoint index. Default: the only one.",
     ),
     key("weight", Number(0.0, 1e9), "Share of arrivals relative to the other scenarios'. Default 1."),
-    key("config", Named(&Any), "The guest's own configuration."),
+    key(
+        "config",
+        Named(&Any),
+        "The guest's own configuration; { from-environment = \"NAME\" } in it is a text of the load-worker's environment.",
+    ),
     key("timeout", Duration, "Deadline of a request without its own. Default 30s."),
 ];
 
@@ -313,12 +353,18 @@ pub(crate) const LOAD: &[Key] = &[
     key("threads", Integer(1, 1024), "Load threads. Default: cores − 1, at least 1."),
     key("batch", Integer(1, 65_536), "Starts handed to a guest at once at most. Default 64."),
     key("connect-timeout", Duration, "Deadline for making a connection, TLS included. Default 5s."),
+    key(
+        "connect-rate",
+        Integer(1, 1_000_000),
+        "Connections that a load thread begins to make a second at most, beside those that a request asks for itself. Default 10000.",
+    ),
     key("interval", Duration, "Length of the intervals that samples are cut in. Default 1s."),
     key("grace", Duration, "How long operations in progress may finish at a phase's end. Default 5s."),
     key("guest", Table(GUEST), "Limits on each guest instance."),
     key("max-head", Size, "Largest answer head that is read. Default 64KiB."),
     key("max-body", Size, "Largest answer body that is read. Default 64MiB."),
     key("max-event", Size, "Largest server-sent event that is read. Default 1MiB."),
+    key("io-uring", Bool, "Write requests together by io_uring, where a worker's host has it. Default true."),
 ];
 
 pub(crate) const GUEST: &[Key] = &[

@@ -6,8 +6,9 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::Uri;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{ACCEPT, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, HOST, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper_util::rt::TokioIo;
+use plan::Proxy;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -15,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{Connector, Failure, Kind};
 
-/// How `by` says that an HTTP proxy is on the way.
+/// How [`Client::by`] is told of an HTTP proxy.
 const PROXY: &str = "proxy:";
 
 /// Largest answer of a proxy that makes a tunnel.
@@ -30,11 +31,18 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 type Driver = Pin<Box<http1::Connection<TokioIo<Box<dyn Stream>>, Empty<Bytes>>>>;
 
+/// What is connected to in the place of the URL's own address.
+enum By {
+    Address(String),
+    Unix(String),
+    Proxy(Proxy),
+}
+
 /// A client for one URL.
 pub struct Client {
     url: Result<Uri, String>,
     connector: Connector,
-    by: Option<String>,
+    by: Option<By>,
     open: Option<(SendRequest<Empty<Bytes>>, Driver)>,
 }
 
@@ -62,16 +70,25 @@ impl Client {
     }
 
     /// Connects to this address instead of the URL's own: `host:port` of a fault proxy in front of the target, `unix:` and
-    /// the path of the socket that it listens on, or `proxy:` and `host:port` of an HTTP proxy. The `Host` header and
-    /// the server name of TLS stay the URL's.
+    /// the path of the socket that it listens on, or `proxy:` and an HTTP proxy as [`Proxy::of`] reads it. The `Host`
+    /// header and the server name of TLS stay the URL's.
     #[must_use]
     pub fn by(mut self, address: &str) -> Self {
-        self.by = Some(address.to_owned());
+        self.by = Some(if let Some(path) = address.strip_prefix("unix:") {
+            By::Unix(path.to_owned())
+        } else if let Some(proxy) = address.strip_prefix(PROXY) {
+            By::Proxy(Proxy::of(proxy))
+        } else {
+            By::Address(address.to_owned())
+        });
         self
     }
 
-    fn is_proxied(&self) -> bool {
-        self.by.as_ref().is_some_and(|by| by.starts_with(PROXY))
+    fn proxy(&self) -> Option<&Proxy> {
+        match &self.by {
+            Some(By::Proxy(proxy)) => Some(proxy),
+            _ => None,
+        }
     }
 
     /// Host of the URL; empty when it has none.
@@ -103,21 +120,25 @@ impl Client {
         let host = url.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']');
         let tls = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let socket = self.by.as_deref().and_then(|by| by.strip_prefix("unix:"));
-        let connected = match (socket, &self.by) {
-            (Some(path), _) => UnixStream::connect(path).await.map(|s| Box::new(s) as Box<dyn Stream>),
-            (None, Some(by)) => {
-                TcpStream::connect(by.trim_start_matches(PROXY)).await.map(|s| Box::new(s) as Box<dyn Stream>)
-            }
-            (None, None) => TcpStream::connect((host, port)).await.map(|s| Box::new(s) as Box<dyn Stream>),
+        let by = match &self.by {
+            Some(By::Address(address) | By::Proxy(Proxy { address, .. })) => Some(address.clone()),
+            Some(By::Unix(path)) => Some(format!("unix:{path}")),
+            None => None,
         };
-        let address = || self.by.clone().unwrap_or_else(|| format!("{host}:{port}"));
+        let address = || by.clone().unwrap_or_else(|| format!("{host}:{port}"));
+        let connected = match (&self.by, &by) {
+            (Some(By::Unix(path)), _) => {
+                UnixStream::connect(path).await.map(|s| Box::new(s) as Box<dyn Stream>)
+            }
+            (_, Some(by)) => TcpStream::connect(by).await.map(|s| Box::new(s) as Box<dyn Stream>),
+            (_, None) => TcpStream::connect((host, port)).await.map(|s| Box::new(s) as Box<dyn Stream>),
+        };
         let mut stream = connected.map_err(|error| Failure::connecting(&address(), &error))?;
         if !tls {
             return Ok(stream);
         }
-        if self.is_proxied() {
-            tunnel(&mut stream, url.host().unwrap_or(host), port).await?;
+        if let Some(proxy) = self.proxy() {
+            tunnel(&mut stream, proxy, url.host().unwrap_or(host), port).await?;
         }
         let (config, name) = match &self.connector {
             Connector::Ready(config, name) => (config, name.as_deref().unwrap_or(host)),
@@ -138,10 +159,14 @@ impl Client {
         mut driver: Driver,
     ) -> Result<Answer, Failure> {
         // A proxy that passes requests on is given the whole URL.
-        let whole = self.is_proxied() && url.scheme_str() == Some("http");
+        let proxy = self.proxy().filter(|_| url.scheme_str() == Some("http"));
         let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let target = if whole { url.to_string() } else { path.to_owned() };
-        let request = hyper::Request::get(target)
+        let target = if proxy.is_some() { url.to_string() } else { path.to_owned() };
+        let mut request = hyper::Request::get(target);
+        if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.as_deref()) {
+            request = request.header(PROXY_AUTHORIZATION, authorization);
+        }
+        let request = request
             .header(HOST, url.authority().map_or("", |authority| authority.as_str()))
             .header(USER_AGENT, platform::PROBE_USER_AGENT)
             .header(ACCEPT, "text/plain;version=0.0.4,*/*;q=0.5")
@@ -171,9 +196,15 @@ impl Client {
 }
 
 /// Has the HTTP proxy at the other end make a tunnel to the target.
-async fn tunnel(stream: &mut Box<dyn Stream>, host: &str, port: u16) -> Result<(), Failure> {
+async fn tunnel(stream: &mut Box<dyn Stream>, proxy: &Proxy, host: &str, port: u16) -> Result<(), Failure> {
     let broken = |error: std::io::Error| Failure::new(Kind::Unreachable, format!("the proxy: {error}"));
-    let asked = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
+    let mut asked = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
+    if let Some(authorization) = &proxy.authorization {
+        asked.push_str("Proxy-Authorization: ");
+        asked.push_str(authorization);
+        asked.push_str("\r\n");
+    }
+    asked.push_str("\r\n");
     stream.write_all(asked.as_bytes()).await.map_err(broken)?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {

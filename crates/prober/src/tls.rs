@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use plan::model::Tls;
+use plan::model::{Tls, TlsVersion};
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -25,15 +27,19 @@ pub enum Connector {
 /// What is wrong with which file.
 pub fn connector(tls: &Tls, base_dir: &Path) -> Result<Connector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions: Vec<_> = [(TlsVersion::One2, &TLS12), (TlsVersion::One3, &TLS13)]
+        .into_iter()
+        .filter_map(|(version, known)| tls.allows(version).then_some(known))
+        .collect();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&versions)
         .map_err(|error| error.to_string())?;
     let builder = if tls.insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
     } else {
         builder.with_root_certificates(roots(tls.ca.as_deref(), base_dir)?)
     };
-    let config = match &tls.client {
+    let mut config = match &tls.client {
         Some((certificate, key)) => {
             let path = base_dir.join(key);
             let key = PrivateKeyDer::from_pem_file(&path)
@@ -44,6 +50,9 @@ pub fn connector(tls: &Tls, base_dir: &Path) -> Result<Connector, String> {
         }
         None => builder.with_no_client_auth(),
     };
+    if !tls.resumption {
+        config.resumption = Resumption::disabled();
+    }
     Ok(Connector::Ready(Arc::new(config), tls.server_name.clone()))
 }
 

@@ -160,6 +160,7 @@ mod tests {
             [
                 ("load.samples".to_owned(), vec!["metrics"]),
                 ("load.guest-faults".to_owned(), vec!["metrics", "scheduler"]),
+                ("load.endpoints".to_owned(), vec!["scheduler"]),
                 ("chaos.faults".to_owned(), vec!["scheduler", "recovery"]),
                 ("recovery.incidents".to_owned(), vec!["scheduler"])
             ]

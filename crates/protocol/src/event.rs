@@ -3,7 +3,11 @@
 //! Entries are JSON, because people read them in `history.ndjson`. Compatibility: variants and fields are only
 //! added; a reader skips kinds that it does not know ([`Event::Unknown`]).
 
+mod worker;
+
 use serde::{Deserialize, Serialize};
+
+pub use worker::{ClockReading, Life, LoadShare};
 
 use crate::faults::{ActionOutcome, CapabilityView, Issue, PlannedFault};
 
@@ -109,6 +113,17 @@ pub enum Event {
         /// Its start by the scheduler's clock, Unix nanoseconds.
         t0_unix_ns: i64,
     },
+    /// Load is divided among workers that are apart, until it is divided anew.
+    LoadDivided {
+        /// The phase from which on.
+        phase: u32,
+        /// Number of the division in the run; numbers grow, and some are left out.
+        epoch: u32,
+        /// Offset in the phase from which on, nanoseconds; 0 = its begin.
+        from_ns: u64,
+        /// Each worker's part; together they are all of it.
+        shares: Vec<LoadShare>,
+    },
     /// A change of the running phase, noted before any worker that is apart is told: what happened, whoever dies.
     ChangeTold {
         /// The phase.
@@ -162,6 +177,23 @@ pub enum Event {
         /// Offset from the phase's start, nanoseconds.
         #[serde(default)]
         offset_ns: u64,
+    },
+    /// A worker, or one of its load threads, uses an endpoint of a target no more, or again.
+    EndpointChanged {
+        /// The phase that ran or had run last.
+        phase: u32,
+        /// Name of the target in the plan.
+        target: String,
+        /// URL of the endpoint, as the plan writes it.
+        endpoint: String,
+        /// Whose view that is.
+        worker: String,
+        /// Whether it is out of use.
+        out: bool,
+        /// `health-check` or `outlier-detection`.
+        cause: String,
+        /// What was seen, and by which load thread where it is of one.
+        detail: String,
     },
     /// A target's health changed.
     TargetHealth {
@@ -364,24 +396,6 @@ pub enum PhaseChange {
     RampDown(u64),
     /// The wanted rate is multiplied by this.
     Factor(f64),
-}
-
-/// A life of a load-worker, from a preparation to its end: its samples are recorded under it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Life {
-    /// Its incarnation's id.
-    pub incarnation: String,
-    /// Load threads.
-    pub load_threads: u32,
-}
-
-/// A worker's clock against the scheduler's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockReading {
-    /// By how much it is ahead, nanoseconds; negative = behind.
-    pub ahead_ns: i64,
-    /// By how much that may be wrong, either way, nanoseconds.
-    pub error_ns: u64,
 }
 
 /// Names of a scenario's parts, by index.

@@ -175,6 +175,7 @@ commands! {
 records! {
     SampleBatch => "load" "samples" to ["metrics"],
     GuestFault => "load" "guest-faults" to ["metrics", "scheduler"],
+    EndpointNews => "load" "endpoints" to ["scheduler"],
     FaultNews => "chaos" "faults" to ["scheduler", "recovery"],
     RecoveryNews => "recovery" "incidents" to ["scheduler"],
 }

@@ -15,6 +15,16 @@ pub fn micros(value: f64) -> String {
     }
 }
 
+/// A round number of microseconds, as limits are written: `20 µs`, `5 ms`, `1 s`.
+#[must_use]
+pub fn round_micros(value: u64) -> String {
+    match value {
+        1_000_000.. if value.is_multiple_of(1_000_000) => format!("{} s", value / 1_000_000),
+        1_000.. if value.is_multiple_of(1_000) => format!("{} ms", value / 1_000),
+        _ => format!("{value} µs"),
+    }
+}
+
 /// Three significant digits.
 fn significant(value: f64) -> String {
     if value >= 100.0 {
@@ -129,6 +139,7 @@ mod tests {
         assert_eq!(micros(12_340.0), "12.3 ms");
         assert_eq!(micros(1_800_000.0), "1.80 s");
         assert_eq!(micros(f64::INFINITY), "∞");
+        assert_eq!([20, 5_000, 1_500, 1_000_000].map(round_micros), ["20 µs", "5 ms", "1500 µs", "1 s"]);
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(count(999), "999");
         assert_eq!(rate(0.0), "0");

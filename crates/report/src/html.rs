@@ -3,6 +3,7 @@
 mod chaos_events;
 mod events;
 mod faults;
+mod lag;
 mod lanes;
 mod timeline;
 
@@ -29,6 +30,8 @@ pub(crate) fn render(data: &RunData, summary: &Summary) -> Result<String, WriteE
     environment.add_filter("us", |value: Option<f64>| value.map_or_else(|| "–".to_owned(), figures::micros));
     environment
         .add_filter("lost_us", |value: Option<f64>| value.map_or_else(|| "∞".to_owned(), figures::micros));
+    environment
+        .add_filter("number", |value: Option<f64>| value.map_or_else(|| "–".to_owned(), figures::rate));
     environment.add_filter("count", figures::count);
     environment.add_filter("rate", figures::rate);
     environment.add_filter("percent", figures::percent);
@@ -51,6 +54,8 @@ pub(crate) fn render(data: &RunData, summary: &Summary) -> Result<String, WriteE
         plot_width => (charts::WIDTH - charts::LEFT - charts::RIGHT) / charts::WIDTH * 100.0,
         events => Serde(events::listed(data)),
         slowest => Serde(slowest(data, summary)),
+        lags => Serde(lag::lags(summary)),
+        lag_rule => crate::lag::rule(summary),
         plan_toml => data.plan.to_toml(),
         style => include_str!("../assets/report.css"),
         script => include_str!("../assets/report.js"),

@@ -1,4 +1,4 @@
-//! A run's results: `summary.json`, `junit.xml` and `report.html`.
+//! A run's results: `summary.json`, `junit.xml` and `report.html`; and the page of a search for the knee ([`knee`]).
 //!
 //! Everything here is a function of the run's history, its plan and its merged series ([`RunData`]): no clock, no
 //! network, no state. [`summary`] computes the figures once; the JUnit file, the HTML page and the terminal's
@@ -10,12 +10,14 @@ pub mod faults;
 pub mod figures;
 mod html;
 mod junit;
+pub mod knee;
+pub mod lag;
 mod phases;
 mod run_dir;
 pub mod summary;
 #[cfg(test)]
 mod tests;
-mod workers;
+pub mod workers;
 
 pub use run_dir::{WriteError, write_all};
 pub use summary::Summary;

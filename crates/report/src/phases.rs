@@ -4,11 +4,11 @@ use protocol::event::{Event, ScenarioNames};
 use protocol::v1;
 use series::{Hist, Merged, latency_percentile};
 
-use crate::RunData;
 use crate::summary::{
-    Arrivals, Check, CheckSummary, Generator, Named, Percentiles, PhaseSummary, StepSummary, TargetMeans,
-    TargetSummary, ms_between,
+    Arrivals, Check, CheckSummary, Generator, MetricSummary, Named, Percentiles, PhaseSummary, SendLag,
+    StepSummary, TargetMeans, TargetSummary, ms_between,
 };
+use crate::{RunData, lag};
 
 /// One summary for each phase that began.
 pub(crate) fn summaries(data: &RunData, run_start_ns: i64) -> Vec<PhaseSummary> {
@@ -115,9 +115,11 @@ fn measured(
         summary.error_share = share(bad, arrivals);
     }
     summary.checks = checks(series, names);
+    summary.metrics = metrics(series, names);
     summary.steps = series.series.iter().map(|step| step_summary(data, names, step)).collect();
     summary.steps.sort_by(|a, b| b.latency.p99.unwrap_or(0.0).total_cmp(&a.latency.p99.unwrap_or(0.0)));
-    summary.generator = generator(series, summary.requests);
+    summary.send_lag = lag::of_phase(series);
+    summary.generator = generator(series, summary.requests, &summary.send_lag);
     summary.targets = target_means(data, series);
     summary.gaps.clone_from(&series.gaps);
     summary.merged_intervals = series.merged_intervals;
@@ -210,10 +212,48 @@ fn checks(series: &v1::PhaseSeries, names: &[ScenarioNames]) -> Vec<CheckSummary
         .collect()
 }
 
-fn generator(series: &v1::PhaseSeries, requests: u64) -> Generator {
-    let total = series.total.as_ref();
-    let lag = total.and_then(|total| total.send_lag.as_ref()).and_then(|lag| Hist::decode(lag).ok());
-    let lag_at = |q: f64| lag.as_ref().and_then(|lag| lag.percentile(q)).map(|ns| real(ns) / 1_000.0);
+/// The guests' own metrics, over all targets of a step.
+fn metrics(series: &v1::PhaseSeries, names: &[ScenarioNames]) -> Vec<MetricSummary> {
+    let mut sums = std::collections::BTreeMap::<(u32, u32, u32), Hist>::new();
+    for step in &series.series {
+        for (metric, values) in merged(step).observations {
+            let sum = sums.entry((step.scenario, step.step, metric)).or_insert_with(Hist::micros);
+            sum.add(&values);
+        }
+    }
+    let name = |all: Option<&Vec<String>>, at: u32, what: &str| {
+        all.and_then(|all| all.get(index(at))).cloned().unwrap_or_else(|| format!("{what} {at}"))
+    };
+    sums.into_iter()
+        .map(|((scenario, step, metric), values)| {
+            let names = names.get(index(scenario));
+            MetricSummary {
+                scenario: names.map_or_else(|| format!("scenario {scenario}"), |s| s.scenario.clone()),
+                step: name(names.map(|s| &s.steps), step, "step"),
+                name: name(names.map(|s| &s.metrics), metric, "metric"),
+                values: thousandths(&percentiles(&values)),
+            }
+        })
+        .collect()
+}
+
+/// Values that were counted times 1 000.
+fn thousandths(values: &Percentiles) -> Percentiles {
+    let whole = |value: Option<f64>| value.map(|value| value / 1e3);
+    Percentiles {
+        count: values.count,
+        mean: whole(values.mean),
+        p50: whole(values.p50),
+        p90: whole(values.p90),
+        p95: whole(values.p95),
+        p99: whole(values.p99),
+        p999: whole(values.p999),
+        max: whole(values.max),
+        clamped: values.clamped,
+    }
+}
+
+fn generator(series: &v1::PhaseSeries, requests: u64, lag: &SendLag) -> Generator {
     let (mut guest_ns, mut generator) = (0, Generator::default());
     for thread in &series.threads {
         guest_ns += thread.guest_ns;
@@ -221,10 +261,10 @@ fn generator(series: &v1::PhaseSeries, requests: u64) -> Generator {
         generator.connects += thread.connects;
         generator.connect_failures += thread.connect_failures;
     }
-    generator.busy_max = total.map_or(0.0, |total| total.busy_max);
-    generator.send_lag_p50_us = lag_at(50.0);
-    generator.send_lag_p99_us = lag_at(99.0);
-    generator.send_lag_max_us = lag_at(100.0);
+    generator.busy_max = series.total.as_ref().map_or(0.0, |total| total.busy_max);
+    generator.send_lag_p50_us = lag.percentiles.p50;
+    generator.send_lag_p99_us = lag.percentiles.p99;
+    generator.send_lag_max_us = lag.percentiles.max;
     generator.guest_ns_per_request = (requests > 0).then(|| real(guest_ns) / real(requests));
     generator
 }

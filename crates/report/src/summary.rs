@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::faults::{
     self, BudgetsSummary, CapabilitySummary, FaultSummary, Findings, IncidentSummary, Resilience,
 };
-use crate::{RunData, phases, workers};
+use crate::{RunData, lag, phases, workers};
 
 /// The whole run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -46,6 +46,8 @@ pub struct Summary {
     pub targets: Vec<TargetSummary>,
     /// The phases that ran, in order.
     pub phases: Vec<PhaseSummary>,
+    /// Send lag of all phases together: the histograms merged, not the percentiles.
+    pub send_lag: SendLag,
     /// The load-workers, where they are processes of their own, in the order in which they came.
     pub workers: Vec<WorkerSummary>,
     /// The faults that were planned or asked for, in the order in which they began or were to begin.
@@ -121,6 +123,23 @@ pub struct TargetSummary {
 pub struct WorkerSummary {
     /// Its id.
     pub worker: String,
+    /// What it counted against the others in the last division of the load that it had part in: 1 = one load thread of the
+    /// slowest that measured; null = it had part in none.
+    pub weight: Option<f64>,
+    /// The weight was set, not measured.
+    pub weight_set: bool,
+    /// Load threads.
+    pub load_threads: Option<u32>,
+    /// Rounds a second of one load thread in its calibration; null = it did not measure.
+    pub thread_speed: Option<f64>,
+    /// Its share of the arrivals in that division.
+    pub share: Option<f64>,
+    /// Operations that it started over the whole run.
+    pub started: u64,
+    /// These as a share of what all load-workers started.
+    pub sent_share: f64,
+    /// How late it sent, microseconds.
+    pub send_lag: Percentiles,
     /// By how much its clock was ahead of the scheduler's when it joined last, milliseconds; negative = behind, null = not
     /// measured. Load is sent by the scheduler's clock all the same.
     pub clock_ahead_ms: Option<f64>,
@@ -182,6 +201,8 @@ pub struct PhaseSummary {
     pub queue: Percentiles,
     /// From the actual send to the first byte.
     pub first_byte: Percentiles,
+    /// How late the generator itself sent.
+    pub send_lag: SendLag,
     /// Dropped, failed, 4xx, 5xx or with a broken check, as a share of arrivals.
     pub error_share: f64,
     /// Failures by class.
@@ -190,6 +211,8 @@ pub struct PhaseSummary {
     pub statuses: Vec<Named>,
     /// The guests' checks.
     pub checks: Vec<CheckSummary>,
+    /// The guests' own metrics.
+    pub metrics: Vec<MetricSummary>,
     /// Per scenario, step and target.
     pub steps: Vec<StepSummary>,
     /// The three objectives (R1.1).
@@ -250,6 +273,26 @@ pub struct Percentiles {
     pub clamped: u64,
 }
 
+/// How late the generator itself sent what was due and had a user and a connection, microseconds: the part of the latency
+/// that is neither the target's nor the network's. The validity rule `send lag` says how large its p99 may be.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct SendLag {
+    /// From nanoseconds, within 0.1 %.
+    #[serde(flatten)]
+    pub percentiles: Percentiles,
+    /// The histogram in steps that the eye can take in, each without those before it; empty when nothing was sent.
+    pub histogram: Vec<LagStep>,
+}
+
+/// One step of the send lag's histogram.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LagStep {
+    /// Upper end of the step, microseconds; null = no end.
+    pub up_to_us: Option<u64>,
+    /// Operations that were sent so late, and later than the step before.
+    pub count: u64,
+}
+
 /// A count with a name.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Named {
@@ -270,6 +313,19 @@ pub struct CheckSummary {
     pub passed: u64,
     /// How often not.
     pub failed: u64,
+}
+
+/// A guest's own metric, of one step.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct MetricSummary {
+    /// Scenario.
+    pub scenario: String,
+    /// Step.
+    pub step: String,
+    /// The metric, its unit with it.
+    pub name: String,
+    /// What was observed, in the metric's own unit.
+    pub values: Percentiles,
 }
 
 /// One step of a scenario against one target.
@@ -300,11 +356,11 @@ pub struct StepSummary {
 pub struct Generator {
     /// Busiest second of any thread, share.
     pub busy_max: f64,
-    /// Send lag, microseconds.
+    /// Send lag, microseconds: as in the phase's `send_lag`, which has all of it.
     pub send_lag_p50_us: Option<f64>,
-    /// Send lag, microseconds.
+    /// The same.
     pub send_lag_p99_us: Option<f64>,
-    /// Send lag, microseconds.
+    /// The same.
     pub send_lag_max_us: Option<f64>,
     /// Mean time in the guest per request, nanoseconds.
     pub guest_ns_per_request: Option<f64>,
@@ -360,8 +416,9 @@ impl Summary {
             objectives: ObjectiveCounts::default(),
             thresholds: Vec::new(),
             targets: phases::targets(data),
+            send_lag: lag::of_run(&data.series),
             phases,
-            workers: workers::summaries(&data.history),
+            workers: workers::summaries(data),
             faults,
             incidents,
             budgets,

@@ -3,7 +3,9 @@
 mod broken;
 mod faults;
 
-use protocol::event::{ClockReading, Entry, Event, Outcome, OutcomeResult, ScenarioNames, Verdict};
+use protocol::event::{
+    ClockReading, Entry, Event, Life, LoadShare, Outcome, OutcomeResult, ScenarioNames, Verdict,
+};
 use protocol::v1;
 use series::{Hist, Merged};
 
@@ -95,7 +97,7 @@ pub(crate) fn run() -> RunData {
                 guest: "http sha256:00".into(),
                 steps: vec!["home".into(), "item".into()],
                 checks: vec![],
-                metrics: vec![],
+                metrics: vec!["TTFT, ms".into()],
             }],
         },
     );
@@ -144,7 +146,10 @@ pub(crate) fn run() -> RunData {
         lag.record_n(40_000, rate * 4);
         phases.push(v1::PhaseSeries {
             phase: i,
-            series: vec![total.clone()],
+            series: vec![
+                observed(total.clone()),
+                observed(v1::Series { target: 1, ..v1::Series::default() }),
+            ],
             total: Some(v1::Aggregate {
                 phase: i,
                 arrivals: Some(v1::ArrivalCounts {
@@ -186,6 +191,30 @@ pub(crate) fn run() -> RunData {
         },
     );
     RunData { run: "r".into(), plan, history, series: v1::RunSeries { phases } }
+}
+
+/// With four values of a guest's metric: 1.5, 2.5, 3.5 and 4.5.
+fn observed(mut series: v1::Series) -> v1::Series {
+    let mut values = Hist::micros();
+    (1..=4).for_each(|value| values.record_n(value * 1_000 + 500, 1));
+    series.step = 1;
+    series.observations = vec![v1::Observation { metric: 0, values: Some(values.encode()) }];
+    series
+}
+
+#[test]
+fn guests_metrics_are_summed_over_targets_in_their_own_unit() {
+    let data = run();
+    let summary = Summary::new(&data);
+    let [metric] = &summary.phases[2].metrics[..] else { panic!("{:?}", summary.phases[2].metrics) };
+    assert_eq!((&*metric.scenario, &*metric.step, &*metric.name), ("http", "item", "TTFT, ms"));
+    let values = &metric.values;
+    assert_eq!(values.count, 8);
+    assert!(
+        (values.p50.unwrap() - 2.5).abs() < 0.01 && (values.max.unwrap() - 4.5).abs() < 0.01,
+        "{values:?}"
+    );
+    assert!(html::render(&data, &summary).unwrap().contains("<td>TTFT, ms</td>"));
 }
 
 #[test]
@@ -290,4 +319,87 @@ fn merged_intervals_are_said_where_there_were_some() {
     data.series.phases[4].merged_intervals = 12;
     assert_eq!(Summary::new(&data).phases[4].merged_intervals, 12);
     assert!(page(&data).contains("12 interval(s) were recorded together with a later one"));
+}
+
+#[test]
+fn send_lag_is_shown_for_each_phase_and_for_all_with_its_rule() {
+    let data = run();
+    let summary = Summary::new(&data);
+    let heavy = &summary.phases[4].send_lag;
+    assert_eq!(
+        (heavy.percentiles.count, heavy.percentiles.p99),
+        (4_000, summary.phases[4].generator.send_lag_p99_us)
+    );
+    let sent: u64 = summary.phases.iter().map(|phase| phase.send_lag.percentiles.count).sum();
+    assert_eq!((summary.send_lag.percentiles.count, sent), (34_440, 34_440));
+    let value = serde_json::to_value(&summary).unwrap();
+    assert!(value["send_lag"]["p999"].is_f64() && value["phases"][4]["send_lag"]["histogram"].is_array());
+    assert!(value["phases"][0]["send_lag"]["p50"].is_null(), "nothing is sent in the idle phase");
+    let page = html::render(&data, &summary).unwrap();
+    assert!(page.contains("Its rule: at most 1 %; a phase that breaks it says nothing of the target."));
+    assert!(page.contains("<td>all phases</td><td class=\"n\">40 µs</td>"), "the row of all phases");
+    assert!(page.contains("<th class=\"n\">&gt; 1 s</th>") && page.contains("100 %</td>"), "the histogram");
+}
+
+#[test]
+fn workers_are_shown_with_their_weights_their_shares_and_what_they_sent() {
+    let mut data = run();
+    let ids = [protocol::id::WorkerId::new(), protocol::id::WorkerId::new()];
+    let mut push = |event: Event| {
+        let (sequence, at_unix_ns) = (data.history.len() as u64 + 1, data.history[0].at_unix_ns);
+        data.history.push(Entry { sequence, at_unix_ns, producer: "scheduler".into(), event });
+    };
+    for (id, weight, thread_speed) in [(ids[0], None, Some(480_000.0)), (ids[1], Some(3.0), None)] {
+        push(Event::WorkerChanged {
+            worker: id.to_string(),
+            change: "joined".into(),
+            detail: "host a".into(),
+            clock: None,
+            life: Some(Life { incarnation: "i".into(), load_threads: 1, weight, thread_speed }),
+        });
+    }
+    let share = |id: protocol::id::WorkerId, weight, stripes| LoadShare {
+        worker: id.to_string(),
+        weight,
+        stripes,
+        of: 4,
+    };
+    push(Event::LoadDivided {
+        phase: 0,
+        epoch: 1,
+        from_ns: 0,
+        shares: vec![share(ids[0], 1.0, 1), share(ids[1], 3.0, 3)],
+    });
+    let progress = |id: protocol::id::WorkerId, started, lag_ns| {
+        let mut lag = Hist::nanos();
+        lag.record_n(lag_ns, started);
+        v1::WorkerProgress {
+            worker: id.to_bytes(),
+            arrivals: Some(v1::ArrivalCounts { started, ..v1::ArrivalCounts::default() }),
+            send_lag: Some(lag.encode()),
+            ..v1::WorkerProgress::default()
+        }
+    };
+    for phase in [3, 4] {
+        data.series.phases[phase].workers =
+            vec![progress(ids[0], 1_000, 10_000), progress(ids[1], 3_000, 40_000)];
+    }
+    let summary = Summary::new(&data);
+    let seen: Vec<_> =
+        summary.workers.iter().map(|w| (w.weight, w.weight_set, w.share, w.started, w.sent_share)).collect();
+    assert_eq!(
+        seen,
+        [(Some(1.0), false, Some(0.25), 2_000, 0.25), (Some(3.0), true, Some(0.75), 6_000, 0.75)]
+    );
+    assert_eq!(summary.workers[1].send_lag.count, 6_000);
+    assert!((summary.workers[1].send_lag.p99.unwrap() / 40.0 - 1.0).abs() < 0.001);
+    let page = html::render(&data, &summary).unwrap();
+    for text in [
+        "3.00<div class=\"small\">set</div>",
+        "25.0 %",
+        "of 480\u{202f}000 rounds/s each",
+        "by weight: 25.0 %",
+    ] {
+        assert!(page.contains(text), "{text} is not shown");
+    }
 }

@@ -6,6 +6,8 @@
 //! A shell looks after each server. Its standard input is a pipe that only the test's process holds: the shell sees it
 //! close when that process ends, whether by itself, by a panic or by SIGKILL, ends the server and removes its files.
 
+mod replicas;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -73,14 +75,18 @@ impl Postgres {
     /// # Panics
     /// When it cannot be started.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
     pub fn start(settings: Settings) -> Self {
-        let home = tempfile::Builder::new().prefix("gauntlet-postgres-").tempdir().expect("a directory");
-        let programs = programs();
-        let mut server = Self { home, programs, settings, port: ports::free(), supervisor: None };
+        let mut server = Self::new(settings);
         server.initialise();
         server.start_again();
         server
+    }
+
+    /// A server without files, which does not run.
+    #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+    fn new(settings: Settings) -> Self {
+        let home = tempfile::Builder::new().prefix("gauntlet-postgres-").tempdir().expect("a directory");
+        Self { home, programs: programs(), settings, port: ports::free(), supervisor: None }
     }
 
     #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
@@ -113,13 +119,12 @@ impl Postgres {
         );
     }
 
-    /// Starts it again on the same port and files, after [`Postgres::kill`].
+    /// Starts it again on the same port and files, after [`Postgres::kill`] or [`Postgres::stop`].
     ///
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
         let started = Instant::now();
-        // Processes of a killed server hold its memory for some moments.
         while !self.try_start() {
             assert!(started.elapsed() < DEADLINE, "PostgreSQL does not start:\n{}", self.log());
             pause();
@@ -170,16 +175,28 @@ impl Postgres {
         true
     }
 
-    /// Kills it (SIGKILL), as a crash would, and waits until it is gone. Its files stay.
+    /// Kills it (SIGKILL), as a crash would, and waits until it is gone with all its processes: one that serves a client
+    /// goes by itself, but may answer a query before it sees that the server is dead. Its files stay.
     ///
     /// # Panics
-    /// When it is not running.
+    /// When it is not running, or one of its processes lives on.
     #[expect(clippy::expect_used, reason = "a test may panic")]
     pub fn kill(&mut self) {
-        let pid = self.pid().and_then(rustix::process::Pid::from_raw).expect("a running server");
+        let server = self.pid().expect("a running server");
+        let children = children(server);
+        let pid = rustix::process::Pid::from_raw(server).expect("a running server");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill the server");
         let mut supervisor = self.supervisor.take().expect("a running server");
         finish(&mut supervisor, "keep\n");
+        let started = Instant::now();
+        while let Some(child) = children.iter().find(|child| is_alive(**child)) {
+            assert!(
+                started.elapsed() < DEADLINE,
+                "process {child} of a killed PostgreSQL lives on:\n{}",
+                self.log()
+            );
+            pause();
+        }
     }
 
     /// Ends it as an operator does, by a fast shutdown, which waits for nobody, and waits until it is gone. Its files stay.
@@ -200,13 +217,18 @@ impl Postgres {
     pub fn freeze(&self, frozen: bool) {
         let signal = if frozen { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
         let server = self.pid().expect("a running server");
-        let children =
-            fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
-        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-        for pid in children.chain([server]).filter_map(rustix::process::Pid::from_raw) {
+        let send = |pid: i32| {
             // One that has just ended needs no signal.
-            let _ = rustix::process::kill_process(pid, signal);
+            let _ = rustix::process::Pid::from_raw(pid).map(|pid| rustix::process::kill_process(pid, signal));
+        };
+        // The server first, and until it stands still: it could start another process, which would go on.
+        send(server);
+        let started = Instant::now();
+        while frozen && state(server) != Some('T') {
+            assert!(started.elapsed() < DEADLINE, "PostgreSQL does not stop:\n{}", self.log());
+            pause();
         }
+        children(server).into_iter().for_each(send);
     }
 
     /// Its port on 127.0.0.1.
@@ -276,6 +298,10 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // One that a failed test left frozen would never end.
+        if self.supervisor.is_some() && self.pid().is_some() {
+            self.freeze(false);
+        }
         if let Some(mut supervisor) = self.supervisor.take() {
             finish(&mut supervisor, "");
         }
@@ -346,8 +372,22 @@ fn give_away(path: &Path) {
     }
 }
 
+/// The processes that a server has started and that are not ended.
+fn children(server: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether a process runs. One that has ended and that nobody waits for (in a container nobody may) does not.
 fn is_alive(pid: i32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
+    state(pid).is_some_and(|state| !['Z', 'X'].contains(&state))
+}
+
+/// What a process does, as the system has it: `T` stands still, `Z` has ended; none when there is no such process.
+fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // It follows the name, which is in parentheses and may hold any character.
+    stat.rsplit(')').next()?.trim_start().chars().next()
 }
 
 fn pause() {

@@ -1,19 +1,15 @@
 //! The configuration after reading: every default filled in, templates not yet parsed.
 
-mod keys;
 mod read;
 #[cfg(test)]
 mod schema;
-mod values;
 
 use std::collections::BTreeMap;
 
 use gauntlet_sdk::{Connection, RowOrder};
 use serde_json::Value;
 
-pub(crate) use keys::Problems;
 pub(crate) use read::read;
-pub(crate) use values::{duration_text, status_text};
 
 /// A scenario.
 #[derive(Debug)]

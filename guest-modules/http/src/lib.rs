@@ -10,7 +10,6 @@ mod extract;
 mod json_path;
 mod program;
 mod scenario;
-mod template;
 
 pub use scenario::Http;
 

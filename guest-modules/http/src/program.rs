@@ -1,12 +1,12 @@
 //! A compiled configuration: what the hot path walks.
 
 use gauntlet_sdk::{Connection, Interest, Rule, Setup};
+use guest_config::{Compiler, Escape, Feeds, Problems, Template, duration_text, status_text};
 use serde_json::Value;
 
-use crate::config::{self, Body, Config, Order, Problems, Query, duration_text, status_text};
+use crate::config::{self, Body, Config, Order, Query};
 use crate::extract;
 use crate::json_path::Path;
-use crate::template::{Compiler, Escape, Feeds, Template};
 
 /// Bytes of a body that checks and extraction see.
 const BODY_LIMIT: u32 = 64 << 10;
@@ -136,7 +136,7 @@ fn step(
     problems: &mut Problems,
 ) -> (Step, bool) {
     let feed = from.feed.as_ref().map(|file| feeds.feed(file, from.feed_order));
-    let mut compiler = Compiler::new(&config.variables, extracted, feeds, feed, problems);
+    let mut compiler = Compiler::new(&config.variables, Some(extracted), feeds, feed, problems);
     let target = target(path, from, &mut compiler);
     let headers = headers(path, from, config, &mut compiler);
     let body = match &from.body {

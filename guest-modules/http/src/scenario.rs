@@ -3,12 +3,12 @@
 use gauntlet_sdk::{
     Completion, CompletionKind, Descriptor, Interest, Outbox, Problem, Rng, Scenario, Setup, Turn, log,
 };
+use guest_config::{Problems, Values};
 
-use crate::config::{self, Order, Problems};
+use crate::config::{self, Order};
 use crate::cookies::Jar;
 use crate::json_path;
 use crate::program::{self, Program, Step};
-use crate::template::Values;
 
 /// Streams of draws; those of placeholders come after them.
 const STEP: u64 = 0;

@@ -43,34 +43,10 @@ fn only(said: &Said) -> Sent {
 #[test]
 fn the_examples_of_the_readme_are_right() {
     let mut checked = 0;
-    for block in include_str!("../README.md").split("```toml\n").skip(1) {
-        let text = block.split("```").next().unwrap();
-        let plan: toml_edit::DocumentMut = text.parse().unwrap();
-        for scenario in plan["scenarios"].as_array_of_tables().unwrap() {
-            let config = value(&scenario["config"]).to_string();
-            let found = Http::configure(&config, 7, USERS).err();
-            assert_eq!(found, None, "{text}");
-            checked += 1;
-        }
+    for (config, text) in guest_config::testing::examples(include_str!("../README.md")) {
+        let found = Http::configure(&config, 7, USERS).err();
+        assert_eq!(found, None, "{text}");
+        checked += 1;
     }
     assert_eq!(checked, 4);
-}
-
-/// TOML as JSON.
-fn value(item: &toml_edit::Item) -> Value {
-    use toml_edit::{Item, Value as Toml};
-    match item {
-        Item::Table(table) => table.iter().map(|(key, item)| (key.to_owned(), value(item))).collect(),
-        Item::ArrayOfTables(list) => list.iter().map(|table| value(&Item::Table(table.clone()))).collect(),
-        Item::Value(Toml::InlineTable(table)) => {
-            table.iter().map(|(key, toml)| (key.to_owned(), value(&Item::Value(toml.clone())))).collect()
-        }
-        Item::Value(Toml::Array(list)) => list.iter().map(|toml| value(&Item::Value(toml.clone()))).collect(),
-        Item::Value(Toml::String(text)) => json!(text.value()),
-        Item::Value(Toml::Integer(number)) => json!(number.value()),
-        Item::Value(Toml::Float(number)) => json!(number.value()),
-        Item::Value(Toml::Boolean(flag)) => json!(flag.value()),
-        Item::Value(Toml::Datetime(time)) => json!(time.value().to_string()),
-        Item::None => Value::Null,
-    }
 }

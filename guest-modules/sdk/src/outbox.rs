@@ -70,7 +70,8 @@ impl<'a> Outbox<'a> {
         self.output.commands.push(wire::Command::WakeAt(wire::Wake { user, seq, after_us }));
     }
 
-    /// Ends a measured operation of several requests (see [`Draft::operation`]).
+    /// Ends a measured operation of several requests (see [`Draft::operation`]). Said in the call that tells of its last
+    /// request's end, it has ended with that request's last byte; else with the call.
     pub fn end_operation(&mut self, user: u32, operation: u32, ok: bool) {
         self.output.commands.push(wire::Command::EndOperation(wire::OperationEnd { user, operation, ok }));
     }
@@ -237,6 +238,12 @@ impl<'a> Part<'a> {
             at.off = offset(end);
         }
         Self { arena, at }
+    }
+
+    /// What the part has so far.
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        self.arena.get(index(self.at.off)..).unwrap_or_default()
     }
 
     /// Appends bytes.

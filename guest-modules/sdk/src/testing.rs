@@ -127,6 +127,12 @@ impl Answer {
         self.header("id", id)
     }
 
+    /// What an event says of the time to wait before the stream is taken up again, milliseconds.
+    #[must_use]
+    pub fn retry_ms(self, retry_ms: u64) -> Self {
+        self.header("retry", &retry_ms.to_string())
+    }
+
     /// Another kind: the head of a stream, one of its events, a cancellation.
     #[must_use]
     pub fn kind(mut self, kind: CompletionKind) -> Self {

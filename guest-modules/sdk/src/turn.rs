@@ -136,6 +136,13 @@ impl<'a> Completion<'a> {
         self.event_field(b"id: ").unwrap_or_default()
     }
 
+    /// How long the stream wants to be left alone before it is taken up again, as it said with this event or before,
+    /// milliseconds; `None` when it has not said.
+    #[must_use]
+    pub fn event_retry_ms(&self) -> Option<u64> {
+        std::str::from_utf8(self.event_field(b"retry: ")?).ok()?.parse().ok()
+    }
+
     fn event_field(&self, field: &[u8]) -> Option<&'a [u8]> {
         if self.kind != CompletionKind::Event {
             return None;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use launch::settings::{Common, Settings};
 use launch::{Error, Parts};
-use load_worker::control::Apart;
+use load_worker::control::{Apart, Weight};
 use protocol::id::WorkerId;
 use sandbox::Compile;
 use tokio::sync::oneshot;
@@ -20,6 +20,9 @@ struct Arguments {
     /// Load threads [default: the plan's, and without one there cores - 1]
     #[arg(long, env = "GAUNTLET_THREADS", value_name = "N")]
     threads: Option<u32>,
+    /// Part of the load against other workers', such as 1 or 2.5 [default: measured before it is ready]
+    #[arg(long, env = "GAUNTLET_WEIGHT", value_name = "WEIGHT")]
+    weight: Option<Weight>,
     /// Nanoseconds by which this host's wall clock is wrong, to see what that does
     #[arg(
         long,
@@ -73,7 +76,11 @@ async fn run(arguments: Arguments, parts: Parts) -> Result<(), Error> {
         cache_dir: Some(state.join("cache")),
         compile: Compile::Child { program, args: vec![COMPILE.into()] },
         threads: arguments.threads,
-        apart: Some(Apart { clock_shift_ns: arguments.clock_shift_ns, ..Apart::default() }),
+        apart: Some(Apart {
+            clock_shift_ns: arguments.clock_shift_ns,
+            weight: arguments.weight,
+            ..Apart::default()
+        }),
         ready: Some(ready),
         ..load_worker::Options::new(worker, state.clone())
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plan::model::LoadModel;
+use plan::model::{Balance, LoadModel, OutlierDetection};
 use protocol::v1;
 
 use crate::feeder::Feeder;
@@ -31,12 +31,16 @@ pub struct ThreadSpec {
     pub batch: u32,
     /// Deadline for making a connection, TLS handshake included.
     pub connect_timeout: Duration,
+    /// Connections begun a second at most beside those that requests ask for; at least 1.
+    pub connect_rate: u32,
     /// Largest answer head that is read, bytes.
     pub max_head: u32,
     /// Largest answer body that is read, bytes.
     pub max_body: u64,
     /// Largest server-sent event that is read, bytes.
     pub max_event: u32,
+    /// Whether requests of one turn are written together where the host has io_uring.
+    pub io_uring: bool,
     /// Until when it may send.
     pub lease: Lease,
 }
@@ -78,10 +82,16 @@ pub(crate) fn target_weights<'a>(
 pub struct TargetSpec {
     /// As the plan names it.
     pub name: String,
-    /// Where it listens; used round-robin. Never empty.
+    /// Where it listens. Never empty.
     pub endpoints: Vec<Endpoint>,
+    /// Which of several endpoints a request goes to.
+    pub balance: Balance,
+    /// When an endpoint that fails is ejected; `None` = never.
+    pub outlier_detection: Option<OutlierDetection>,
     /// HTTP/2 is spoken, with so many requests on a connection at a time at most (at least 1); `None` = HTTP/1.1.
     pub http2: Option<u32>,
+    /// `false` = each request has a fresh connection, whatever its guest asks for.
+    pub keep_alive: bool,
 }
 
 /// One base URL of a target, resolved.
@@ -97,6 +107,9 @@ pub struct Endpoint {
     pub socket: Option<PathBuf>,
     /// `host:port` to which the proxy that `addrs` are of makes a tunnel.
     pub tunnel: Option<String>,
+    /// What that proxy is shown, the value of Proxy-Authorization: with a tunnel when it is asked for it, else with each
+    /// request. A secret: it belongs in no message.
+    pub proxy_authorization: Option<String>,
     /// Value of the Host header: host, and the port unless it is the scheme's own.
     pub host_header: String,
     /// Path of the base URL without a slash at its end, `""` mostly; for a proxy that passes requests on, the whole base
@@ -150,8 +163,10 @@ pub struct Detour {
 /// TLS towards an endpoint.
 #[derive(Clone)]
 pub struct TlsSpec {
-    /// Roots, client certificate and verifier, shared by all threads.
+    /// Roots, client certificate, versions and verifier, shared by all threads; without sessions.
     pub config: Arc<rustls::ClientConfig>,
+    /// Sessions are resumed, of each thread its own.
+    pub resumption: bool,
     /// The name that is asked for and verified.
     pub server_name: rustls_pki_types::ServerName<'static>,
 }
@@ -240,6 +255,15 @@ pub enum EngineCommand {
         /// What it has from then on.
         assignment: Assignment,
     },
+    /// What the worker's health checks say of an endpoint now, in any phase and between them.
+    Health {
+        /// Index into [`ThreadSpec::targets`].
+        target: u32,
+        /// Index into its endpoints.
+        endpoint: u32,
+        /// Whether requests may go to it.
+        healthy: bool,
+    },
     /// Stop arrivals now; operations in progress have `grace` to finish, then are cancelled. Answered with
     /// [`EngineEvent::PhaseEnded`].
     EndPhase {
@@ -314,6 +338,17 @@ pub enum EngineEvent {
         epoch: u32,
         /// Where the lease ended, nanoseconds from t0.
         offset_ns: u64,
+    },
+    /// An endpoint was ejected for its failures, or comes back.
+    Ejection {
+        /// Which thread.
+        thread: u32,
+        /// Index into [`ThreadSpec::targets`].
+        target: u32,
+        /// Index into its endpoints.
+        endpoint: u32,
+        /// Failures in a row, and how long it is kept away; `None` = it comes back.
+        ejected: Option<(u32, Duration)>,
     },
     /// A guest trapped or broke a limit; its instance was replaced.
     GuestFault {

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod batch;
+mod lags;
 mod phase;
 mod progress;
 mod row;

@@ -123,13 +123,12 @@ fn tls(target: &Target, files: &Files) -> Result<Connector, v1::Problem> {
             problem("plan", format!("target {name}: the bundle has no file {wanted}"), mend)
         })
     };
-    let Tls { ca, client, insecure, server_name } = &target.tls;
-    let ca = ca.as_ref().map(|_| file("ca")).transpose()?;
-    let client = match client {
+    let ca = target.tls.ca.as_ref().map(|_| file("ca")).transpose()?;
+    let client = match target.tls.client {
         Some(_) => Some((file("cert")?, file("key")?)),
         None => None,
     };
-    let tls = Tls { ca, client, insecure: *insecure, server_name: server_name.clone() };
+    let tls = Tls { ca, client, ..target.tls.clone() };
     // The files are where the bus has put them: absolute.
     Ok(connector(&tls, Path::new("/")).unwrap_or_else(Connector::Broken))
 }

@@ -163,6 +163,8 @@ mod tests {
             health: None,
             tls: plan::model::Tls::default(),
             http: plan::model::Http::One,
+            balancing: plan::model::Balancing::default(),
+            keep_alive: true,
         };
         target.urls = vec!["http://a:1".to_owned(), "http://b:2".to_owned()];
         let connector = Connector::Broken(String::new());

@@ -10,6 +10,8 @@ mod api;
 mod clock;
 mod control;
 mod decision;
+mod division;
+mod endpoint_news;
 mod expectations;
 mod figures;
 mod history;

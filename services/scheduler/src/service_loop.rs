@@ -212,6 +212,7 @@ impl Service {
         futures::try_join!(
             self.spawn_news::<v1::FaultNews>("fault news", until),
             self.spawn_news::<v1::RecoveryNews>("recovery news", until),
+            self.spawn_endpoint_news(until),
             self.spawn_shedding(until)
         )?;
 

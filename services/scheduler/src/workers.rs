@@ -1,4 +1,4 @@
-//! The load-workers that are there, known by their heartbeats, and how arrivals are divided among them.
+//! The load-workers that are there, known by their heartbeats.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,9 @@ use protocol::v1::heartbeat::State;
 use service::Shutdown;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::division::Strength;
+use crate::figures::plain;
 
 /// What is known of one worker.
 #[derive(Clone, Debug)]
@@ -31,12 +34,20 @@ impl Worker {
             error_ns: reply.clock_error_ns,
         });
         let (worker, change) = (self.id.to_string(), "joined".to_owned());
+        let strength = self.strength(reply);
         let life = Life {
             incarnation: IncarnationId::from_bytes(&reply.incarnation)
                 .map_or_else(|_| String::new(), |id| id.to_string()),
-            load_threads: reply.load_threads,
+            load_threads: strength.load_threads,
+            weight: strength.weight,
+            thread_speed: strength.thread_speed,
         };
         Event::WorkerChanged { worker, change, detail: self.described(reply), clock, life: Some(life) }
+    }
+
+    /// What it is good for, once it has prepared a run: how many load threads it has then is the plan's to say, too.
+    pub(crate) fn strength(&self, reply: &v1::PrepareRunReply) -> Strength {
+        Strength { load_threads: reply.load_threads, ..Strength::of(&self.beat) }
     }
 
     /// Host, size and clock, for people.
@@ -46,12 +57,19 @@ impl Worker {
             Some(ns) => {
                 // What the scheduler is ahead of, the worker is behind.
                 let side = if ns > 0 { "behind" } else { "ahead" };
-                let ms = |ns: u64| crate::figures::plain(Duration::from_nanos(ns).as_secs_f64() * 1e3);
+                let ms = |ns: u64| plain(Duration::from_nanos(ns).as_secs_f64() * 1e3);
                 format!("its clock {} ms {side} ± {} ms", ms(ns.unsigned_abs()), ms(reply.clock_error_ns))
             }
         };
         let threads = crate::figures::count(reply.load_threads as usize, "load thread");
-        format!("host {}, {threads}, {clock}", self.beat.host)
+        let strength = match self.strength(reply) {
+            Strength { weight: Some(weight), .. } => format!(", weight {} as set", plain(weight)),
+            Strength { thread_speed: Some(speed), .. } => {
+                format!(" of {} rounds/s each", plain(speed.round()))
+            }
+            Strength { .. } => String::new(),
+        };
+        format!("host {}, {threads}{strength}, {clock}", self.beat.host)
     }
 }
 
@@ -180,57 +198,9 @@ impl Workers {
     }
 }
 
-/// Divides the arrivals among workers by their load threads: each stripe of the sequence belongs to one worker, and
-/// neighbouring stripes to different ones as far as that goes.
-pub(crate) fn segments(threads: &[u32]) -> Vec<v1::Segment> {
-    let weights: Vec<u32> = threads.iter().map(|threads| (*threads).max(1)).collect();
-    let divisor = weights.iter().copied().reduce(greatest_common_divisor).unwrap_or(1);
-    let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();
-    let stripe_count: i64 = weights.iter().sum();
-    let mut stripes: Vec<Vec<u32>> = vec![Vec::new(); weights.len()];
-    // Smooth weighted round-robin: whoever is furthest behind its share gets the next stripe.
-    let mut credit = vec![0_i64; weights.len()];
-    for stripe in 0..stripe_count {
-        for (credit, weight) in credit.iter_mut().zip(&weights) {
-            *credit += weight;
-        }
-        let richest = credit.iter().enumerate().max_by_key(|(at, credit)| (**credit, usize::MAX - at));
-        if let Some((at, _)) = richest {
-            credit[at] -= stripe_count;
-            stripes[at].push(u32::try_from(stripe).unwrap_or(u32::MAX));
-        }
-    }
-    let stripe_count = u32::try_from(stripe_count).unwrap_or(u32::MAX);
-    stripes.into_iter().map(|stripes| v1::Segment { stripe_count, stripes }).collect()
-}
-
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_worker_owns_the_only_stripe() {
-        assert_eq!(segments(&[7]), vec![v1::Segment { stripe_count: 1, stripes: vec![0] }]);
-    }
-
-    #[test]
-    fn every_stripe_has_one_owner_and_shares_follow_threads() {
-        let parts = segments(&[4, 2, 2]);
-        assert_eq!(parts.iter().map(|part| part.stripes.len()).collect::<Vec<_>>(), [2, 1, 1]);
-        let mut all: Vec<u32> = parts.iter().flat_map(|part| part.stripes.clone()).collect();
-        all.sort_unstable();
-        assert_eq!(all, [0, 1, 2, 3]);
-        assert_eq!(parts[0].stripes, [0, 3]);
-    }
-
-    #[test]
-    fn a_worker_without_known_threads_counts_as_one() {
-        assert_eq!(segments(&[0, 1]).iter().map(|part| part.stripes.len()).collect::<Vec<_>>(), [1, 1]);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_worker_is_lost_and_a_heard_one_is_not() {

@@ -1,15 +1,20 @@
 //! The state that all requests share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use resilience::breaker::Outcome;
+use serving::knobs::burn;
+use serving::versions::Versions;
+
 use crate::access_log::AccessLog;
-use crate::breaker::Breaker;
+use crate::breaker;
 use crate::clock;
-use crate::items::Items;
+use crate::database;
 use crate::knobs::Knobs;
 use crate::metrics::Counters;
+use crate::store::Store;
 
 /// Knobs and when they were set.
 pub(crate) struct Tuning {
@@ -18,13 +23,15 @@ pub(crate) struct Tuning {
 }
 
 pub(crate) struct App {
-    pub(crate) items: Items,
-    pub(crate) breaker: Breaker,
+    pub(crate) store: Store,
+    /// Of the simulated backend.
+    pub(crate) breaker: breaker::Shared,
     pub(crate) counters: Counters,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) admin_token: Option<String>,
     pub(crate) started_unix_ns: u64,
     tuning: RwLock<Arc<Tuning>>,
+    versions: Mutex<Versions<Knobs>>,
     numbers: AtomicU64,
 }
 
@@ -34,23 +41,35 @@ pub(crate) enum BackendError {
     Failed,
     /// The breaker is open, for so long.
     Refused(Duration),
+    /// What the database did.
+    Database(database::Error),
+}
+
+impl From<database::Error> for BackendError {
+    fn from(error: database::Error) -> Self {
+        match error {
+            database::Error::Open(wait) => Self::Refused(wait),
+            error => Self::Database(error),
+        }
+    }
 }
 
 impl App {
     pub(crate) fn new(
-        items: Items,
-        breaker: Breaker,
+        store: Store,
+        breaker: breaker::Settings,
         access_log: Option<AccessLog>,
         admin_token: Option<String>,
         knobs: Knobs,
     ) -> Self {
         Self {
-            items,
-            breaker,
+            store,
+            breaker: breaker::Shared::new(breaker),
             counters: Counters::default(),
             access_log,
             admin_token,
             started_unix_ns: clock::unix_ns(),
+            versions: Mutex::new(Versions::new(knobs.clone())),
             tuning: RwLock::new(Arc::new(Tuning { knobs, set_ns: clock::monotonic_ns() })),
             numbers: AtomicU64::new(0),
         }
@@ -66,9 +85,13 @@ impl App {
         *self.tuning.write().unwrap_or_else(PoisonError::into_inner) = tuning;
     }
 
+    pub(crate) fn versions(&self) -> MutexGuard<'_, Versions<Knobs>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One call of the simulated backend: through the breaker, with latency, CPU cost and errors as tuned.
     pub(crate) async fn backend(&self) -> Result<(), BackendError> {
-        let permit = self.breaker.admit(clock::monotonic_ns()).map_err(BackendError::Refused)?;
+        let call = self.breaker.admit().map_err(BackendError::Refused)?;
         let tuning = self.tuning();
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let time = tuning.knobs.backend_time(number);
@@ -77,7 +100,7 @@ impl App {
         }
         burn(tuning.knobs.cpu_burn_us);
         let ok = !tuning.knobs.fails(number);
-        permit.done(ok, clock::monotonic_ns());
+        call.ended(if ok { Outcome::Success } else { Outcome::Failure });
         if ok { Ok(()) } else { Err(BackendError::Failed) }
     }
 
@@ -87,6 +110,11 @@ impl App {
         if milliseconds > 0.0 {
             tokio::time::sleep(Duration::from_secs_f64(milliseconds / 1e3)).await;
         }
+    }
+
+    /// What each query takes more, on the database's server.
+    pub(crate) fn query_delay(&self) -> Duration {
+        Duration::from_secs_f64(self.tuning().knobs.query_ms / 1e3)
     }
 
     /// Holds an answer back while a stall lasts.
@@ -101,36 +129,6 @@ impl App {
 impl Tuning {
     /// Time until the end of the stall, if there is one now.
     fn stalled_for(&self, now_ns: u64) -> Option<Duration> {
-        let stall = self.knobs.stall?;
-        let begin = self.set_ns.saturating_add(stall.after_ms.saturating_mul(1_000_000));
-        let end = begin.saturating_add(stall.for_ms.saturating_mul(1_000_000));
-        (begin <= now_ns && now_ns < end).then(|| Duration::from_nanos(end - now_ns))
-    }
-}
-
-/// Computes for so many microseconds.
-fn burn(microseconds: u64) {
-    if microseconds == 0 {
-        return;
-    }
-    let end = clock::monotonic_ns() + microseconds * 1_000;
-    while clock::monotonic_ns() < end {
-        std::hint::spin_loop();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::knobs::Stall;
-
-    #[test]
-    fn a_stall_holds_inside_its_window_only() {
-        let stall = Some(Stall { after_ms: 10, for_ms: 5 });
-        let tuning = Tuning { knobs: Knobs { stall, ..Knobs::default() }, set_ns: 1_000_000 };
-        assert_eq!(tuning.stalled_for(10_999_999), None);
-        assert_eq!(tuning.stalled_for(11_000_000), Some(Duration::from_millis(5)));
-        assert_eq!(tuning.stalled_for(15_999_999), Some(Duration::from_nanos(1)));
-        assert_eq!(tuning.stalled_for(16_000_000), None);
+        self.knobs.stall?.remaining(self.set_ns, now_ns)
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
 
-/// Items that the store takes at most; more are refused with 507.
+/// Items that the store in memory takes at most; more are refused with 507.
 pub(crate) const MAX_ITEMS: usize = 2_000_000;
 
 /// Longest name, bytes.
@@ -32,6 +32,14 @@ pub(crate) struct Item {
 pub(crate) struct NewItem {
     pub(crate) name: String,
     pub(crate) price: f64,
+}
+
+impl NewItem {
+    /// Whether it can be an item at all.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        let valid = (1..=MAX_NAME).contains(&self.name.len()) && self.price.is_finite() && self.price >= 0.0;
+        if valid { Ok(()) } else { Err(Refusal::Invalid) }
+    }
 }
 
 /// Why an item was not taken.
@@ -100,10 +108,7 @@ impl Items {
 
     /// Adds an item; returns its id.
     pub(crate) fn add(&self, new: NewItem) -> Result<u64, Refusal> {
-        let valid = (1..=MAX_NAME).contains(&new.name.len()) && new.price.is_finite() && new.price >= 0.0;
-        if !valid {
-            return Err(Refusal::Invalid);
-        }
+        new.check()?;
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         if store.len() >= MAX_ITEMS {
             return Err(Refusal::Full);
@@ -128,7 +133,8 @@ impl Items {
     }
 }
 
-fn sample(id: u64) -> Item {
+/// The made-up item with this id.
+pub(crate) fn sample(id: u64) -> Item {
     let pick = |words: &[&'static str]| words[(id % words.len() as u64) as usize];
     let name = format!("{} {} {id}", pick(&COLOURS), pick(&THINGS));
     Item { id, name, price: ((id * 37) % 9_900 + 100) as f64 / 100.0 }

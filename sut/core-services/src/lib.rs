@@ -1,15 +1,16 @@
-//! Reference system under test: a small HTTP service with knobs for latency, errors and stalls.
+//! Reference system under test: an HTTP service with knobs for latency, errors and stalls.
 //!
-//! It answers item requests from a cache in front of a store, both in memory, behind a simulated backend with a
-//! circuit breaker. It counts and, if asked, logs every request with the clock that a load generator on the same
+//! It answers item requests from a cache in front of a store, in memory or in PostgreSQL with replicas, behind a simulated
+//! backend with a circuit breaker. It counts and, if asked, logs every request with the clock that a load generator on the same
 //! machine reads, so that measured numbers can be checked against what the target itself saw. Requests whose
 //! `User-Agent` starts with `gauntlet-probe/` are served, but counted apart and never logged.
 #![forbid(unsafe_code)]
 
 pub mod access_log;
-pub mod breaker;
+pub use serving::breaker;
 pub mod check;
 pub mod clock;
+pub mod database;
 pub mod knobs;
 pub mod server;
 
@@ -20,6 +21,8 @@ mod items;
 mod metrics;
 mod observe;
 mod routes;
+mod store;
 
 pub use knobs::Knobs;
+pub use resilience;
 pub use server::{Options, Running, Server, ServerError};

@@ -1,18 +1,19 @@
 //! The reference target as a process of its own.
 #![forbid(unsafe_code)]
 
+mod flags;
+
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use core_services::{Knobs, Options, Server, breaker};
-use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use serving::process::{Signals, raise_open_files, write_whole};
 
-/// A small HTTP service with knobs for latency, errors and stalls, to try a stress test on.
+/// An HTTP service with knobs for latency, errors and stalls, to try a stress test on; alone or over PostgreSQL.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -37,10 +38,10 @@ struct Arguments {
     /// Knobs at the start, as PUT /admin/knobs takes them.
     #[arg(long, value_name = "JSON", value_parser = parse_knobs, default_value = "{}")]
     knobs: Knobs,
-    /// Items in the store at the start.
+    /// Items in the store at the start, if it has none yet.
     #[arg(long, default_value_t = 1_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(..=1_000_000))]
     items: usize,
-    /// Items that the cache holds.
+    /// Items that the cache of a store in memory holds.
     #[arg(long, default_value_t = 900)]
     cache_items: usize,
     /// Failures in a row that open the circuit breaker; 0 = never.
@@ -52,6 +53,8 @@ struct Arguments {
     /// Good probes that close it again.
     #[arg(long, default_value_t = breaker::Settings::default().probes, value_parser = clap::value_parser!(u32).range(1..))]
     breaker_probes: u32,
+    #[command(flatten)]
+    database: flags::Database,
     /// Threads that serve; default = cores.
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     threads: Option<usize>,
@@ -78,19 +81,20 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    // Before the address is announced: whoever reads it may send a signal at once.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let signals = Signals::catch()?;
+    let breaker = breaker::Settings {
+        failures: arguments.breaker_failures,
+        open_for: Duration::from_millis(arguments.breaker_open_ms),
+        probes: arguments.breaker_probes,
+        ..breaker::Settings::default()
+    };
     let server = Server::bind(Options {
         host: arguments.host,
         port: arguments.port,
         items: arguments.items,
         cache_items: arguments.cache_items,
-        breaker: breaker::Settings {
-            failures: arguments.breaker_failures,
-            open_for: Duration::from_millis(arguments.breaker_open_ms),
-            probes: arguments.breaker_probes,
-        },
+        breaker,
+        database: arguments.database.settings(breaker),
         access_log: arguments.access_log,
         admin_token: arguments.admin_token,
         knobs: arguments.knobs,
@@ -99,35 +103,12 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     .await?;
     let address = server.address();
     if let Some(path) = &arguments.port_file {
-        write_port(path, address.port())
+        write_whole(path, &format!("{}\n", address.port()))
             .with_context(|| format!("the port file {} cannot be written", path.display()))?;
     }
     let mut out = std::io::stdout();
     writeln!(out, "listening on http://{address}")?;
     out.flush()?;
-    server
-        .run(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        })
-        .await?;
+    server.run(signals.received()).await?;
     Ok(())
-}
-
-/// Whole or not at all: a reader that waits for the file must never see half a number.
-fn write_port(path: &Path, port: u16) -> std::io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    std::fs::write(&partial, format!("{port}\n"))?;
-    std::fs::rename(&partial, path)
-}
-
-/// As many connections as the system lets us have.
-fn raise_open_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Refused, the old limit stays; a target with fewer connections is still a target.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

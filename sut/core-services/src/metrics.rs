@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::app::App;
 use crate::clock;
+use crate::store::Store;
 
 /// What a request is counted under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,6 @@ pub(crate) fn render(app: &App) -> String {
     let mut metric = |name: &str, kind: &str, help: &str, value: f64| {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     };
-    let (hits, misses) = app.items.cache_counts();
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     metric(
         "process_cpu_seconds_total",
@@ -79,12 +79,16 @@ pub(crate) fn render(app: &App) -> String {
     let in_flight = app.counters.in_flight.load(Ordering::Relaxed);
     metric("http_requests_in_flight", "gauge", "Requests without their answer yet.", in_flight as f64);
     metric("http_probe_requests_total", "counter", "Requests of probes.", load(&app.counters.probes));
-    metric("cache_hits_total", "counter", "Items served from the cache.", hits as f64);
-    metric("cache_misses_total", "counter", "Items read from the store.", misses as f64);
-    metric("cache_entries", "gauge", "Items in the cache.", app.items.cached() as f64);
-    metric("circuit_breaker_opened_total", "counter", "Times it opened.", app.breaker.opened() as f64);
-    metric("circuit_breaker_closed_total", "counter", "Times it closed again.", app.breaker.closed() as f64);
-    metric("circuit_breaker_refused_total", "counter", "Calls refused.", app.breaker.refused() as f64);
+    if let Store::Memory(items) = &app.store {
+        let (hits, misses) = items.cache_counts();
+        metric("cache_hits_total", "counter", "Items served from the cache.", hits as f64);
+        metric("cache_misses_total", "counter", "Items read from the store.", misses as f64);
+        metric("cache_entries", "gauge", "Items in the cache.", items.cached() as f64);
+    }
+    let breaker = app.breaker.counts();
+    metric("circuit_breaker_opened_total", "counter", "Times it opened.", breaker.opened as f64);
+    metric("circuit_breaker_closed_total", "counter", "Times it closed again.", breaker.closed as f64);
+    metric("circuit_breaker_refused_total", "counter", "Calls refused.", breaker.rejected as f64);
     metric(
         "circuit_breaker_state",
         "gauge",
@@ -103,6 +107,9 @@ pub(crate) fn render(app: &App) -> String {
                 let _ = writeln!(text, "{name}{{route=\"{route}\",status=\"{class}\"}} {value}");
             }
         }
+    }
+    if let Store::Database(database) = &app.store {
+        database.render(&mut text);
     }
     text
 }

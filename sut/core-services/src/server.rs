@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -14,10 +13,12 @@ use tokio::sync::oneshot;
 
 use crate::access_log::AccessLog;
 use crate::app::App;
-use crate::breaker::{self, Breaker};
+use crate::breaker;
+use crate::database::{self, Database};
 use crate::items::Items;
 use crate::knobs::Knobs;
 use crate::routes;
+use crate::store::Store;
 
 /// How the target is set up.
 #[derive(Clone, Debug)]
@@ -26,12 +27,14 @@ pub struct Options {
     pub host: IpAddr,
     /// Port there; 0 = any free one.
     pub port: u16,
-    /// Items in the store at the start.
+    /// Items in the store at the start, if it has none yet.
     pub items: usize,
-    /// Items that the cache holds; 0 = no cache.
+    /// Items that the cache of a store in memory holds; 0 = no cache.
     pub cache_items: usize,
-    /// The breaker in front of the backend.
+    /// The breaker in front of the simulated backend.
     pub breaker: breaker::Settings,
+    /// Where items are; absent = in memory.
+    pub database: Option<database::Settings>,
     /// Where to log requests; absent = no log.
     pub access_log: Option<PathBuf>,
     /// Who may turn the knobs; absent = nobody.
@@ -50,6 +53,7 @@ impl Default for Options {
             items: 1_000,
             cache_items: 900,
             breaker: breaker::Settings::default(),
+            database: None,
             access_log: None,
             admin_token: None,
             knobs: Knobs::default(),
@@ -82,6 +86,9 @@ pub enum ServerError {
     /// Knobs with values out of range.
     #[error("knobs: {0}")]
     Knobs(String),
+    /// The database cannot be used.
+    #[error("{0}")]
+    Database(String),
     /// Anything else of the operating system.
     #[error("serving failed")]
     Io(#[from] io::Error),
@@ -116,13 +123,15 @@ impl Server {
             ),
             None => None,
         };
-        let app = App::new(
-            Items::new(options.items, options.cache_items),
-            Breaker::new(options.breaker),
-            access_log,
-            options.admin_token.clone(),
-            options.knobs.clone(),
-        );
+        let store = match &options.database {
+            None => Store::Memory(Items::new(options.items, options.cache_items)),
+            Some(settings) => {
+                let opened = Database::open(settings.clone(), options.items).await;
+                Store::Database(Box::new(opened.map_err(|error| ServerError::Database(error.to_string()))?))
+            }
+        };
+        let app =
+            App::new(store, options.breaker, access_log, options.admin_token.clone(), options.knobs.clone());
         Ok(Self { listener, address, app: Arc::new(app), options })
     }
 
@@ -149,12 +158,16 @@ impl Server {
         let mut serving = pin!(serving.into_future());
         let served = tokio::select! {
             ended = &mut serving => ended,
+            () = maintain(&self.app.store) => Ok(()),
             () = stop => {
                 let _ = drain.send(());
                 // What is not done by then is cut off, and logged as such when it is dropped.
                 tokio::time::timeout(self.options.grace, serving).await.unwrap_or(Ok(()))
             }
         };
+        if let Store::Database(database) = &self.app.store {
+            database.close();
+        }
         if let (Some(log), Some(path)) = (&self.app.access_log, &self.options.access_log) {
             log.flush().map_err(|source| ServerError::AccessLog { path: path.clone(), source })?;
         }
@@ -162,78 +175,31 @@ impl Server {
     }
 }
 
-/// A target in this process, on a thread and runtime of its own. Dropped, it stops.
-pub struct Running {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Result<(), ServerError>>>,
+/// Looks after the store's connections, until it is dropped.
+async fn maintain(store: &Store) {
+    match store {
+        Store::Memory(_) => std::future::pending().await,
+        Store::Database(database) => database.maintain().await,
+    }
 }
 
-impl Running {
-    /// Starts it and returns when it listens.
-    ///
-    /// # Errors
-    /// See [`ServerError`].
-    pub fn start(options: Options) -> Result<Self, ServerError> {
-        let (stop, stopped) = oneshot::channel();
-        let (bound, binding) = std::sync::mpsc::sync_channel(1);
-        // The runtime lives on its own thread from its first to its last moment, so that a caller may be inside
-        // another one.
-        let thread = std::thread::Builder::new().name("core-services".into()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let server = runtime.block_on(Server::bind(options))?;
-            let _ = bound.send(server.address());
-            runtime.block_on(server.run(async {
-                let _ = stopped.await;
-            }))
-        })?;
-        let Ok(address) = binding.recv() else {
-            return Err(match join(thread) {
-                Err(error) => error,
-                Ok(()) => io::Error::other("the target ended before it listened").into(),
-            });
-        };
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+/// A target in this process, on a thread and runtime of its own. Dropped, it stops.
+pub type Running = serving::Running<Server>;
+
+impl serving::Target for Server {
+    type Options = Options;
+    type Error = ServerError;
+    const NAME: &'static str = "core-services";
+
+    async fn bind(options: Options) -> Result<Self, ServerError> {
+        Self::bind(options).await
     }
 
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT`, without a slash at the end.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+    async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        self.run(stop).await
     }
-
-    /// Stops it as SIGTERM would and waits until the access log is complete. Blocks for the grace at most.
-    ///
-    /// # Errors
-    /// See [`ServerError`].
-    pub fn stop(mut self) -> Result<(), ServerError> {
-        self.end()
-    }
-
-    fn end(&mut self) -> Result<(), ServerError> {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(ServerError::Io(io::Error::other("the target's thread panicked"))))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Nobody is left to hear about an error here; `stop` is for those who want it.
-        let _ = self.end();
-    }
-}
-
-fn join(thread: JoinHandle<Result<(), ServerError>>) -> Result<(), ServerError> {
-    thread.join().unwrap_or_else(|_| Err(io::Error::other("the target's thread panicked").into()))
 }

@@ -7,7 +7,7 @@ use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::Ended;
 use gauntlet_tests::link::{Link, Slow};
 use gauntlet_tests::suite::{Parts, Suite};
-use gauntlet_tests::{Alone, wait};
+use gauntlet_tests::{Beside, wait};
 use rustix::process::Signal;
 use test_servers::nats::Nats;
 use test_servers::postgres::Postgres;
@@ -35,7 +35,7 @@ fn report(ended: &Ended) -> String {
 
 #[test]
 fn a_full_log_merges_intervals_and_costs_nothing() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     // Room for a few batches; the default has it for days.
     let parts = Parts { all: vec!["--nats-log-bytes=20000".to_owned()], ..Parts::default() };
@@ -66,7 +66,7 @@ fn a_full_log_merges_intervals_and_costs_nothing() {
 
 #[test]
 fn a_metrics_service_that_takes_100_ms_a_record_is_waited_for() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let postgres = Postgres::start(test_servers::postgres::Settings::default());
     // A statement for each record, however many are in a transaction: the protocol's Execute, of the unnamed portal.
@@ -95,7 +95,7 @@ fn a_metrics_service_that_takes_100_ms_a_record_is_waited_for() {
 
 #[test]
 fn a_record_whose_acknowledgement_died_with_metrics_counts_once() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let nats = Nats::start();
     let link = Link::slow_to(nats.port(), Slow { what: b"+ACK", by: Duration::from_millis(200) });

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::{Ended, run, start_run};
 
@@ -23,27 +23,27 @@ fn refused(dir: &Path, plan: &str, code: i32, says: &[&str]) -> Ended {
 
 #[test]
 fn malformed_toml() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     refused(dir.path(), "name = \"x\"\nseed = = 3\n", 2, &["plan.toml:2"]);
 }
 
 #[test]
 fn an_unknown_key_with_what_was_meant() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let plan = OnePhase::new("http://127.0.0.1:1", "rat = 50");
     refused(dir.path(), &plan.text(), 2, &["plan.toml:", "rat", "rate"]);
 }
 
 #[test]
 fn an_impossible_phase() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let plan = OnePhase::new("http://127.0.0.1:1", "rate = 50\nusers = 5");
     refused(dir.path(), &plan.text(), 2, &["phases.baseline", "users"]);
 }
 
 #[test]
 fn two_errors_at_once() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let mut plan = OnePhase::new("ftp://127.0.0.1:1", "duration = \"soon\"");
     plan.top = "time-scale = -1".to_owned();
     refused(dir.path(), &plan.text(), 2, &["targets.shop.url", "phases.baseline.duration", "time-scale"]);
@@ -51,7 +51,7 @@ fn two_errors_at_once() {
 
 #[test]
 fn a_guest_of_another_digest() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let guests = std::env::var("GAUNTLET_GUESTS").expect("GAUNTLET_GUESTS: run `cargo xtask test`");
     let plan = OnePhase::new("http://127.0.0.1:1", PHASE)
         .text()
@@ -61,7 +61,7 @@ fn a_guest_of_another_digest() {
 
 #[test]
 fn a_guest_that_needs_a_newer_interface() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     // A component that exports nothing but an interface of a later version.
     let wat = r#"(component (instance $i) (export "gauntlet:scenario/generator@0.2.0" (instance $i)))"#;
     std::fs::write(dir.path().join("newer.wasm"), wat::parse_str(wat).unwrap()).unwrap();
@@ -73,14 +73,14 @@ fn a_guest_that_needs_a_newer_interface() {
 
 #[test]
 fn a_guest_that_is_not_there() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let plan = OnePhase::new("http://127.0.0.1:1", PHASE).text().replace("\"http\"", "\"htpp\"");
     refused(dir.path(), &plan, 2, &["htpp"]);
 }
 
 #[test]
 fn a_configuration_that_the_guest_refuses() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), PHASE);
     plan.step = r#"{ name = "home", gett = "/" }, { name = "other", get = "/{nothing}" }"#.to_owned();
@@ -89,7 +89,7 @@ fn a_configuration_that_the_guest_refuses() {
 
 #[test]
 fn an_occupied_port() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = occupied.local_addr().unwrap().to_string();
@@ -100,7 +100,7 @@ fn an_occupied_port() {
 
 #[test]
 fn a_run_directory_that_cannot_be_made() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     // Permissions do not stop root: a file stands where the directory would be.
     std::fs::write(dir.path().join("occupied"), "").unwrap();
@@ -113,7 +113,7 @@ fn a_run_directory_that_cannot_be_made() {
 
 #[test]
 fn a_full_disk_under_the_run_directory() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let full = dir.path().join("full");
     std::fs::create_dir(&full).unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::faults::{self, Planned, agent_dir, check, events, naming, of_kind, until_clean};
 use gauntlet_tests::gauntlet::{self, Ended, Running, start_run};
@@ -89,7 +89,7 @@ fn history_of(ended: &Ended) -> Vec<Value> {
 
 #[test]
 fn a_target_that_is_killed_hangs_and_is_slow_is_brought_back_and_the_run_passes() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let more = [
         broken("it dies", "\"kill\"", "", "3s"),
         broken("it hangs", "\"pause\"", "", "3s"),
@@ -150,7 +150,7 @@ fn a_target_that_is_killed_hangs_and_is_slow_is_brought_back_and_the_run_passes(
 
 #[test]
 fn ctrl_c_in_the_middle_begins_the_undo_within_a_third_of_a_second_and_leaves_nothing() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let more = [
         broken("it hangs", "\"pause\"", "1s", "50s"),
         broken("it is slow", "\"latency\"\nlatency = \"200ms\"", "1s", "50s"),
@@ -181,7 +181,7 @@ fn ctrl_c_in_the_middle_begins_the_undo_within_a_third_of_a_second_and_leaves_no
 
 #[test]
 fn a_run_that_is_killed_leaves_no_fault_behind_its_lease() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let more = [
         broken("it hangs", "\"pause\"", "1s", "50s"),
         broken("it is cut off", "\"partition\"", "1s", "50s"),
@@ -259,7 +259,7 @@ stop = "none"
 
 #[test]
 fn the_same_seed_breaks_the_same_in_one_process_and_over_nats() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
     for dir in [&a, &b] {
         std::fs::create_dir(dir).unwrap();
@@ -305,7 +305,7 @@ fn the_same_seed_breaks_the_same_in_one_process_and_over_nats() {
 
 #[test]
 fn a_fault_that_cannot_be_undone_is_97() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     // A program of the test's own, which it takes away while it is dead.
     let program = dir.path().join("own-core-services");
     std::fs::copy(gauntlet_tests::program("core-services"), &program).unwrap();
@@ -326,7 +326,7 @@ fn a_fault_that_cannot_be_undone_is_97() {
 
 #[test]
 fn faults_are_listed_injected_and_ended_by_hand_and_recovery_is_looked_at() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let more = [
         broken("it is slow", "\"latency\"\nlatency = \"20ms\"", "50s", "5s"),
         "[recovery.core]\nstrategy = []\ninterval = \"1s\"\n".to_owned(),
@@ -430,7 +430,7 @@ interval = "1s"
 
 #[test]
 fn chaos_and_recovery_that_are_killed_and_started_anew_go_on_with_the_run() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 1);
     let running = suite.start_run(dir.path(), &early_and_late(&core.url()));
@@ -455,7 +455,7 @@ fn chaos_and_recovery_that_are_killed_and_started_anew_go_on_with_the_run() {
 
 #[test]
 fn a_chaos_that_stays_away_ends_the_run_and_is_named() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 1);
     let running = suite.start_run(dir.path(), &early_and_late(&core.url()));
@@ -467,7 +467,7 @@ fn a_chaos_that_stays_away_ends_the_run_and_is_named() {
 
 #[test]
 fn a_scheduler_that_is_killed_and_started_anew_has_each_fault_in_its_history_once() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 1);
     let running = suite.start_run(dir.path(), &early_and_late(&core.url()));

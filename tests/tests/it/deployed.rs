@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::{Ended, run};
 use gauntlet_tests::link::Link;
@@ -37,7 +37,7 @@ pub(crate) fn finished(suite: &Suite, ended: &Ended, code: i32) -> serde_json::V
 
 #[test]
 fn a_run_over_nats_with_three_workers_is_counted_exactly() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let suite = Suite::start(dir.path(), 3);
     let plan = numbered(&core.url(), "rate = 500\nduration = \"5s\"\nconnections = 30").text();
@@ -125,7 +125,7 @@ fn killed(victim: Victim, at_ms: u64, code: i32) -> (serde_json::Value, BTreeMap
 
 /// The same by a signal.
 fn ended(victim: Victim, signal: Signal, at_ms: u64, code: i32) -> (serde_json::Value, BTreeMap<u64, usize>) {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = match victim {
         Victim::Postgres => Suite::with_own_postgres(dir.path(), 3),
@@ -283,7 +283,7 @@ fn a_scheduler_that_is_told_to_end_closes_its_run_first() {
 
 /// A run in which a service, or NATS, is killed for good: why it ended.
 fn killed_for_good(victim: Victim) -> String {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 2);
     let plan = numbered(&core.url(), "rate = 100\nduration = \"5s\"\nconnections = 10").text();
@@ -314,7 +314,7 @@ fn a_service_that_stays_away_ends_the_run_as_aborted_and_is_named() {
 
 #[test]
 fn a_worker_that_is_cut_off_sends_nothing_that_others_send_and_comes_back() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 2);
     let link = Link::to(suite.nats.port());
@@ -358,7 +358,7 @@ pub(crate) fn running_history(dir: &std::path::Path) -> String {
 
 #[test]
 fn a_worker_whose_clock_is_wrong_sends_at_the_right_time() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 1);
     suite.add("worker-2", &["--threads=1", "--clock-shift-ns=500000000"]);
@@ -407,7 +407,7 @@ fn assert_clocks_are_reported(ended: &Ended, summary: &serde_json::Value) {
 
 #[test]
 fn the_same_plan_and_seed_send_the_same_on_both_suites() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let items: String = (1..=97).map(|i| format!("{i}\n")).collect();
     std::fs::write(dir.path().join("items.csv"), format!("id\n{items}")).unwrap();
     let sequence = |suite: Option<&Suite>| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::start_run;
 use gauntlet_tests::listeners;
@@ -19,7 +19,7 @@ fn assert_loopback(name: &str, pid: u32, least: usize) {
 
 #[test]
 fn a_running_suite_listens_on_loopback_alone() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let parts = Parts { metrics: vec!["--prometheus=127.0.0.1:0".to_owned()], ..Parts::default() };
     let suite = Suite::of(dir.path(), 2, parts);

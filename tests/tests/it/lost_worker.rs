@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::nginx::Nginx;
 use gauntlet_tests::suite::Suite;
 use rustix::process::Signal;
@@ -12,7 +12,7 @@ use crate::plans::{assert_closes, count, phase};
 
 #[test]
 fn a_killed_worker_is_counted_to_its_last_request_and_the_report_shows_the_gap() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let nginx = Nginx::start(dir.path());
     let mut suite = Suite::start(dir.path(), 3);
     let url = format!("http://127.0.0.1:{}", nginx.http);

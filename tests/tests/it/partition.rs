@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::link::Link;
 use gauntlet_tests::network::{self, Network, Side};
@@ -21,7 +21,7 @@ fn a_worker_whose_cable_to_nats_is_pulled_sends_nothing_that_others_send_and_com
 }
 
 fn pulled(network: &Network) {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     // The target stays in reach of all workers: what stops the one that is cut off is its lease alone.
     let target = Link::between(network::KEPT, core.port, None);

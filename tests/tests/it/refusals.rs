@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gauntlet_tests::core::Core;
 use gauntlet_tests::suite::Suite;
-use gauntlet_tests::{Alone, gauntlet, wait};
+use gauntlet_tests::{Beside, gauntlet, wait};
 use rustix::process::Signal;
 use test_servers::nats::Nats;
 use test_servers::postgres::Postgres;
@@ -51,7 +51,7 @@ fn assert_says((code, line): (Option<i32>, String), wanted: i32, words: &[&str],
 
 #[test]
 fn a_nats_without_jetstream_or_with_small_messages_is_refused_by_all() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let postgres = Postgres::shared().database();
     let plan = numbered(&core.url(), "rate = 10\nduration = \"1s\"\nconnections = 1").text();
@@ -76,7 +76,7 @@ fn a_nats_without_jetstream_or_with_small_messages_is_refused_by_all() {
 
 #[test]
 fn a_postgres_with_a_newer_schema_is_refused_and_left_as_it_is() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let mut suite = Suite::start(dir.path(), 1);
     let database = suite.database().to_owned();
     let name = database.rsplit('/').next().unwrap();
@@ -95,7 +95,7 @@ fn a_postgres_with_a_newer_schema_is_refused_and_left_as_it_is() {
 
 #[test]
 fn nothing_listens_where_others_reach_it_without_a_token() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let (nats, postgres) = (Nats::start(), Postgres::shared().database());
     let refuse = |program: &str, more: &[&str]| refused(program, dir.path(), &nats.url(), &postgres, more);
     for open in ["0.0.0.0:0", "[::]:0"] {

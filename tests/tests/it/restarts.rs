@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::{self, Running};
 use gauntlet_tests::suite::Suite;
@@ -45,7 +45,7 @@ fn until_taken_up(running: &Running) {
 
 #[test]
 fn a_run_whose_scheduler_was_killed_goes_on_and_lacks_nothing() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 3);
     let plan = numbered(&core.url(), "rate = 300\nduration = \"8s\"\nconnections = 30").text();
@@ -64,7 +64,7 @@ fn a_run_whose_scheduler_was_killed_goes_on_and_lacks_nothing() {
 
 #[test]
 fn a_plan_may_say_that_a_run_is_closed_when_its_scheduler_was_killed() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 2);
     let mut plan = numbered(&core.url(), "rate = 200\nduration = \"20s\"\nconnections = 20");
@@ -80,7 +80,7 @@ fn a_plan_may_say_that_a_run_is_closed_when_its_scheduler_was_killed() {
 
 #[test]
 fn what_was_changed_before_the_scheduler_died_holds_after_it_and_for_who_joins() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 2);
     let mut plan = numbered(&core.url(), "rate = 100\nduration = \"12s\"\nconnections = 20");
@@ -116,7 +116,7 @@ fn what_was_changed_before_the_scheduler_died_holds_after_it_and_for_who_joins()
 fn a_run_whose_workers_gave_up_waiting_for_a_scheduler_is_closed_with_what_they_counted() {
     // It is back when they have ended the phase; while they ramp down; when the phase is over, and they ended it before.
     for (length, ramp_down, away) in [("30s", "500ms", 4), ("30s", "8s", 3), ("5s", "500ms", 6)] {
-        let dir = Alone::new();
+        let dir = Beside::new();
         let core = Core::start(dir.path(), "{}");
         let mut suite = Suite::start(dir.path(), 2);
         let load = format!("rate = 200\nduration = \"{length}\"\nconnections = 20");
@@ -137,7 +137,7 @@ fn a_run_whose_workers_gave_up_waiting_for_a_scheduler_is_closed_with_what_they_
 
 #[test]
 fn a_scheduler_that_was_only_away_does_not_touch_the_run_of_the_next_one() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut suite = Suite::start(dir.path(), 2);
     let mut plan = numbered(&core.url(), "rate = 100\nduration = \"45s\"\nconnections = 20");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::start_run;
 use rustix::process::Signal;
@@ -12,7 +12,7 @@ use crate::plans::OnePhase;
 
 #[test]
 fn sigterm_is_graceful_and_exits_with_143() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let mut plan = OnePhase::new(&core.url(), "rate = 100\nduration = \"60s\"\nconnections = 10");
     plan.end = "[control]\nramp-down = \"200ms\"".to_owned();
@@ -25,7 +25,7 @@ fn sigterm_is_graceful_and_exits_with_143() {
 
 #[test]
 fn a_second_ctrl_c_ends_at_once_and_takes_the_plans_processes_along() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let port = ports::free();
     let mut plan = OnePhase::new(
         &format!("http://127.0.0.1:{port}"),

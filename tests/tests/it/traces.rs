@@ -9,7 +9,7 @@ use std::time::Duration;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::{self, Ended};
 use gauntlet_tests::suite::{Parts, Suite};
-use gauntlet_tests::{Alone, wait};
+use gauntlet_tests::{Beside, wait};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -217,7 +217,7 @@ const ENDS: [(&str, usize); 5] = [
 
 #[test]
 fn a_run_is_one_trace_across_services() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let (core, collector) = (Core::start(dir.path(), "{}"), Collector::start());
     let flags = [format!("--otlp-url={}", collector.url)];
     let suite = deployed(dir.path(), &flags);
@@ -236,7 +236,7 @@ fn a_run_is_one_trace_across_services() {
 
 #[test]
 fn a_run_in_one_process_is_one_trace_and_its_failure_is_an_error() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let (core, collector) = (Core::start(dir.path(), "{}"), Collector::start());
     let mut plan = plan(&core);
     plan.end = "[thresholds]\nrun = [\"p(99) < 1us\"]".to_owned();
@@ -256,7 +256,7 @@ fn a_run_in_one_process_is_one_trace_and_its_failure_is_an_error() {
 
 #[test]
 fn a_collector_that_is_away_changes_nothing() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     // It takes connections and never answers, which is worse than none.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -280,7 +280,7 @@ fn a_collector_that_is_away_changes_nothing() {
 
 #[test]
 fn a_share_of_nothing_sends_nothing() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let (core, collector) = (Core::start(dir.path(), "{}"), Collector::start());
     // Only the command says so: the others follow where the trace begins.
     let all = [format!("--otlp-url={}", collector.url)];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet;
 use gauntlet_tests::suite::{Parts, Suite};
@@ -12,7 +12,7 @@ use crate::plans::{assert_closes, count, phase};
 
 #[test]
 fn the_permissions_of_each_role_suffice_and_those_of_a_worker_start_no_run() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let suite = Suite::of(dir.path(), 3, Parts { users: true, ..Parts::default() });
     let plan = numbered(&core.url(), "rate = 300\nduration = \"5s\"\nconnections = 30").text();

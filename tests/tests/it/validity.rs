@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gauntlet_tests::Alone;
 use gauntlet_tests::core::Core;
-use gauntlet_tests::gauntlet::{run, start_run};
+use gauntlet_tests::gauntlet::{Ended, run, start_run};
 use rustix::process::Signal;
 
 use crate::plans::{OnePhase, assert_closes, count, phase};
@@ -28,7 +28,9 @@ fn standstill(phase_keys: &str, rules: &str, code: i32) -> serde_json::Value {
         String::new,
     );
     gauntlet_tests::signal(running.child(), Signal::CONT);
-    let summary = running.wait(Duration::from_secs(60)).expect(code).summary();
+    let ended = running.wait(Duration::from_secs(60)).expect(code);
+    let summary = ended.summary();
+    assert_lag_is_reported(&ended, &summary);
     assert_eq!(summary["verdict"], if code == 98 { "invalid" } else { "passed" });
     let phase = phase(&summary).clone();
     assert_closes(&phase);
@@ -41,6 +43,24 @@ fn standstill(phase_keys: &str, rules: &str, code: i32) -> serde_json::Value {
         );
     }
     phase
+}
+
+/// What was sent in the second of standstill is late in each view of the run: as many as the load thread took up after it.
+fn assert_lag_is_reported(ended: &Ended, summary: &serde_json::Value) {
+    let (lag, phase) = (&summary["send_lag"], phase(summary));
+    assert_eq!(lag, &phase["send_lag"], "the run has one phase");
+    assert_eq!(lag["count"].as_u64().unwrap(), count(phase, "started"));
+    let steps = lag["histogram"].as_array().unwrap();
+    let sum = |late: &dyn Fn(u64) -> bool| -> u64 {
+        let taken = steps.iter().filter(|step| late(step["up_to_us"].as_u64().unwrap_or(u64::MAX)));
+        taken.map(|step| step["count"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(sum(&|_| true), count(phase, "started"));
+    assert!(sum(&|us| us > 100_000) > 0 && lag["max"].as_f64().unwrap() > 500_000.0, "{lag}");
+    assert_eq!(lag["p99"], phase["generator"]["send_lag_p99_us"]);
+    assert!(ended.stdout.contains("send lag: how late the generator itself sent"), "{}", ended.stdout);
+    let page = std::fs::read_to_string(ended.run_dir.as_ref().unwrap().join("report.html")).unwrap();
+    assert!(page.contains("The histogram of the send lag"));
 }
 
 /// Names of a phase's rules with this result; each that was judged has a figure.

@@ -3,6 +3,7 @@
 //! A fixed small run of the load engine, with a native generator in the guest's place, sends N and then 2 N requests to the
 //! bare server; what the second run counts more is the requests' own, without start and end. Instructions are those of
 //! user space under callgrind, as the tests' profile compiles them: they say whether the path grew, not how fast it is.
+//! Allocations are those that memcheck sees.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -44,13 +45,22 @@ pub(crate) fn hot_path(bless: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     // The whole workspace's features, as tests have them: with others, cargo compiles wasmtime anew.
-    run(&mut cargo(&["build", "--quiet", "--workspace", "--bin", "bare-server", "--example", "hot_path"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--workspace",
+        "--bin",
+        "bare-server",
+        "--example",
+        "load_thread",
+    ]))?;
     let programs = target()?.join("debug");
     let dir = target()?.join("bench");
     std::fs::create_dir_all(&dir)?;
-    let run = Run { example: programs.join("examples/hot_path"), dir, server: bare_server(&programs)? };
-    let (few, many) = (run.under_callgrind(TURNS)?, run.under_callgrind(2 * TURNS)?);
-    let cost = cost(&few, &many)?;
+    let run = Run { example: programs.join("examples/load_thread"), dir, server: bare_server(&programs)? };
+    let instructions = more(run.instructions(TURNS)?, run.instructions(2 * TURNS)?)?;
+    let allocations = more(run.allocations(TURNS)?, run.allocations(2 * TURNS)?)?;
+    let cost = Cost { instructions, allocations };
     let (few_calls, many_calls) = (run.futex_calls(TURNS)?, run.futex_calls(2 * TURNS)?);
     let futex = many_calls.saturating_sub(few_calls);
     println!(
@@ -83,20 +93,33 @@ struct Run {
 }
 
 impl Run {
-    fn arguments(&self, turns: u64) -> [String; 3] {
+    fn arguments(&self, turns: u64) -> [String; 4] {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.server.port()));
-        [addr.to_string(), turns.to_string(), CONNECTIONS.to_string()]
+        ["count".to_owned(), addr.to_string(), turns.to_string(), CONNECTIONS.to_string()]
     }
 
-    /// What one run counted; `instructions` are of the whole process.
-    fn under_callgrind(&self, turns: u64) -> anyhow::Result<Counted> {
+    /// One run with a tool of valgrind's: what the example said, and what the tool did.
+    fn under_valgrind(&self, tool: &[String], turns: u64) -> anyhow::Result<(Value, String)> {
         let mut command = Command::new(tools::valgrind()?);
-        command.arg("--tool=callgrind");
-        command.arg(format!("--callgrind-out-file={}", self.dir.join("callgrind.out").display()));
-        let output = output(command.arg(&self.example).args(self.arguments(turns)))?;
+        let output = output(command.args(tool).arg(&self.example).args(self.arguments(turns)))?;
         let said: Value = serde_json::from_slice(&output.stdout).context("read what the example printed")?;
-        let instructions = collected(&String::from_utf8_lossy(&output.stderr))?;
-        Counted::read(&said, instructions)
+        anyhow::ensure!(said["failed"] == 0, "requests failed: {said}");
+        Ok((said, String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    /// Instructions of a whole process.
+    fn instructions(&self, turns: u64) -> anyhow::Result<Counted> {
+        let out = format!("--callgrind-out-file={}", self.dir.join("callgrind.out").display());
+        let (said, told) = self.under_valgrind(&["--tool=callgrind".to_owned(), out], turns)?;
+        Ok(Counted { requests: count(&said, "requests")?, counted: collected(&told)? })
+    }
+
+    /// Allocations of a whole process without the generator's own.
+    fn allocations(&self, turns: u64) -> anyhow::Result<Counted> {
+        let tool = ["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"].map(str::to_owned);
+        let (said, told) = self.under_valgrind(&tool, turns)?;
+        let own = allocated(&told)?.saturating_sub(count(&said, "allocations_in_generator")?);
+        Ok(Counted { requests: count(&said, "requests")?, counted: own })
     }
 
     fn futex_calls(&self, turns: u64) -> anyhow::Result<u64> {
@@ -109,7 +132,7 @@ impl Run {
 }
 
 /// Runs it, and fails with all that it said when it fails.
-fn output(command: &mut Command) -> anyhow::Result<std::process::Output> {
+pub(super) fn output(command: &mut Command) -> anyhow::Result<std::process::Output> {
     let shown = command.get_program().display().to_string();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("start {shown}"))?;
     anyhow::ensure!(
@@ -122,28 +145,19 @@ fn output(command: &mut Command) -> anyhow::Result<std::process::Output> {
     Ok(output)
 }
 
-/// Counts of one run.
+/// What was counted of one run.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
     requests: u64,
-    instructions: u64,
-    allocations: u64,
+    counted: u64,
 }
 
-impl Counted {
-    fn read(said: &Value, instructions: u64) -> anyhow::Result<Self> {
-        let count = |name: &str| said[name].as_u64().with_context(|| format!("no {name} in {said}"));
-        anyhow::ensure!(count("failed")? == 0, "requests failed: {said}");
-        Ok(Self {
-            requests: count("requests")?,
-            instructions,
-            allocations: count("allocations")?.saturating_sub(count("allocations_in_generator")?),
-        })
-    }
+fn count(said: &Value, name: &str) -> anyhow::Result<u64> {
+    said[name].as_u64().with_context(|| format!("no {name} in {said}"))
 }
 
 /// What the longer run has more of, by request.
-fn cost(few: &Counted, many: &Counted) -> anyhow::Result<Cost> {
+fn more(few: Counted, many: Counted) -> anyhow::Result<f64> {
     let requests = many.requests.saturating_sub(few.requests);
     anyhow::ensure!(
         requests >= TURNS / 2,
@@ -151,22 +165,25 @@ fn cost(few: &Counted, many: &Counted) -> anyhow::Result<Cost> {
         many.requests,
         few.requests
     );
-    let each = |of: fn(&Counted) -> u64| of(many).saturating_sub(of(few)) as f64 / requests as f64;
-    Ok(Cost {
-        instructions: each(|counted| counted.instructions),
-        allocations: each(|counted| counted.allocations),
-    })
+    Ok(many.counted.saturating_sub(few.counted) as f64 / requests as f64)
+}
+
+/// The allocations that memcheck prints at its end.
+fn allocated(stderr: &str) -> anyhow::Result<u64> {
+    let line = stderr.lines().find_map(|line| line.split_once("total heap usage: "));
+    let total = line.and_then(|(_, usage)| usage.split_whitespace().next()?.replace(',', "").parse().ok());
+    total.with_context(|| format!("memcheck printed no `total heap usage`: {stderr}"))
 }
 
 /// The total that callgrind prints at its end.
-fn collected(stderr: &str) -> anyhow::Result<u64> {
+pub(super) fn collected(stderr: &str) -> anyhow::Result<u64> {
     let line = stderr.lines().find_map(|line| line.split_once("Collected :"));
     let total = line.and_then(|(_, total)| total.split_whitespace().next()?.parse().ok());
     total.with_context(|| format!("callgrind printed no `Collected :`: {stderr}"))
 }
 
 /// Of strace's table; without a line there were none.
-fn futex_calls(table: &str) -> anyhow::Result<u64> {
+pub(super) fn futex_calls(table: &str) -> anyhow::Result<u64> {
     let Some(line) = table.lines().find(|line| line.split_whitespace().last() == Some("futex")) else {
         return Ok(0);
     };
@@ -219,6 +236,10 @@ mod tests {
         let stderr = "==7== Events    : Ir\n==7== Collected : 123456789\n==7==\n";
         assert_eq!(collected(stderr).expect("a total"), 123_456_789);
         assert!(collected("==7== killed").is_err());
+        let heap =
+            "==7== HEAP SUMMARY:\n==7==   total heap usage: 12,345 allocs, 12,000 frees, 9 bytes allocated\n";
+        assert_eq!(allocated(heap).expect("a total"), 12_345);
+        assert!(allocated("==7== killed").is_err());
         let table = "% time     seconds  usecs/call     calls    errors syscall\n------ ----------- ----------- --------- --------- ----------------\n100.00    0.000100          10        17         3 futex\n------ ----------- ----------- --------- --------- ----------------\n100.00    0.000100          10        17         3 total\n";
         assert_eq!(futex_calls(table).expect("calls"), 17);
         assert_eq!(futex_calls("").expect("none"), 0);
@@ -238,8 +259,9 @@ mod tests {
 
     #[test]
     fn start_and_end_of_a_run_count_nothing() {
-        let counted = |requests, instructions| Counted { requests, instructions, allocations: 70 };
-        let cost = cost(&counted(5_000, 9_000_000), &counted(10_000, 14_000_000)).expect("a cost");
-        assert_eq!(cost, Cost { instructions: 1_000.0, allocations: 0.0 });
+        let counted = |requests, counted| Counted { requests, counted };
+        let each = more(counted(5_000, 9_000_000), counted(10_000, 14_000_000)).expect("a cost");
+        assert_eq!(each, 1_000.0);
+        assert!(more(counted(5_000, 1), counted(6_000, 2)).is_err());
     }
 }

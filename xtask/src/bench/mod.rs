@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: measurements, each with what it needs.
 
+mod guest;
 mod hot_path;
 mod load;
+mod threads;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,8 +13,10 @@ use anyhow::Context as _;
 use crate::paths::{cargo, root, run};
 use crate::test;
 
+pub(crate) use self::guest::guest;
 pub(crate) use self::hot_path::hot_path;
 pub(crate) use self::load::{Options as LoadOptions, load};
+pub(crate) use self::threads::threads;
 
 /// What the services say to each other over NATS, by number of load-workers.
 pub(crate) fn control_plane() -> anyhow::Result<()> {

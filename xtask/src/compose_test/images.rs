@@ -142,7 +142,9 @@ fn ours(context: &Path) -> anyhow::Result<()> {
         strip.args(["--strip-debug", "--output-file"]).arg(context.join("bin").join(program)).arg(built);
         run(&mut strip)?;
     }
-    fs::copy(target.join("guests/http.wasm"), context.join("guests/http.wasm"))?;
+    for guest in ["http.wasm", "mcp.wasm", "expert.wasm"] {
+        fs::copy(target.join("guests").join(guest), context.join("guests").join(guest))?;
+    }
     // A machine without them has an image without them: nothing in the test speaks TLS to the world.
     let authorities = fs::read(AUTHORITIES).unwrap_or_default();
     fs::write(context.join("ca-certificates.crt"), authorities)?;

@@ -1,5 +1,6 @@
 //! From text to plan: every default filled in, every problem noted.
 
+mod balancing;
 mod chaos;
 mod load_model;
 mod phases;

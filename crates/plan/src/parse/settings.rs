@@ -22,12 +22,14 @@ pub(super) fn load(root: &Section<'_>) -> Load {
             section.get("connect-timeout").map(|f| f.some_duration()),
             default.connect_timeout,
         ),
+        connect_rate: or(section.get("connect-rate").map(|f| f.whole(1..=1_000_000)), default.connect_rate),
         interval: or(section.get("interval").map(|f| f.some_duration()), default.interval),
         grace: or(section.get("grace").map(|f| f.duration()), default.grace),
         guest: guest(&section),
         max_head: or(section.get("max-head").map(|f| small_size(&f)), default.max_head),
         max_body: or(section.get("max-body").map(|f| f.size()), default.max_body),
         max_event: or(section.get("max-event").map(|f| small_size(&f)), default.max_event),
+        io_uring: or(section.get("io-uring").map(|f| f.boolean()), default.io_uring),
     };
     section.finish();
     load

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::balancing::balancing;
 use super::check_name;
-use crate::model::{Http, Most, PlatformRef, Process, Resources, Target, Tls};
+use crate::model::{Http, Most, PlatformRef, Process, Resources, Target, Tls, TlsVersion};
+use crate::proxy;
 use crate::reader::{Field, Section};
 use crate::spec;
 use crate::tree::Content;
@@ -95,8 +97,18 @@ fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Proce
     let metrics_url = section.get("metrics-url").and_then(|field| url(&field, &["http", "https"]));
     let metrics = metrics(&section, metrics_url.is_some());
     let proxy = section.get("proxy").and_then(|field| proxy(&field, socket.is_some()));
+    let spoken = http(&section);
+    if let (Some(_), Some(field), Http::Two { .. }) = (&proxy, section.get("proxy"), spoken)
+        && written.iter().any(|(_, url)| url.starts_with("http://"))
+    {
+        field.misplaced(
+            "HTTP/2 without TLS does not go through a proxy, which speaks HTTP/1.1",
+            "leave out `http`, or let `url` begin with https://",
+        );
+    }
     let target = Target {
         urls,
+        balancing: balancing(&section, written.len()),
         socket,
         proxy,
         chaos: section.get("chaos").and_then(|field| most(&field)),
@@ -109,7 +121,8 @@ fn target(name: String, section: Section<'_>, processes: &BTreeMap<String, Proce
         metrics,
         health: section.get("health").and_then(|field| url(&field, &["http", "https"])),
         tls: tls(section.section("tls", spec::TLS)),
-        http: http(&section),
+        http: spoken,
+        keep_alive: section.get("keep-alive").and_then(|field| field.boolean()).unwrap_or(true),
         name,
     };
     section.finish();
@@ -137,9 +150,26 @@ fn socket(field: &Field<'_>, urls: usize) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-/// `http://host:port`: proxies have no port that goes without saying.
+/// `http://host:port` with or without `user:password@`: proxies have no port that goes without saying.
 fn proxy(field: &Field<'_>, has_socket: bool) -> Option<String> {
-    let found = url(field, &["http"])?;
+    let text = field.text()?;
+    let after = text.find("://").map_or(0, |at| at + 3);
+    let end = text[after..].find(['/', '?', '#']).map_or(text.len(), |at| after + at);
+    let Some(at) = text[after..end].rfind('@').map(|at| after + at) else {
+        return bare_proxy(field, &text, has_socket);
+    };
+    // The words about it do not repeat the password.
+    if let Err((problem, mend)) = proxy::check_credentials(&text[after..at]) {
+        return field.problem(problem, mend);
+    }
+    let bare = format!("{}{}", &text[..after], &text[at + 1..]);
+    let checked = bare_proxy(field, &bare, has_socket)?;
+    Some(format!("{}{}@{}", &checked[..after], &text[after..at], &checked[after..]))
+}
+
+fn bare_proxy(field: &Field<'_>, text: &str, has_socket: bool) -> Option<String> {
+    let expected = "http://host:port or http://user:password@host:port";
+    let found = checked_url(field, text, &["http"])?;
     if has_socket {
         return field.problem(
             "a target on a Unix socket is not reached through a proxy",
@@ -147,11 +177,12 @@ fn proxy(field: &Field<'_>, has_socket: bool) -> Option<String> {
         );
     }
     let bare = found.trim_end_matches('/').to_owned();
+    let wrong = |mend: &str| field.problem(format!("found the string {text:?}, expected {expected}"), mend);
     if bare.matches('/').count() > 2 || bare.contains(['?', '#']) {
-        return field.wrong("http://host:port", "leave out the path");
+        return wrong("leave out the path");
     }
     if bare.rsplit(':').next().is_none_or(|port| port.parse::<u16>().is_err()) {
-        return field.wrong("http://host:port", "name the port");
+        return wrong("name the port");
     }
     Some(bare)
 }
@@ -277,7 +308,27 @@ fn tls(section: Section<'_>) -> Tls {
             );
         }
     }
+    let version = |key| {
+        let index = section.get(key).and_then(|field| field.word(spec::TLS_VERSIONS));
+        index.and_then(|index| TlsVersion::ALL.get(index).copied())
+    };
+    let default = Tls::default();
+    let (min_version, max_version) = (
+        version("min-version").unwrap_or(default.min_version),
+        version("max-version").unwrap_or(default.max_version),
+    );
+    if min_version > max_version
+        && let Some(field) = section.get("min-version")
+    {
+        field.problem::<()>(
+            format!("found {:?}, but `max-version` is {:?}", min_version.name(), max_version.name()),
+            "lower this or raise `max-version`",
+        );
+    }
     let tls = Tls {
+        min_version,
+        max_version,
+        resumption: section.get("resumption").and_then(|field| field.boolean()).unwrap_or(default.resumption),
         ca: path("ca"),
         client: certificate.zip(key),
         insecure: section.get("insecure").and_then(|field| field.boolean()).unwrap_or(false),
@@ -289,18 +340,22 @@ fn tls(section: Section<'_>) -> Tls {
 
 /// A URL of one of these schemes with a host and, if any, a port from 1 on.
 pub(super) fn url(field: &Field<'_>, schemes: &[&str]) -> Option<String> {
-    let text = field.text()?;
+    checked_url(field, &field.text()?, schemes)
+}
+
+/// The same of a text that the field has, or a part of it.
+fn checked_url(field: &Field<'_>, text: &str, schemes: &[&str]) -> Option<String> {
     let expected = match schemes {
         [only] => format!("{only}://host:port"),
         [first @ .., last] => format!("a URL with {} or {last}", first.join(", ")),
         [] => String::new(),
     };
+    let wrong = |mend: &str| field.problem(format!("found the string {text:?}, expected {expected}"), mend);
     let Some((scheme, rest)) = text.split_once("://") else {
-        return field
-            .wrong(&expected, format!("did you mean \"{}://{text}\"?", schemes.first().unwrap_or(&"http")));
+        return wrong(&format!("did you mean \"{}://{text}\"?", schemes.first().unwrap_or(&"http")));
     };
     if !schemes.contains(&scheme) {
-        return field.wrong(&expected, "");
+        return wrong("");
     }
     let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |at| rest.split_at(at));
     if authority.contains('@') {
@@ -310,25 +365,25 @@ pub(super) fn url(field: &Field<'_>, schemes: &[&str]) -> Option<String> {
         );
     }
     if path.contains(['?', '#']) && schemes != ["http", "https"] {
-        return field.wrong(&expected, "leave out the query");
+        return wrong("leave out the query");
     }
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return field.wrong(&expected, "leave out the white space");
+        return wrong("leave out the white space");
     }
     let (host, port) = match authority.rfind(':') {
         Some(at) if !authority.ends_with(']') => (&authority[..at], Some(&authority[at + 1..])),
         _ => (authority, None),
     };
     if host.is_empty() {
-        return field.wrong(&expected, "name the host");
+        return wrong("name the host");
     }
     if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
-        return field.wrong(&expected, "put an IPv6 address in [ ]");
+        return wrong("put an IPv6 address in [ ]");
     }
     let port_wrong =
         port.is_some_and(|port| port.parse::<u16>().is_ok_and(|p| p == 0) || port.parse::<u16>().is_err());
     if port_wrong || (scheme == "tcp" && port.is_none()) {
-        return field.wrong(&expected, "a port is from 1 to 65535");
+        return wrong("a port is from 1 to 65535");
     }
-    Some(text)
+    Some(text.to_owned())
 }

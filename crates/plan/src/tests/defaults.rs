@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{SMALLEST, and, parse, phase, with};
-use crate::model::{Arrivals, Http, LoadModel, OnFailure, Phase, PhaseName, Plan, Range};
+use crate::model::{Arrivals, Http, LoadModel, OnFailure, Phase, PhaseName, Plan, Range, TlsVersion};
 use crate::units::{print_duration, print_share, print_size};
 
 fn load(model: &LoadModel) -> String {
@@ -189,6 +189,10 @@ fn protocols() {
     assert_eq!(http(", http = \"1.1\""), Http::One);
     assert_eq!(http(", http = \"2\""), Http::Two { streams: 100 });
     assert_eq!(http(", http = \"2\", streams = 10000"), Http::Two { streams: 10_000 });
+    let plan = parse(SMALLEST).unwrap();
+    let (shop, tls) = (&plan.targets[0], &plan.targets[0].tls);
+    assert!(shop.keep_alive && tls.resumption && !tls.insecure);
+    assert_eq!((tls.min_version, tls.max_version), (TlsVersion::One2, TlsVersion::One3));
 }
 
 #[test]
@@ -199,18 +203,20 @@ fn settings() {
     let d = print_duration;
     let found = [
         format!(
-            "threads {:?} batch {} connect {} interval {}",
+            "threads {:?} batch {} connect {} at {} interval {}",
             l.threads,
             l.batch,
             d(l.connect_timeout),
+            l.connect_rate,
             d(l.interval)
         ),
         format!(
-            "grace {} head {} body {} event {}",
+            "grace {} head {} body {} event {} io_uring {}",
             d(l.grace),
             print_size(l.max_head.into()),
             print_size(l.max_body),
-            print_size(l.max_event.into())
+            print_size(l.max_event.into()),
+            l.io_uring
         ),
         format!(
             "guest {} {} + {} output {} log {}",
@@ -243,8 +249,8 @@ fn settings() {
     assert_eq!(
         found,
         [
-            "threads None batch 64 connect 5s interval 1s",
-            "grace 5s head 64KiB body 64MiB event 1MiB",
+            "threads None batch 64 connect 5s at 10000 interval 1s",
+            "grace 5s head 64KiB body 64MiB event 1MiB io_uring true",
             "guest 50ms 64MiB + 4KiB output 8MiB log 100",
             "lag 5ms or 10%",
             "achieved 99% short 5%",

@@ -188,6 +188,15 @@ fn certificates_come_in_pairs() {
 }
 
 #[test]
+fn versions_of_tls_stand_in_order() {
+    let said = |keys: &str| only(parse(&format!("targets.shop.tls = {{ {keys} }}\n{SMALLEST}"))).to_string();
+    let crossed = said("min-version = \"1.3\", max-version = \"1.2\"");
+    assert!(crossed.contains("`max-version` is \"1.2\"") && crossed.contains("min-version"), "{crossed}");
+    let unknown = said("max-version = \"1.1\"");
+    assert!(unknown.contains("one of 1.2, 1.3"), "{unknown}");
+}
+
+#[test]
 fn streams_are_of_http_2() {
     let said = |keys: &str| {
         only(parse(&format!(

@@ -1,5 +1,6 @@
 //! Tests over the whole crate: what a plan's text becomes, and what is said of a wrong one.
 
+mod balancing;
 mod defaults;
 mod errors;
 mod example;

@@ -22,14 +22,14 @@ fn text() -> impl Strategy<Value = String> {
     "\\PC{1,20}".prop_filter("a text is not blank", |text| !text.trim().is_empty())
 }
 
-fn duration() -> impl Strategy<Value = Duration> {
+pub(super) fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
         (1..10_000_u64).prop_map(Duration::from_millis),
         (1..1_000_000_000_000_u64).prop_map(Duration::from_nanos),
     ]
 }
 
-fn share() -> impl Strategy<Value = f64> {
+pub(super) fn share() -> impl Strategy<Value = f64> {
     prop_oneof![(0..=1000_u32).prop_map(|n| f64::from(n) / 1000.0), 0.0..=1.0_f64]
 }
 
@@ -90,8 +90,18 @@ fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
         option::of((text().prop_map(PathBuf::from), text().prop_map(PathBuf::from))),
         any::<bool>(),
         option::of(text()),
+        proptest::sample::subsequence(TlsVersion::ALL.to_vec(), 1..=2),
+        any::<bool>(),
     )
-        .prop_map(|(ca, client, insecure, server_name)| Tls { ca, client, insecure, server_name });
+        .prop_map(|(ca, client, insecure, server_name, versions, resumption)| Tls {
+            ca,
+            client,
+            insecure,
+            server_name,
+            min_version: versions[0],
+            max_version: versions[versions.len() - 1],
+            resumption,
+        });
     let resources = prop_oneof![
         Just(Resources::Absent),
         (1..u32::MAX).prop_map(Resources::Pid),
@@ -100,9 +110,24 @@ fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
     let metrics =
         (option::of(url()), btree_map(proptest::sample::select(crate::spec::METRICS), text(), 0..3));
     let http = prop_oneof![Just(Http::One), (1..=10_000_u32).prop_map(|streams| Http::Two { streams })];
-    (name(), vec(url(), 3), process, chaos, resources, metrics, option::of(url()), (tls, http)).prop_map(
-        |(name, mut urls, platform, chaos, resources, (metrics_url, metrics), health, (tls, http))| Target {
+    let names = (name(), vec(url(), 3), super::balancing::any());
+    (names, process, chaos, resources, metrics, option::of(url()), (tls, http, any::<bool>())).prop_map(
+        |(
+            (name, mut urls, balancing),
+            platform,
+            chaos,
+            resources,
+            (metrics_url, metrics),
+            health,
+            (tls, http, keep_alive),
+        )| Target {
             name,
+            // Of a target with one URL there is nothing to say.
+            balancing: if platform.as_ref().is_none_or(|names| names.len() > 1) {
+                balancing
+            } else {
+                Balancing::default()
+            },
             urls: {
                 urls.truncate(platform.as_ref().map_or(2, Vec::len));
                 urls
@@ -122,6 +147,7 @@ fn target(processes: &[String]) -> impl Strategy<Value = Target> + use<> {
             health,
             tls,
             http,
+            keep_alive,
         },
     )
 }
@@ -294,11 +320,19 @@ fn phase(name: PhaseName, scenarios: Vec<String>, targets: Vec<String>) -> impl 
 
 fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
     let size = || prop_oneof![(1..100_000_u32), (1..4000_u32).prop_map(|n| n << 20)];
-    let load = (option::of(1..64_u32), 1..65_536_u32, vec(duration(), 4), vec(size(), 6), any::<u16>())
-        .prop_map(|(threads, batch, durations, sizes, log_lines)| Load {
+    let load = (
+        option::of(1..64_u32),
+        1..65_536_u32,
+        vec(duration(), 4),
+        vec(size(), 6),
+        any::<u16>(),
+        any::<bool>(),
+    )
+        .prop_map(|(threads, batch, durations, sizes, log_lines, io_uring)| Load {
             threads,
             batch,
             connect_timeout: durations[0],
+            connect_rate: 1 + sizes[0] % 1_000_000,
             interval: durations[1],
             grace: durations[2],
             guest: GuestLimits {
@@ -311,6 +345,7 @@ fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
             max_head: sizes[3],
             max_body: sizes[4].into(),
             max_event: sizes[5],
+            io_uring,
         });
     let validity = (vec(duration(), 2), vec(share(), 5), any::<u16>(), any::<bool>()).prop_map(
         |(durations, shares, traps, judge)| Validity {

@@ -65,14 +65,37 @@ fn a_proxy_is_read_printed_and_stands_in_the_way() {
         ("proxy = \"https://proxy:3128\"", "expected http://host:port"),
         ("proxy = \"http://proxy:3128/path\"", "leave out the path"),
         ("proxy = \"http://proxy\"", "name the port"),
-        ("proxy = \"http://me:secret@proxy:3128\"", "without user and password"),
+        ("proxy = \"http://me@proxy:3128\"", "a user without a password"),
+        ("proxy = \"http://me:100%@proxy:3128\"", "two hexadecimal digits"),
+        ("proxy = \"http://me:a b@proxy:3128\"", "written otherwise"),
+        ("proxy = \"http://me:a%0Ab@proxy:3128\"", "a control character"),
+        ("proxy = \"http://m%3Ae:secret@proxy:3128\"", "a colon in the user"),
+        ("proxy = \"https://me:secret@proxy:3128\"", "expected http://host:port"),
+        ("proxy = \"http://me:secret@proxy\"", "name the port"),
         ("proxy = \"http://proxy\"\nsocket = \"/run/app.sock\"", "not reached through a proxy"),
     ] {
         let said = only(parse(&plan(target, "")));
         let said = format!("{said} {}", said.mend);
         assert!(said.contains("targets.shop.proxy") && said.contains(words), "{said}");
     }
+    let said = only(parse(&plan("proxy = \"http://proxy:3128\"\nhttp = \"2\"", ""))).to_string();
+    assert!(said.contains("HTTP/2 without TLS"), "{said}");
     let recovery = "[recovery.shop]\nstrategy = [\"failover\"]\nbackup = { url = \"http://spare\" }\n";
     let said = only(parse(&plan("proxy = \"http://proxy:3128\"", recovery))).to_string();
     assert!(said.contains("through a proxy"), "{said}");
+}
+
+#[test]
+fn what_a_proxy_is_shown_is_read_and_printed_and_not_told() {
+    let read = parse(&plan("proxy = \"http://Aladdin:open%20sesame@[::1]:3128/\"", "")).unwrap();
+    let shop = &read.targets[0];
+    assert_eq!(shop.proxy.as_deref(), Some("http://Aladdin:open%20sesame@[::1]:3128"));
+    assert_eq!(parse(&read.to_toml()).unwrap(), read);
+    let way = shop.way_to("http://shop/health").unwrap();
+    let proxy = crate::Proxy::of(way.strip_prefix("proxy:").unwrap());
+    assert_eq!(proxy.address, "[::1]:3128");
+    // The example of RFC 7617, section 2.
+    assert_eq!(proxy.authorization.as_deref(), Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+    assert!(!format!("{proxy:?}").contains("Basic"), "{proxy:?}");
+    assert_eq!(crate::Proxy::of("http://127.0.0.1:3128").authorization, None);
 }

@@ -76,6 +76,12 @@ pub(super) fn set_up(
     ])
 }
 
+/// Whether a process has what it preloads: a loader maps that before the C library, so that one that has just started may have
+/// neither yet. A static program has no loader, and musl's is the C library.
+fn is_past_preloading(maps: &str) -> bool {
+    !maps.contains("/ld-") || ["/libc.so", "/libc-", "/ld-musl"].iter().any(|library| maps.contains(library))
+}
+
 /// The clock as it is found: a program that runs without the library is not reached.
 pub(super) fn of(record: &Record, state: InstanceState) -> Option<Clock> {
     let clock = record.clock.clone()?;
@@ -83,6 +89,7 @@ pub(super) fn of(record: &Record, state: InstanceState) -> Option<Clock> {
     if let (Clock::Adjustable { .. }, true, Some(process)) = (&clock, runs, &record.process)
         && let Ok(maps) = fs::read_to_string(format!("/proc/{}/maps", process.pid))
         && !maps.contains("libfaketime")
+        && is_past_preloading(&maps)
     {
         let program = record.program.display();
         let why =
@@ -100,5 +107,19 @@ pub(super) fn tidy(record: &Record) {
     }
     for name in ["faketime_shm_", "sem.faketime_sem_"] {
         let _ = fs::remove_file(Path::new("/dev/shm").join(format!("{name}{}", process.pid)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_past_preloading;
+
+    #[test]
+    fn a_program_that_is_still_being_loaded_is_not_judged() {
+        let program = "/usr/bin/date\n/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2\n";
+        assert!(!is_past_preloading(program));
+        assert!(is_past_preloading(&format!("{program}/usr/lib/x86_64-linux-gnu/libc.so.6\n")));
+        assert!(is_past_preloading("/usr/bin/busybox\n"), "static");
+        assert!(is_past_preloading("/usr/bin/app\n/lib/ld-musl-x86_64.so.1\n"));
     }
 }

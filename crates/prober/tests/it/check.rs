@@ -138,6 +138,14 @@ async fn a_target_behind_a_proxy_is_asked_through_it() {
     assert!(matches!(failure.kind, Kind::Tls | Kind::NotAsked), "{failure:?}");
     let asked = proxy.asked.lock().unwrap().remove(0);
     assert!(asked.starts_with("CONNECT shop:443 HTTP/1.1\r\nHost: shop:443\r\n"), "{asked}");
+    let known = |url| Check { by: Some(format!("proxy:me:s%20t@{}", proxy.address)), ..check(url) };
+    assert_eq!(known("http://shop/").look().await.unwrap().status, Some(200));
+    let failure = known("https://shop/").look().await.unwrap_err();
+    assert!(!failure.seen.contains("s%20t"), "{failure:?}");
+    for asked in proxy.asked.lock().unwrap().drain(..) {
+        let asked = asked.to_lowercase();
+        assert!(asked.contains("\r\nproxy-authorization: basic bwu6cyb0\r\n"), "{asked}");
+    }
     let refuses = server(Some("HTTP/1.1 403 Forbidden\r\n\r\n")).await;
     let through = Check { by: Some(format!("proxy:{}", refuses.address)), ..check("https://shop/health") };
     let failure = through.look().await.unwrap_err();

@@ -246,7 +246,7 @@ pub struct ClockReply {
     pub unix_ns: i64,
 }
 /// Broadcast twice a second, from a thread of its own.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
     #[prost(bytes = "vec", tag = "1")]
     pub worker: ::prost::alloc::vec::Vec<u8>,
@@ -273,6 +273,14 @@ pub struct Heartbeat {
     pub clock_offset_ns: ::core::option::Option<i64>,
     #[prost(uint64, tag = "11")]
     pub clock_error_ns: u64,
+    /// What it is good for against other workers, as its settings say: 1 is one load thread of the slowest. 0 = they say
+    /// nothing, and it follows from `load_threads` and `thread_speed`.
+    #[prost(double, tag = "12")]
+    pub weight: f64,
+    /// What one load thread can do while all of them work, measured before the worker was ready: rounds a second of a request
+    /// and its answer through the kernel. 0 = not measured.
+    #[prost(double, tag = "13")]
+    pub thread_speed: f64,
 }
 /// Nested message and enum types in `Heartbeat`.
 pub mod heartbeat {
@@ -441,7 +449,7 @@ pub struct ThreadStats {
     #[prost(double, tag = "2")]
     pub busy: f64,
     /// Send lag in nanoseconds: how late the thread took the arrival from the schedule, and from when it had a user and a
-    /// connection to its first write.
+    /// connection to its first write. Absent in `PhaseSeries`, where `WorkerProgress` has it.
     #[prost(message, optional, tag = "3")]
     pub send_lag: ::core::option::Option<Histogram>,
     #[prost(uint32, tag = "4")]
@@ -526,6 +534,29 @@ pub struct GuestFault {
     pub offset_ns: u64,
     #[prost(uint64, tag = "10")]
     pub operations_cancelled: u64,
+}
+/// Record: a worker, or one of its load threads, uses an endpoint of a target no more, or again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndpointNews {
+    #[prost(bytes = "vec", tag = "1")]
+    pub run: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub worker: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    pub phase: u32,
+    /// Name of the target in the plan, and URL of the endpoint as the plan writes it.
+    #[prost(string, tag = "4")]
+    pub target: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub endpoint: ::prost::alloc::string::String,
+    #[prost(bool, tag = "6")]
+    pub out: bool,
+    /// `health-check` or `outlier-detection`.
+    #[prost(string, tag = "7")]
+    pub cause: ::prost::alloc::string::String,
+    /// What was seen, and by which load thread where it is of one, for the user.
+    #[prost(string, tag = "8")]
+    pub detail: ::prost::alloc::string::String,
 }
 /// Broadcast by `metrics` each second of a run, and the answer to queries.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -629,6 +660,12 @@ pub struct WorkerProgress {
     pub last: bool,
     #[prost(uint64, tag = "5")]
     pub batches: u64,
+    /// What this life counted in the phase, as far as it was applied; `waiting` and `in_flight` are its latest.
+    #[prost(message, optional, tag = "6")]
+    pub arrivals: ::core::option::Option<ArrivalCounts>,
+    /// Send lag of its load threads together, nanoseconds.
+    #[prost(message, optional, tag = "7")]
+    pub send_lag: ::core::option::Option<Histogram>,
 }
 /// One second of a phase, all series merged: what charts and windowed rules are drawn from.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,8 +1,8 @@
 //! The history's JSON: what was written stays readable, by older and by newer programs.
 
 use protocol::event::{
-    ClockReading, Entry, Event, Life, NamedDigest, Outcome, OutcomeResult, PhaseChange, ScenarioNames,
-    Verdict,
+    ClockReading, Entry, Event, Life, LoadShare, NamedDigest, Outcome, OutcomeResult, PhaseChange,
+    ScenarioNames, Verdict,
 };
 use protocol::faults::{ActionOutcome, CapabilityView, Issue, PlannedFault};
 
@@ -175,6 +175,15 @@ fn of_the_run() -> Vec<(&'static str, Event)> {
             },
         ),
         ("run-resumed", Event::RunResumed { scheduler: text("scheduler-1") }),
+        (
+            "load-divided",
+            Event::LoadDivided {
+                phase: 1,
+                epoch: 2,
+                from_ns: 3,
+                shares: vec![LoadShare { worker: text("0190"), weight: 1.5, stripes: 3, of: 5 }],
+            },
+        ),
         ("phase-timed", Event::PhaseTimed { phase: 1, t0_unix_ns: i64::MAX }),
         ("change-told", told(1, PhaseChange::Rate(0.1))),
         ("change-told", told(2, PhaseChange::Pause)),
@@ -205,6 +214,18 @@ fn of_the_run() -> Vec<(&'static str, Event)> {
                 offset_ns: u64::MAX,
             },
         ),
+        (
+            "endpoint-changed",
+            Event::EndpointChanged {
+                phase: 1,
+                target: text("shop"),
+                endpoint: text("http://shop:1"),
+                worker: text("0190"),
+                out: true,
+                cause: text("outlier-detection"),
+                detail: text("load thread 0: 5 failures in a row"),
+            },
+        ),
         ("target-health", Event::TargetHealth { target: text("shop"), healthy: true, seen: text("200") }),
         (
             "worker-changed",
@@ -213,7 +234,12 @@ fn of_the_run() -> Vec<(&'static str, Event)> {
                 change: text("lost"),
                 detail: text("3 s"),
                 clock: Some(ClockReading { ahead_ns: -1, error_ns: u64::MAX }),
-                life: Some(Life { incarnation: text("0191"), load_threads: 2 }),
+                life: Some(Life {
+                    incarnation: text("0191"),
+                    load_threads: 2,
+                    weight: Some(1.5),
+                    thread_speed: Some(480_000.5),
+                }),
             },
         ),
         (
@@ -276,6 +302,14 @@ fn a_worker_changed_without_a_clock_is_written_as_before_there_was_one() {
     let event: Event = serde_json::from_str(json).unwrap();
     assert!(matches!(event, Event::WorkerChanged { clock: None, life: None, .. }), "{event:?}");
     assert_eq!(serde_json::to_string(&event).unwrap(), json);
+}
+
+#[test]
+fn a_life_of_which_no_weight_is_known_is_written_as_before_there_was_one() {
+    let json = r#"{"incarnation":"0191","load_threads":2}"#;
+    let life: Life = serde_json::from_str(json).unwrap();
+    assert_eq!((life.weight, life.thread_speed), (None, None));
+    assert_eq!(serde_json::to_string(&life).unwrap(), json);
 }
 
 #[test]

@@ -55,6 +55,7 @@ fn sentence(event: &Event) -> Option<(String, &'static str)> {
         | Event::PhaseTimed { .. }
         | Event::ChangeTold { .. }
         | Event::Unknown => return None,
+        Event::LoadDivided { shares, .. } => (crate::workers::divided(shares)?, "plain"),
         Event::RunResumed { scheduler } => {
             (format!("the scheduler was started anew ({scheduler}) and goes on with the run"), "bad")
         }
@@ -77,6 +78,11 @@ fn sentence(event: &Event) -> Option<(String, &'static str)> {
             format!("guest {guest}: {fault}: {message}; {operations_cancelled} operation(s) cancelled"),
             "bad",
         ),
+        Event::EndpointChanged { target, endpoint, worker, out, cause, detail, .. } => {
+            let state = if *out { "out of use" } else { "in use again" };
+            let class = if *out { "bad" } else { "good" };
+            (format!("target {target}: {endpoint} is {state} at worker {worker}: {cause}: {detail}"), class)
+        }
         Event::TargetHealth { target, healthy, seen } => {
             let state = if *healthy { "healthy" } else { "unhealthy" };
             (format!("target {target} is {state}: {seen}"), if *healthy { "good" } else { "bad" })

@@ -61,3 +61,41 @@ fn a_server_ends_with_a_killed_process() {
     child.wait().unwrap();
     is_gone(pid, Path::new(files));
 }
+
+#[test]
+fn replicas_have_what_was_written_and_take_no_writes() {
+    let (mut primary, replicas) = Postgres::start_with_replicas(&Settings::default(), 2);
+    primary.execute("postgres", "CREATE TABLE words (word text); INSERT INTO words VALUES ('first')");
+    let all_have = |words: &str| {
+        let started = Instant::now();
+        let ask = "SELECT string_agg(word, ' ' ORDER BY word) FROM words";
+        while !replicas.iter().all(|replica| replica.execute("postgres", ask) == [words]) {
+            assert!(started.elapsed() < Duration::from_secs(60), "the replicas do not have {words}");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    };
+    // The table itself has to arrive first; a question for one that is not there fails.
+    let started = Instant::now();
+    let arrived = "SELECT count(*) FROM pg_tables WHERE tablename = 'words'";
+    while !replicas.iter().all(|replica| replica.execute("postgres", arrived) == ["1"]) {
+        assert!(started.elapsed() < Duration::from_secs(60), "the replicas do not have the table");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    all_have("first");
+    for replica in &replicas {
+        assert_eq!(replica.execute("postgres", "SHOW transaction_read_only"), ["on"]);
+    }
+    primary.kill();
+    primary.start_again();
+    primary.execute("postgres", "INSERT INTO words VALUES ('second')");
+    all_have("first second");
+}
+
+#[test]
+fn a_server_that_a_test_left_frozen_ends_with_its_value() {
+    let server = Postgres::start(Settings::default());
+    let port = server.port();
+    server.freeze(true);
+    drop(server);
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "it still listens");
+}

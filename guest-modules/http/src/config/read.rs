@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gauntlet_sdk::{Connection, RowOrder};
+use gauntlet_sdk::Connection;
+use guest_config::{Keys, Problems, feed, headers, is_token, join, micros, scalar, scalars, statuses, think};
 use serde_json::{Map, Value};
 
-use super::keys::{Keys, Problems, join};
-use super::values::{duration, is_token, scalar, statuses};
 use super::{Body, Check, Config, From, Order, Query, Step};
 
 /// Steps that one scenario may have: the step's number takes 16 bits of a request's.
@@ -25,9 +24,6 @@ const METHODS: [(&str, &str); 7] = [
     ("head", "HEAD"),
     ("options", "OPTIONS"),
 ];
-
-/// Headers that frame a message: the worker alone knows them.
-const FRAMING: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
 
 /// Reads a scenario's configuration. What cannot be read is named in `problems` and left out.
 pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
@@ -222,38 +218,6 @@ fn query(keys: &mut Keys<'_>, problems: &mut Problems) -> Query {
     }
 }
 
-fn headers(keys: &mut Keys<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
-    let at = keys.at("headers");
-    let mut headers = BTreeMap::new();
-    for (name, value) in scalars(keys, "headers", problems) {
-        let path = join(&at, &name);
-        let lower = name.to_ascii_lowercase();
-        if !is_token(&name) || name.len() > 256 {
-            problems.add(&path, format!("\"{name}\" is no header name"), "use letters, digits and hyphens");
-        } else if FRAMING.contains(&lower.as_str()) {
-            problems.add(
-                &path,
-                "this header frames the message and is the load worker's",
-                "remove it; connection = \"fresh\" in the step closes connections",
-            );
-        } else if headers.insert(lower, value).is_some() {
-            problems.add(&path, "the header is given twice, its name in different cases", "remove one");
-        }
-    }
-    headers
-}
-
-fn scalars(keys: &mut Keys<'_>, key: &'static str, problems: &mut Problems) -> BTreeMap<String, String> {
-    let at = keys.at(key);
-    let mut all = BTreeMap::new();
-    for (name, value) in keys.table(key, problems).into_iter().flatten() {
-        if let Some(value) = scalar(&join(&at, name), value, problems) {
-            all.insert(name.clone(), value);
-        }
-    }
-    all
-}
-
 fn body(keys: &mut Keys<'_>, problems: &mut Problems) -> Body {
     let (text, json) = (keys.text("body", problems), keys.get("json"));
     match (text, json) {
@@ -265,19 +229,6 @@ fn body(keys: &mut Keys<'_>, problems: &mut Problems) -> Body {
             Body::None
         }
     }
-}
-
-fn feed(keys: &mut Keys<'_>, problems: &mut Problems) -> (Option<String>, RowOrder) {
-    let feed = keys.text("feed", problems).map(str::to_owned);
-    if feed.as_deref() == Some("") {
-        problems.add(&keys.at("feed"), "the name of the file is empty", "write feed = \"items.csv\"");
-    }
-    let words = [("sequential", RowOrder::Sequential), ("random", RowOrder::Random)];
-    let order = keys.word("feed-order", &words, problems);
-    if order.is_some() && feed.is_none() {
-        problems.add(&keys.at("feed-order"), "the step has no feed", "write feed = \"items.csv\", too");
-    }
-    (feed, order.unwrap_or_default())
 }
 
 fn check(path: &str, table: &Map<String, Value>, problems: &mut Problems) -> Check {
@@ -374,38 +325,4 @@ fn extract(keys: &mut Keys<'_>, problems: &mut Problems) -> Vec<(String, From)> 
         all.extend(sources.pop().map(|source| (name.clone(), source)));
     }
     all
-}
-
-/// Think time: "1s", or { min = "1s", max = "3s" }.
-fn think(keys: &mut Keys<'_>, problems: &mut Problems) -> (u32, u32) {
-    let at = keys.at("think");
-    let (min, max) = match keys.get("think") {
-        None => return (0, 0),
-        Some(Value::Object(table)) => {
-            let mut ends = Keys::new(&at, table);
-            let (min, max) = (micros(&mut ends, "min", problems), micros(&mut ends, "max", problems));
-            if max.is_none() && ends.get("max").is_none() {
-                problems.add(
-                    &ends.at("max"),
-                    "the upper end is missing",
-                    "write { min = \"1s\", max = \"3s\" }",
-                );
-            }
-            ends.finish(problems);
-            (min.unwrap_or(0), max.unwrap_or(u32::MAX))
-        }
-        Some(value) => {
-            let fixed = duration(&at, value, problems).unwrap_or(0);
-            (fixed, fixed)
-        }
-    };
-    if min > max {
-        problems.add(&at, "min is above max", "swap them");
-    }
-    (min, max)
-}
-
-fn micros(keys: &mut Keys<'_>, key: &'static str, problems: &mut Problems) -> Option<u32> {
-    let value = keys.get(key)?;
-    duration(&keys.at(key), value, problems)
 }

@@ -2,13 +2,11 @@
 //! from them, and reads with messages better than a derived reader's.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use gauntlet_sdk::Problem;
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-use super::Problems;
+use guest_config::testing::{Drawn, OneOrMany, Think, assert_committed, keys};
 
 /// Configuration of the http guest: steps, each of which is one request.
 #[derive(JsonSchema)]
@@ -123,14 +121,6 @@ enum Query {
 }
 
 #[derive(JsonSchema)]
-#[schemars(untagged)]
-#[expect(dead_code, reason = "only their schema is used")]
-enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-#[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only their schema is used")]
 enum FeedOrder {
@@ -207,52 +197,18 @@ struct Extract {
     between: Option<Vec<String>>,
 }
 
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-#[expect(dead_code, reason = "only their schema is used")]
-enum Think {
-    Fixed(String),
-    Drawn(Drawn),
-}
-
-/// Drawn evenly for each turn.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "only their schema is used")]
-struct Drawn {
-    /// Default 0.
-    min: Option<String>,
-    max: String,
-}
-
 #[test]
 fn the_committed_schema_is_that_of_the_types() {
-    let derived = format!("{:#}\n", schemars::schema_for!(Config).to_value());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
-    if std::env::var_os("GAUNTLET_BLESS").is_some() {
-        std::fs::write(&path, &derived).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap();
-    assert!(committed == derived, "{} is stale: run the test with GAUNTLET_BLESS=1", path.display());
+    assert_committed(env!("CARGO_MANIFEST_DIR"), schemars::schema_for!(Config));
 }
 
 /// The keys that the reader names as known when it meets an unknown one.
 fn known(config: &Value, path: &str) -> Vec<String> {
-    let mut problems = Problems::default();
-    super::read(&config.to_string(), &mut problems);
-    let all = problems.into_vec();
-    let found = all.iter().find(|problem: &&Problem| problem.path == path).unwrap();
-    found.mend.rsplit(": ").next().unwrap().split(", ").map(str::to_owned).collect()
+    guest_config::testing::known(super::read, config, path)
 }
 
 #[test]
 fn reader_and_schema_know_the_same_keys() {
-    let keys = |schema: schemars::Schema| {
-        let value = schema.to_value();
-        let mut keys: Vec<_> = value["properties"].as_object().unwrap().keys().cloned().collect();
-        keys.sort_unstable();
-        keys
-    };
     let x = "xxxxxxxxxx";
     let step = |key: &str, value: Value| json!({ "steps": [{ "get": "/", key: value }] });
     assert_eq!(known(&json!({ "steps": [], x: 1 }), x), keys(schemars::schema_for!(Config)));

@@ -80,3 +80,14 @@ fn an_overlong_header_is_cut_and_its_neighbours_stay_whole() {
     assert_eq!(headers.len(), 4 + 1 + 65_535 + 4 + 1 + 1);
     assert!(headers.ends_with(b"\x01\0\x01\0bw"));
 }
+
+#[test]
+fn what_a_part_has_so_far_can_be_read_back() {
+    let mut output = output();
+    let mut outbox = Outbox::new(&mut output);
+    let mut draft = outbox.request(1, 2, 3).target("/a").body("be");
+    let mut part = draft.body_part();
+    part.push(b"fore");
+    assert_eq!(part.written(), b"before");
+    draft.send();
+}

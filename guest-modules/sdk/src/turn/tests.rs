@@ -61,7 +61,9 @@ fn events_have_a_name_and_an_id() {
     let event = |head| Completion { kind: CompletionKind::Event, ..completion(head) };
     let named = event(b"event: add: more\r\nid: event: 7\r\n");
     assert_eq!((named.event_name(), named.event_id()), (&b"add: more"[..], &b"event: 7"[..]));
+    assert_eq!(event(b"id: 7\r\nretry: 1500\r\n").event_retry_ms(), Some(1_500));
     let plain = event(b"");
+    assert_eq!(plain.event_retry_ms(), None);
     assert_eq!((plain.event_name(), plain.event_id()), (&b"message"[..], &b""[..]));
     let answer = completion(b"HTTP/1.1 200 OK\r\nid: 7\r\n\r\n");
     assert_eq!(answer.event_id(), b"", "a header is no event's id");

@@ -1,6 +1,12 @@
 //! The parsers under test, compiled from the load-worker's own files, and what the targets share.
 
-pub mod io;
+/// As in the load-worker.
+#[path = "../../src/io"]
+pub mod io {
+    pub mod chunked;
+    pub mod http1;
+    pub mod sse;
+}
 
 /// Cuts bytes into pieces of sizes that follow from the key.
 pub fn cut(bytes: &[u8], key: u64) -> impl Iterator<Item = &[u8]> {

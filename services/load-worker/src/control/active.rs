@@ -11,6 +11,7 @@ use protocol::v1;
 use tokio::sync::mpsc;
 
 use super::Error;
+use super::health::{HealthChecks, Turned};
 use super::phases::{PhaseParts, Shape};
 use super::publisher::Publisher;
 use super::running::{Running, add, running};
@@ -46,13 +47,23 @@ pub(super) struct GuestName {
     pub(super) digest: String,
 }
 
+/// What a run hears of.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A load thread's event.
+    Thread(EngineEvent),
+    /// An endpoint that is healthy now, or is not any more.
+    Health(Turned),
+}
+
 /// A run on this worker.
 pub(super) struct Active {
     pub(super) setting: Setting,
     clock: SchedulerClock,
     spool: RunSpool,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     pub(super) threads: Vec<ThreadHandle>,
+    pub(super) health: HealthChecks,
     events: mpsc::Receiver<EngineEvent>,
     faults_lost: Arc<AtomicU64>,
     pub(super) phase: Option<Running>,
@@ -72,6 +83,7 @@ impl Active {
         clock: SchedulerClock,
         spool: RunSpool,
         threads: Vec<ThreadHandle>,
+        health: HealthChecks,
         events: mpsc::Receiver<EngineEvent>,
         faults_lost: Arc<AtomicU64>,
     ) -> Self {
@@ -82,6 +94,7 @@ impl Active {
             spool,
             publisher,
             threads,
+            health,
             events,
             faults_lost,
             phase: None,
@@ -148,6 +161,7 @@ impl Active {
         let wanted = Timeline::new(&whole, self.setting.plan.seed);
         let specs: Vec<PhaseSpec> = shape.specs(index, phase, t0, duration).into_iter().map(own).collect();
         let capacity = specs.iter().map(|spec| spec.capacity).collect();
+        self.health.phase(index);
         for (thread, spec) in self.threads.iter().zip(specs) {
             thread.send(EngineCommand::StartPhase(Box::new(spec)));
         }
@@ -236,16 +250,26 @@ impl Active {
         }
     }
 
-    /// The next event of the load threads.
-    pub(super) async fn event(&mut self) -> Option<EngineEvent> {
-        self.events.recv().await
+    /// What is heard next; `None`: all load threads have ended.
+    pub(super) async fn heard(&mut self) -> Option<Heard> {
+        tokio::select! {
+            event = self.events.recv() => event.map(Heard::Thread),
+            turned = self.health.next() => Some(Heard::Health(turned)),
+        }
     }
 
     /// Takes an event in.
     ///
     /// # Errors
     /// A load thread cannot go on.
-    pub(super) fn hear(&mut self, event: EngineEvent) -> Result<(), Error> {
+    pub(super) fn hear(&mut self, heard: Heard) -> Result<(), Error> {
+        let event = match heard {
+            Heard::Thread(event) => event,
+            Heard::Health(turned) => {
+                self.note_health(turned);
+                return Ok(());
+            }
+        };
         match event {
             EngineEvent::Started { thread, phase } => tracing::debug!(thread, phase, "phase begun"),
             EngineEvent::PhaseEnded { thread, phase, arrivals } => {
@@ -279,6 +303,9 @@ impl Active {
                     offset_ns,
                     operations_cancelled,
                 });
+            }
+            EngineEvent::Ejection { thread, target, endpoint, ejected } => {
+                self.note_ejection(thread, target, endpoint, ejected);
             }
             EngineEvent::Fatal { thread, message } => return Err(Error::LoadThread { thread, message }),
         }
@@ -387,14 +414,15 @@ impl Active {
     /// Ends the run: threads end, what they counted is published, the spool goes. What the log does not take stays in the
     /// spool for the next life of this worker.
     pub(super) async fn finish(mut self, bus: &Bus) {
+        self.health.finish().await;
         let threads = std::mem::take(&mut self.threads);
         join(threads).await;
         let lost = self.faults_lost.load(Ordering::Relaxed);
         if lost > 0 {
-            tracing::warn!(lost, "guest faults came faster than they could be recorded");
+            tracing::warn!(lost, "guest faults or ejections came faster than they could be recorded");
         }
         while let Ok(event) = self.events.try_recv() {
-            if let Err(error) = self.hear(event) {
+            if let Err(error) = self.hear(Heard::Thread(event)) {
                 tracing::error!(%error, "found at the end of the run");
             }
         }

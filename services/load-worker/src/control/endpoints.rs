@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plan::Proxy;
 use plan::model::{Http, Target};
 use protocol::v1;
 use rustls_pki_types::ServerName;
@@ -15,7 +16,7 @@ use crate::spec::{Detour, Endpoint, TargetSpec, TlsSpec};
 
 /// The parts of a base URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Url {
+pub(super) struct Url {
     https: bool,
     /// Without the brackets of an IPv6 address.
     host: String,
@@ -26,13 +27,13 @@ struct Url {
 
 impl Url {
     /// `host:port`, with the port in any case.
-    fn authority(&self) -> String {
+    pub(super) fn authority(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     /// The plan has checked its URLs; `None` is for those that it would have refused.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let https = match scheme {
             "http" => false,
@@ -63,7 +64,7 @@ impl Url {
 }
 
 /// Resolves all targets and detours; adds all that is wrong to `problems`.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     targets: &[Target],
     detours: &[v1::Detour],
     files: &BTreeMap<String, PathBuf>,
@@ -83,7 +84,14 @@ pub(super) async fn resolve(
             Http::One => None,
             Http::Two { streams } => Some(streams),
         };
-        resolved.push(TargetSpec { name: target.name.clone(), endpoints, http2 });
+        resolved.push(TargetSpec {
+            name: target.name.clone(),
+            endpoints,
+            balance: target.balancing.policy,
+            outlier_detection: target.balancing.outlier_detection.clone(),
+            http2,
+            keep_alive: target.keep_alive,
+        });
     }
     // Where an endpoint is wrong their numbers are, too.
     if problems.is_empty() {
@@ -148,6 +156,7 @@ async fn endpoint(
             problem(Kind::Environment, message, "check the name, or write the address into `url`")
         })?
     };
+    let proxy_authorization = target.proxy.as_ref().and_then(|proxy| Proxy::of(proxy).authorization);
     let (tunnel, base_path) = match (&target.proxy, url.https) {
         (Some(_), true) => (Some(url.authority()), url.base_path),
         (Some(_), false) => (None, format!("http://{}{}", url.host_header, url.base_path)),
@@ -155,13 +164,23 @@ async fn endpoint(
     };
     let socket = target.socket.clone();
     let (url, host_header) = (text.to_owned(), url.host_header);
-    Ok(Endpoint { url, tls, addrs, socket, tunnel, host_header, base_path, detour: None })
+    Ok(Endpoint {
+        url,
+        tls,
+        addrs,
+        socket,
+        tunnel,
+        proxy_authorization,
+        host_header,
+        base_path,
+        detour: None,
+    })
 }
 
 /// Addresses of the proxy that a target is reached through.
 async fn by_proxy(name: &str, proxy: &str, timeout: Duration) -> Result<Vec<SocketAddr>, v1::Problem> {
-    let url = Url::parse(proxy).filter(|url| !url.https).ok_or_else(|| {
-        let message = format!("target {name}: {proxy} is no proxy; expected http://host:port");
+    let url = Url::parse(&format!("http://{}", Proxy::of(proxy).address)).ok_or_else(|| {
+        let message = format!("target {name}: its `proxy` is none; expected http://host:port");
         problem(Kind::Plan, message, "mend `proxy` of the target")
     })?;
     addresses(&url.host, url.port, timeout).await.map_err(|why| {
@@ -209,15 +228,14 @@ fn tls(target: &Target, url: &Url, files: &BTreeMap<String, PathBuf>) -> Result<
         Some(_) => Some((file("cert")?, file("key")?)),
         None => None,
     };
-    let http2 = target.http != Http::One;
-    let config = client_config(name, TlsFiles { ca, client, insecure: target.tls.insecure, http2 })
+    let config = client_config(target, TlsFiles { ca, client })
         .map_err(|(message, mend)| problem(Kind::Plan, message, mend))?;
     let wanted = target.tls.server_name.as_deref().unwrap_or(&url.host);
     let server_name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
         let message = format!("target {name}: {wanted:?} is neither a DNS name nor an address");
         problem(Kind::Plan, message, "set `tls.server-name` of the target to a name in its certificate")
     })?;
-    Ok(TlsSpec { config, server_name })
+    Ok(TlsSpec { config, resumption: target.tls.resumption, server_name })
 }
 
 async fn addresses(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, String> {
@@ -249,6 +267,7 @@ mod tests {
             addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))],
             socket: None,
             tunnel: None,
+            proxy_authorization: None,
             host_header: format!("127.0.0.1:{port}"),
             base_path: String::new(),
             detour: None,
@@ -259,7 +278,7 @@ mod tests {
     async fn a_proxy_is_connected_to_in_the_targets_place() {
         let plan = |url: &str| {
             let text = format!(
-                "[targets.shop]\nurl = \"{url}\"\nproxy = \"http://127.0.0.1:3128\"\ntls = {{ insecure = true }}\n\
+                "[targets.shop]\nurl = \"{url}\"\nproxy = \"http://me:secret@127.0.0.1:3128\"\ntls = {{ insecure = true }}\n\
                  [[scenarios]]\nguest = \"http\"\n"
             );
             plan::parse(&text, Path::new("plan.toml")).unwrap()
@@ -269,6 +288,7 @@ mod tests {
             let target = plan(url).targets.remove(0);
             let made = super::endpoint(&target, url, &BTreeMap::new(), Duration::from_secs(5)).await.unwrap();
             assert_eq!(made.addrs, ["127.0.0.1:3128".parse::<SocketAddr>().unwrap()]);
+            assert_eq!(made.proxy_authorization.as_deref(), Some("Basic bWU6c2VjcmV0"));
             seen.push((made.tunnel, made.host_header, made.base_path));
         }
         let own = |tunnel: Option<&str>, host: &str, path: &str| {
@@ -301,7 +321,14 @@ mod tests {
     #[tokio::test]
     async fn detours_stand_beside_the_endpoints_own_addresses() {
         let endpoints = vec![endpoint(1), endpoint(2)];
-        let mut targets = [TargetSpec { name: "shop".to_owned(), endpoints, http2: None }];
+        let mut targets = [TargetSpec {
+            name: "shop".to_owned(),
+            endpoints,
+            balance: plan::model::Balance::default(),
+            outlier_detection: None,
+            http2: None,
+            keep_alive: true,
+        }];
         let told = |target: &str, endpoint, address: &str| v1::Detour {
             target: target.to_owned(),
             endpoint,

@@ -13,6 +13,7 @@ use sandbox::{ConfigureError, Guest, Host};
 
 use super::mix::{Mapped, Names, merged};
 use super::prepare::{Kind, problem};
+use crate::environment::with_environment;
 use crate::feeder::{Feeder, Order, Selection};
 use crate::schedule::{Stream, draw};
 use crate::spec::ScenarioSpec;
@@ -111,21 +112,23 @@ impl<'a> Loader<'a> {
         let mut names = Names::default();
         let mut feeds = BTreeMap::new();
         let mut setups: BTreeMap<String, Mapped> = BTreeMap::new();
-        let base = scenario.config.to_string();
         let mut guest_ns = 0;
         let plan_wide = format!("scenario {}", scenario.name);
+        let base = self.filled(&plan_wide, &scenario.config)?;
         if let Some((setup, rows)) = self.configure(&plan_wide, guest, &base, &mut feeds) {
             setups.insert(base.clone(), names.add(&setup));
             guest_ns = probe(guest, &base, self.plan.seed, &rows);
         }
         let mut phases = Vec::with_capacity(self.phases.len());
         for phase in self.phases {
-            let config = merged(&scenario.config, phase.scenario_config.get(&scenario.name)).to_string();
-            if !setups.contains_key(&config) && config != base {
-                let here = format!("phase {}, scenario {}", phase.name.name(), scenario.name);
-                if let Some((setup, _)) = self.configure(&here, guest, &config, &mut feeds) {
-                    setups.insert(config.clone(), names.add(&setup));
-                }
+            let here = format!("phase {}, scenario {}", phase.name.name(), scenario.name);
+            let config = merged(&scenario.config, phase.scenario_config.get(&scenario.name));
+            let Some(config) = self.filled(&here, &config) else { continue };
+            if !setups.contains_key(&config)
+                && config != base
+                && let Some((setup, _)) = self.configure(&here, guest, &config, &mut feeds)
+            {
+                setups.insert(config.clone(), names.add(&setup));
             }
             if let Some(mapped) = setups.get(&config).cloned() {
                 phases.push(PhasePart { config, mapped });
@@ -153,6 +156,22 @@ impl<'a> Loader<'a> {
             phases,
             guest_ns,
         })
+    }
+
+    /// A configuration as the guest gets it, with what comes from this process's environment.
+    fn filled(&mut self, place: &str, config: &serde_json::Value) -> Option<String> {
+        match with_environment(config, &|name| std::env::var(name).ok()) {
+            Ok(config) => Some(config.to_string()),
+            Err(missing) => {
+                self.problems.extend(missing.iter().map(|name| {
+                    let message = format!(
+                        "{place}: its config wants {name} of the environment, which the load-worker does not have"
+                    );
+                    problem(Kind::Environment, message, "set it where load-workers are started")
+                }));
+                None
+            }
+        }
     }
 
     /// Tries a configuration with a throw-away instance.

@@ -12,6 +12,7 @@ use service::Shutdown;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::weight::Strength;
 use crate::lease::Lease;
 
 /// What heartbeats tell.
@@ -37,6 +38,7 @@ pub(super) struct Pulse {
     pub(super) clock: SchedulerClock,
     /// Where the worker runs, for people.
     pub(super) host: String,
+    pub(super) strength: Strength,
     /// Renewed when the bus answers; `None` in one process.
     pub(super) lease: Option<Lease>,
 }
@@ -112,7 +114,7 @@ async fn tell(pulse: &Pulse, mut beats: watch::Receiver<Beat>) {
 
 /// Says how things stand; where a lease depends on it, waits until that has arrived.
 async fn beat_once(pulse: &Pulse, beats: &mut watch::Receiver<Beat>) -> Result<(), BusError> {
-    let Pulse { bus, worker, every, clock, host, lease } = pulse;
+    let Pulse { bus, worker, every, clock, host, strength, lease } = pulse;
     let Beat { run, state, phase, load_threads, incarnation, epoch, term } = *beats.borrow_and_update();
     let offset = clock.offset();
     let heartbeat = v1::Heartbeat {
@@ -127,6 +129,8 @@ async fn beat_once(pulse: &Pulse, beats: &mut watch::Receiver<Beat>) -> Result<(
         epoch,
         clock_offset_ns: offset.map(|offset| offset.ns),
         clock_error_ns: offset.map_or(0, |offset| offset.error_ns),
+        weight: strength.weight,
+        thread_speed: strength.thread_speed,
     };
     let sent = Instant::now();
     bus.broadcast(&heartbeat).await?;

@@ -5,8 +5,10 @@
 
 mod active;
 mod assign;
-mod endpoints;
+mod endpoint_news;
+pub(crate) mod endpoints;
 mod guests;
+mod health;
 mod heartbeat;
 mod mix;
 mod orphanage;
@@ -18,6 +20,7 @@ mod running;
 mod scheduler_lost;
 mod service_loop;
 mod tls;
+mod weight;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +30,8 @@ use protocol::id::WorkerId;
 use sandbox::Compile;
 use service::{Blame, ServiceError, Shutdown};
 use tokio::sync::oneshot;
+
+pub use weight::Weight;
 
 /// How a load-worker is set up.
 #[derive(Debug)]
@@ -59,11 +64,13 @@ pub struct Apart {
     pub clock_every: Duration,
     /// What this host's wall clock shows too much; not 0 only in tests of what a wrong clock does.
     pub clock_shift_ns: i64,
+    /// Its part of the load against other workers'; `None` = it measures, and so do they.
+    pub weight: Option<Weight>,
 }
 
 impl Default for Apart {
     fn default() -> Self {
-        Self { clock_every: Duration::from_secs(30), clock_shift_ns: 0 }
+        Self { clock_every: Duration::from_secs(30), clock_shift_ns: 0, weight: None }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::active::{Active, GuestName, Setting};
 use super::guests::{Loader, Prepared};
+use super::health::HealthChecks;
 use super::phases::{Shape, parts};
 use super::{Options, endpoints, room};
 use crate::engine;
@@ -129,14 +130,15 @@ pub(super) async fn prepare(
         clock_error_ns: terms.clock.offset().map_or(0, |offset| offset.error_ns),
     };
     let setting = Setting { plan, phases, segment, weights, parts, guests, reply };
-    Ok(Box::new(Active::new(setting, terms.clock.clone(), spool, handles, inbox, faults_lost)))
+    let health = HealthChecks::start(&setting.plan, &targets);
+    Ok(Box::new(Active::new(setting, terms.clock.clone(), spool, handles, health, inbox, faults_lost)))
 }
 
-/// Takes a load thread's events to the service loop. Faults may be many: those that find no room are counted. The others
+/// Takes a load thread's events to the service loop. Faults and ejections may be many: those that find no room are counted. The others
 /// are few, and the thread waits with them.
 fn teller(events: mpsc::Sender<EngineEvent>, faults_lost: Arc<AtomicU64>) -> impl FnMut(EngineEvent) + Send {
     move |event| {
-        let fault = matches!(event, EngineEvent::GuestFault { .. });
+        let fault = matches!(event, EngineEvent::GuestFault { .. } | EngineEvent::Ejection { .. });
         let told = if fault { events.try_send(event).is_ok() } else { events.blocking_send(event).is_ok() };
         if fault && !told {
             faults_lost.fetch_add(1, Ordering::Relaxed);
@@ -261,9 +263,11 @@ fn thread_spec(
         targets: targets.to_vec(),
         batch: plan.load.batch.max(1),
         connect_timeout: plan.load.connect_timeout,
+        connect_rate: plan.load.connect_rate,
         max_head: plan.load.max_head,
         max_body: plan.load.max_body,
         max_event: plan.load.max_event,
+        io_uring: plan.load.io_uring,
         lease: lease.clone(),
     }
 }

@@ -11,12 +11,17 @@ use crate::record::Owner;
 /// Guest faults that wait for the log at most; a guest that traps at each call must not fill the memory.
 const FAULTS: usize = 1_024;
 
+/// Changes of endpoints that are told of a run at most: enough to see what is going on.
+const ENDPOINT_NEWS: u64 = 200;
+
 /// What is to be appended, in order.
 pub(super) struct Publisher {
     owner: Owner,
     batches: VecDeque<(RecordKey, v1::SampleBatch)>,
     faults: VecDeque<(RecordKey, v1::GuestFault)>,
     fault_sequence: u64,
+    endpoints: VecDeque<(RecordKey, v1::EndpointNews)>,
+    endpoint_sequence: u64,
     faults_lost: u64,
     /// Since when the log has refused, said once.
     refused: bool,
@@ -29,6 +34,8 @@ impl Publisher {
             batches: VecDeque::new(),
             faults: VecDeque::new(),
             fault_sequence: 0,
+            endpoints: VecDeque::new(),
+            endpoint_sequence: 0,
             faults_lost: 0,
             refused: false,
         }
@@ -57,9 +64,23 @@ impl Publisher {
         self.faults.push_back((key(self.owner, self.fault_sequence, 0), fault));
     }
 
+    /// A change of an endpoint. Beyond so many they are said in the log alone.
+    pub(super) fn queue_endpoint(&mut self, mut news: v1::EndpointNews) {
+        let v1::EndpointNews { target, endpoint, out, cause, detail, .. } = &news;
+        tracing::info!(target, endpoint, out, cause, detail, "endpoint");
+        if self.endpoint_sequence == ENDPOINT_NEWS {
+            return;
+        }
+        self.endpoint_sequence += 1;
+        if self.endpoint_sequence == ENDPOINT_NEWS {
+            news.detail.push_str("; this worker's log alone has all changes after this one");
+        }
+        self.endpoints.push_back((key(self.owner, self.endpoint_sequence, 0), news));
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty() && self.faults.is_empty()
+        self.batches.is_empty() && self.faults.is_empty() && self.endpoints.is_empty()
     }
 
     /// Appends what waits, until done or refused. `true` = nothing is left; all of it is durable.
@@ -70,6 +91,13 @@ impl Publisher {
                 return false;
             }
             self.faults.pop_front();
+        }
+        while let Some((key, news)) = self.endpoints.front() {
+            let result = bus.record(key, news).await;
+            if !self.accepted(result) {
+                return false;
+            }
+            self.endpoints.pop_front();
         }
         while let Some((key, batch)) = self.batches.front() {
             let result = bus.record(key, batch).await;

@@ -108,13 +108,17 @@ mod tests {
             addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))],
             socket: None,
             tunnel: None,
+            proxy_authorization: None,
             host_header: String::new(),
             base_path: String::new(),
             detour: None,
         };
         let target = |ports: &[u16]| TargetSpec {
             name: String::new(),
+            balance: plan::model::Balance::default(),
+            outlier_detection: None,
             http2: None,
+            keep_alive: true,
             endpoints: ports.iter().map(|port| endpoint(*port)).collect(),
         };
         let targets = [target(&[1, 2, 3]), target(&[3]), target(&[4])];

@@ -11,13 +11,13 @@ use service::{OnError, Shutdown, Tasks, traces};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
-use super::active::Active;
+use super::active::{Active, Heard};
 use super::heartbeat::{Beat, Heartbeats, Pulse, host};
 use super::prepare::{Terms, announced_threads, prepare, problem, spool_dir};
 use super::scheduler_lost::SchedulerWatch;
+use super::weight::strength;
 use super::{Error, Options, orphanage};
 use crate::lease::Lease;
-use crate::spec::EngineEvent;
 
 /// How long a preparation that is under way may take to end when the worker does.
 const WIND_UP: Duration = Duration::from_secs(2);
@@ -67,12 +67,15 @@ pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> R
     let dir = spool_dir(&options.state_dir);
     tasks.spawn("orphan spools", OnError::Log, orphanage::publish(bus.clone(), dir));
     let terms = terms(&options, &bus, &tasks, &shutdown);
+    // Before the first heartbeat: a run may begin with it.
+    let strength = strength(&options).await;
     let pulse = Pulse {
         bus: bus.clone(),
         worker: options.worker,
         every: options.heartbeat,
         clock: terms.clock.clone(),
         host: host(),
+        strength,
         lease: options.apart.map(|_| terms.lease.clone()),
     };
     let beat = Beat { load_threads: announced_threads(&options), ..idle() };
@@ -155,7 +158,7 @@ pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> R
                 worker.settle(outcome).await;
                 Ok(())
             }
-            event = next_event(active) => worker.hear(event),
+            heard = next_heard(active) => worker.hear(heard),
             () = sleep_until(due) => worker.turn().await,
             () = sleep_until(deserted) => {
                 worker.go_on_alone().await;
@@ -175,10 +178,10 @@ pub(super) async fn run(mut options: Options, bus: Bus, shutdown: Shutdown) -> R
     ended
 }
 
-/// The load threads' next event; never, without a run.
-async fn next_event(active: &mut Option<Box<Active>>) -> Option<EngineEvent> {
+/// What the run hears next; never, without a run.
+async fn next_heard(active: &mut Option<Box<Active>>) -> Option<Heard> {
     match active {
-        Some(active) => active.event().await,
+        Some(active) => active.heard().await,
         None => std::future::pending().await,
     }
 }
@@ -312,9 +315,9 @@ impl Worker {
         }
     }
 
-    fn hear(&mut self, event: Option<EngineEvent>) -> Result<(), Error> {
-        match (event, &mut self.active) {
-            (Some(event), Some(active)) => active.hear(event),
+    fn hear(&mut self, heard: Option<Heard>) -> Result<(), Error> {
+        match (heard, &mut self.active) {
+            (Some(heard), Some(active)) => active.hear(heard),
             // All threads have ended, and none said why.
             (None, Some(_)) => {
                 Err(Error::LoadThread { thread: 0, message: "all load threads are gone".to_owned() })

@@ -19,6 +19,8 @@ use store::Store;
 
 use super::{Options, run};
 
+mod balancing;
+
 /// Nothing here takes long; on a busy machine it may all the same.
 const DEADLINE: Duration = Duration::from_secs(60);
 

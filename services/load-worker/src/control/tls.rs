@@ -3,57 +3,62 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use plan::model::{Http, Target, TlsVersion};
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-/// What a target's `tls` table and bundle say, with the files where they are now.
+/// The files that a target's `tls` table names, where they are now.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TlsFiles<'a> {
     /// What to trust instead of the system's certificates.
     pub(super) ca: Option<&'a Path>,
     /// Our certificate chain and key.
     pub(super) client: Option<(&'a Path, &'a Path)>,
-    /// Trust whatever the peer shows.
-    pub(super) insecure: bool,
-    /// HTTP/2 is wanted, and nothing else.
-    pub(super) http2: bool,
 }
 
-/// A configuration, or what is wrong: message and mend.
+/// A configuration, or what is wrong: message and mend. It keeps no sessions: a load thread has its own.
 pub(super) fn client_config(
-    target: &str,
+    target: &Target,
     files: TlsFiles<'_>,
 ) -> Result<Arc<ClientConfig>, (String, String)> {
+    let Target { name, tls, http, .. } = target;
     let provider = Arc::new(ring::default_provider());
+    let versions: Vec<_> = [(TlsVersion::One2, &TLS12), (TlsVersion::One3, &TLS13)]
+        .into_iter()
+        .filter_map(|(version, known)| tls.allows(version).then_some(known))
+        .collect();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&versions)
         .map_err(|e| {
-            (format!("target {target}: TLS cannot be set up: {e}"), "report this as a bug".to_owned())
+            (format!("target {name}: TLS cannot be set up: {e}"), "report this as a bug".to_owned())
         })?;
-    let builder = if files.insecure {
+    let builder = if tls.insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnything(provider)))
     } else {
-        builder.with_root_certificates(roots(target, files.ca)?)
+        builder.with_root_certificates(roots(name, files.ca)?)
     };
     let mut config = match files.client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let key_problem = |e: String| {
                 let mend = "give a PEM file with an unencrypted private key (PKCS#8, PKCS#1 or SEC1)";
-                (format!("target {target}: the client key cannot be used: {e}"), mend.to_owned())
+                (format!("target {name}: the client key cannot be used: {e}"), mend.to_owned())
             };
             let chain = certificates(certificate).map_err(|e| {
                 let mend = "give a PEM file with your certificate first, then its issuers";
-                (format!("target {target}: the client certificate cannot be used: {e}"), mend.to_owned())
+                (format!("target {name}: the client certificate cannot be used: {e}"), mend.to_owned())
             })?;
             let key = PrivateKeyDer::from_pem_file(key).map_err(|e| key_problem(e.to_string()))?;
             builder.with_client_auth_cert(chain, key).map_err(|e| key_problem(e.to_string()))?
         }
     };
-    let protocol: &[u8] = if files.http2 { b"h2" } else { b"http/1.1" };
+    let protocol: &[u8] = if *http == Http::One { b"http/1.1" } else { b"h2" };
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }
@@ -140,8 +145,15 @@ mod tests {
 
     use super::*;
 
-    fn message(files: TlsFiles<'_>) -> String {
-        let (message, mend) = client_config("web", files).unwrap_err();
+    fn target(keys: &str) -> Target {
+        let text = format!("[targets.web]\nurl = \"https://web\"\n{keys}\n[[scenarios]]\nguest = \"http\"\n");
+        plan::parse(&text, Path::new("plan.toml")).unwrap().targets.remove(0)
+    }
+
+    const INSECURE: &str = "tls = { insecure = true }";
+
+    fn message(keys: &str, files: TlsFiles<'_>) -> String {
+        let (message, mend) = client_config(&target(keys), files).unwrap_err();
         format!("{message}; {mend}")
     }
 
@@ -152,14 +164,13 @@ mod tests {
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         fs::write(&cert, made.cert.pem()).unwrap();
         fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let config = client_config("web", TlsFiles { ca: Some(&cert), ..TlsFiles::default() }).unwrap();
+        let trusting = TlsFiles { ca: Some(&cert), client: None };
+        let config = client_config(&target(""), trusting).unwrap();
         assert!(!config.client_auth_cert_resolver.has_certs());
         assert_eq!(config.alpn_protocols, [b"http/1.1"]);
-        let http2 = TlsFiles { ca: Some(&cert), http2: true, ..TlsFiles::default() };
-        assert_eq!(client_config("web", http2).unwrap().alpn_protocols, [b"h2"]);
+        assert_eq!(client_config(&target("http = \"2\""), trusting).unwrap().alpn_protocols, [b"h2"]);
         let client = Some((cert.as_path(), key.as_path()));
-        let config =
-            client_config("web", TlsFiles { client, insecure: true, ..TlsFiles::default() }).unwrap();
+        let config = client_config(&target(INSECURE), TlsFiles { ca: None, client }).unwrap();
         assert!(config.client_auth_cert_resolver.has_certs());
     }
 
@@ -170,16 +181,16 @@ mod tests {
         let (cert, text) = (dir.path().join("cert.pem"), dir.path().join("text.pem"));
         fs::write(&cert, made.cert.pem()).unwrap();
         fs::write(&text, "no PEM at all").unwrap();
-        let no_ca = message(TlsFiles { ca: Some(&text), ..TlsFiles::default() });
+        let no_ca = message("", TlsFiles { ca: Some(&text), client: None });
         assert!(
             no_ca.starts_with("target web: its `tls.ca` cannot be used: it has no certificate"),
             "{no_ca}"
         );
         let client = Some((text.as_path(), text.as_path()));
-        let no_cert = message(TlsFiles { client, insecure: true, ..TlsFiles::default() });
+        let no_cert = message(INSECURE, TlsFiles { ca: None, client });
         assert!(no_cert.starts_with("target web: the client certificate cannot be used"), "{no_cert}");
         let client = Some((cert.as_path(), cert.as_path()));
-        let no_key = message(TlsFiles { client, insecure: true, ..TlsFiles::default() });
+        let no_key = message(INSECURE, TlsFiles { ca: None, client });
         assert!(no_key.starts_with("target web: the client key cannot be used"), "{no_key}");
     }
 }

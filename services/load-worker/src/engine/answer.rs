@@ -19,12 +19,12 @@ use super::request::Request;
 use super::thread::LoadThread;
 use super::told;
 use crate::io::coding::{Coding, Decoder};
-use crate::io::http1::Sink;
+use crate::io::http1::{KnownHead, Sink};
 use crate::io::sse::EventStream;
 
 /// Bytes of a stream's body after which the guest is called before more is read; the last of them may come with a read
 /// of as many more.
-const HAND_OVER: usize = 64 * 1024;
+pub(super) const HAND_OVER: usize = 64 * 1024;
 
 /// Bytes of a stream that one read may unpack to; more is a bomb.
 const UNPACKED: usize = 2 * 1024 * 1024;
@@ -77,6 +77,8 @@ pub(super) struct AnswerSink<'a> {
     done: &'a mut Vec<abi::Completion>,
     arena: &'a mut Vec<u8>,
     bounds: Bounds,
+    /// The latest head that was read for anybody.
+    known: Option<&'a mut KnownHead>,
     clock: Clock,
     /// When the socket was reported readable: the time of the first byte.
     begin: u64,
@@ -97,8 +99,14 @@ impl<'a> AnswerSink<'a> {
         clock: Clock,
         begin: u64,
     ) -> Self {
-        let (read_at, streamed, refused) = (0, 0, None);
-        Self { request, expectations, done, arena, bounds, clock, begin, read_at, streamed, refused }
+        let (known, read_at, streamed, refused) = (None, 0, 0, None);
+        Self { request, expectations, done, arena, bounds, known, clock, begin, read_at, streamed, refused }
+    }
+
+    /// Has a head that is the latest one once more taken for what that was, if nobody looks at its fields.
+    pub(super) fn knowing(mut self, known: &'a mut KnownHead) -> Self {
+        self.known = (!self.reads_fields()).then_some(known);
+        self
     }
 
     /// Takes it that what comes was read at this time, so that nobody has to ask the clock.
@@ -110,6 +118,11 @@ impl<'a> AnswerSink<'a> {
     /// Whether the guest has so much to be told that it is called before another socket is read.
     pub(super) const fn is_crowd(&self) -> bool {
         self.done.len() > CROWD || self.arena.len() > CROWDED_ARENA
+    }
+
+    /// Bytes of a stream of which its guest is told by this sink.
+    pub(super) const fn streamed(&self) -> usize {
+        self.streamed
     }
 
     /// Whether anything of the head's fields is looked at.
@@ -223,6 +236,10 @@ impl Sink for AnswerSink<'_> {
 
     fn refused(&self) -> Option<FailureClass> {
         self.refused
+    }
+
+    fn known_head(&mut self) -> Option<&mut KnownHead> {
+        self.known.as_deref_mut()
     }
 }
 

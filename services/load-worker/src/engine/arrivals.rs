@@ -152,6 +152,8 @@ impl LoadThread {
         turn.active = true;
         turn.untold = true;
         turn.begun = false;
+        turn.k = waiting.k;
+        turn.draws = 0;
         turn.intended = waiting.intended;
         turn.taken = waiting.taken;
         turn.ready = ready;

@@ -10,21 +10,27 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
+use crate::io::monotonic;
+
 /// Nanoseconds of the monotonic clock, from a point that lies before everything a run knows of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     epoch: Instant,
+    /// The system's reading of the same clock at the epoch; below 0, wrapped, on a host that has just started.
+    base: u64,
 }
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        let now = Instant::now();
+        let (now, base) = (Instant::now(), monotonic::nanos());
         // A phase may have begun before this thread did.
-        Self { epoch: now.checked_sub(Duration::from_secs(3600)).unwrap_or(now) }
+        let before = Duration::from_secs(3600);
+        let earlier = |epoch| Self { epoch, base: base.wrapping_sub(nanos(before)) };
+        now.checked_sub(before).map_or(Self { epoch: now, base }, earlier)
     }
 
     pub(crate) fn now(self) -> u64 {
-        self.at(Instant::now())
+        monotonic::nanos().wrapping_sub(self.base)
     }
 
     pub(crate) fn at(self, instant: Instant) -> u64 {

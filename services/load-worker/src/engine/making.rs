@@ -4,19 +4,18 @@ use mio::{Interest, Token};
 use protocol::failure::FailureClass;
 
 use super::clock::nanos;
+use super::connect_pace::Retry;
 use super::request::Outcome;
 use super::slots::Key;
 use super::thread::{FIRST_TRANSPORT, LoadThread, Timer};
-use super::transport::{Place, Transport};
+use super::transport::{Place, Target, Transport};
 use crate::io::connection::Connection;
+use crate::io::tunnel::Tunnel;
 use crate::spec::target_weights;
 
 /// Connections that are being made in the background at a time, per target: more would overrun the accept queues of
-/// ordinary servers.
+/// ordinary servers. How many are begun a second is bounded beside it ([`super::connect_pace`]), for where each is quick.
 const PARALLEL_CONNECTS: u32 = 64;
-
-/// While a target is down, so often one connection is tried in the background, nanoseconds.
-const DOWN_PAUSE: u64 = 250_000_000;
 
 impl LoadThread {
     /// Begins to make a transport in a place that the pool has given.
@@ -64,7 +63,9 @@ impl LoadThread {
             transport.addr = (transport.addr + usize::from(transport.tried > 0)) % ways;
             transport.tried += 1;
             let Some(address) = endpoint.address(*detoured, transport.addr) else { return Err(failed) };
-            match Connection::connect(address, endpoint.tunnel.as_deref(), endpoint.tls.as_ref()) {
+            let shown = endpoint.proxy_authorization.as_deref();
+            let tunnel = endpoint.tunnel.as_deref().map(|authority| Tunnel::to(authority, shown));
+            match Connection::connect(address, tunnel, endpoint.tls.as_ref()) {
                 Ok(mut connection) => {
                     let token = Token(FIRST_TRANSPORT + key.index as usize);
                     let interest = Interest::READABLE | Interest::WRITABLE;
@@ -101,6 +102,9 @@ impl LoadThread {
             if let Some(good) = target.good.get_mut(transport.endpoint) {
                 *good = transport.addr;
             }
+            if let Some(retry) = target.retries.get_mut(transport.endpoint) {
+                *retry = Retry::default();
+            }
             target.quickest = Some(target.quickest.map_or(made_in, |quickest| quickest.min(made_in)));
             let lanes = transport.streams.as_ref().filter(|_| !transport.fresh).map_or(1, |s| s.lanes());
             target.pool.made(background, transport.endpoint, key.index, lanes);
@@ -130,25 +134,32 @@ impl LoadThread {
             return;
         }
         let Some(transport) = self.transports.get_mut(key) else { return };
-        let (target, background) = (transport.target, transport.place == Place::Background);
+        let (target, endpoint, place) = (transport.target, transport.endpoint, transport.place);
         let request = transport.request.take();
         self.disown(key);
         self.transports.free(key);
-        self.not_made(target, background, request, class, now);
+        self.not_made(target, endpoint, place, request, class, now);
     }
 
     pub(super) fn not_made(
         &mut self,
         target: u32,
-        background: bool,
+        endpoint: usize,
+        place: Place,
         request: Option<Key>,
         class: FailureClass,
         now: u64,
     ) {
         self.recorder.connect(false);
         if let Some(target) = self.targets.get_mut(target as usize) {
-            target.pool.not_made(background);
-            target.try_at = now + DOWN_PAUSE;
+            target.pool.not_made(place == Place::Background, endpoint);
+            if let Some(retry) = target.retries.get_mut(endpoint) {
+                retry.failed(now);
+            }
+        }
+        if request.is_none() {
+            // A request says by its own end what became of the connection.
+            self.note_endpoint(target, endpoint, Outcome::Failed(class), 0, now);
         }
         if let Some(request) = request {
             self.end_request(request, Outcome::Failed(class), now);
@@ -174,22 +185,23 @@ impl LoadThread {
     /// Fills empty places. Returns when to look again, if some stay empty on purpose.
     pub(super) fn refill(&mut self, now: u64) -> Option<u64> {
         let mut again: Option<u64> = None;
+        let mut later = |at: u64| again = Some(again.map_or(at, |before| before.min(at)));
         for index in 0..self.targets.len() {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
-            let target = &mut self.targets[index];
-            let down = target.pool.is_down();
-            if down && now < target.try_at {
-                if target.pool.empty() > 0 {
-                    again = Some(again.map_or(target.try_at, |at| at.min(target.try_at)));
-                }
-                continue;
-            }
-            let n = target.pool.to_make(if down { 1 } else { PARALLEL_CONNECTS });
-            for _ in 0..n {
-                let endpoint = self.targets[index].pool.make();
-                if let Err(class) = self.open(number, endpoint, None, now) {
-                    self.not_made(number, true, None, class, now);
+            while self.targets[index].pool.empty() > 0 {
+                if let Some(at) = self.connect_pace.next(now) {
+                    later(at);
                     break;
+                }
+                let Target { pool, retries, .. } = &mut self.targets[index];
+                let may = |endpoint: usize| retries.get(endpoint).is_none_or(|retry| retry.at() <= now);
+                let Some(endpoint) = pool.make(PARALLEL_CONNECTS, may) else {
+                    retries.iter().map(Retry::at).filter(|at| *at > now).for_each(&mut later);
+                    break;
+                };
+                self.connect_pace.take(now);
+                if let Err(class) = self.open(number, endpoint, None, now) {
+                    self.not_made(number, endpoint, Place::Background, None, class, now);
                 }
             }
         }
@@ -218,13 +230,14 @@ impl LoadThread {
             self.drop_transport(key.index);
             let Some(target) = self.targets.get_mut(way.0 as usize) else { continue };
             match place {
-                Place::Background => target.pool.given_up(),
+                Place::Background => target.pool.given_up(way.1),
                 Place::Idle | Place::Given | Place::Owned => target.pool.closed(way.1, key.index),
             }
         }
         for (target, _) in stale {
             if let Some(target) = self.targets.get_mut(target as usize) {
                 target.pool.forget_down();
+                target.retries.fill(Retry::default());
                 target.quickest = None;
             }
         }

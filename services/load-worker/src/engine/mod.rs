@@ -44,8 +44,20 @@
 //! (a reset before any byte of an answer, within two round trips) never carried it: an idempotent
 //! request is sent once more on another connection, and nothing but the connects counts it.
 //!
+//! A target without keep-alive gets a fresh connection for each request, whatever the guest asks for, and none is made ahead.
+//!
 //! A peer that writes faster than it is read keeps nobody waiting: of one transport so much is read in a turn, and the rest
 //! in the next.
+//!
+//! Places are filled in the background so fast that no target is stormed: with 64 connections to a target in progress, and
+//! so many begun a second, at most. An endpoint that refuses is tried by one connection at a time, after pauses that grow.
+//! Connections that a request asks for itself are load, and not held back.
+//!
+//! # Endpoints
+//! Of a target with several each has an equal share of the pool's places, and the plan's policy says which one a request
+//! goes to; see [`crate::io::pool`]. One is *out* while the worker's health checks say so (control does them, and tells every
+//! thread), or while this thread has ejected it for failing in a row; then the others have its places. When all are out, all
+//! are used: what fails on them is to be seen. A user's own connection stays where it is, whatever becomes of the endpoint.
 //!
 //! # HTTP/2
 //! A target with `http = "2"` has *lanes* in the place of connections: each connection has as many as the plan's `streams`
@@ -70,7 +82,9 @@
 
 mod answer;
 mod arrivals;
+mod balancing;
 mod clock;
+mod connect_pace;
 mod expect;
 mod guest;
 mod making;
@@ -80,6 +94,7 @@ mod own;
 mod phase;
 mod request;
 mod scenario;
+mod sending;
 mod slots;
 mod streams;
 mod thread;

@@ -12,6 +12,9 @@ impl LoadThread {
     /// The request's end is known: judges its answer and tells the guest if it wants to hear. The caller has freed
     /// its connection.
     pub(super) fn end_request(&mut self, key: Key, outcome: Outcome, now: u64) {
+        if self.ejects {
+            self.note_end(key, outcome, now);
+        }
         let Some(request) = self.requests.get_mut(key) else { return };
         if request.stage == Stage::Ended {
             return;
@@ -23,7 +26,8 @@ impl LoadThread {
         if outcome == Outcome::Answered {
             let (recorder, checks) = (&mut self.recorder, self.phase.as_ref());
             let checks = checks.and_then(|phase| phase.spec.scenarios.get(request.scenario as usize));
-            request.good = scenario.expectations.judge(
+            // A verdict that was given while the answer came has had its say.
+            request.good &= scenario.expectations.judge(
                 request.step,
                 request.service_us(),
                 &request.found,
@@ -51,11 +55,15 @@ impl LoadThread {
             && let Some(operation) = self.operations.get_mut(operation_key)
         {
             operation.live = operation.live.saturating_sub(1);
+            operation.settled_in = self.calls;
             operation.last = operation.last.max(request.last);
             operation.received += request.received;
             match request.outcome {
                 Outcome::Answered => {
-                    operation.status = request.status;
+                    // Of several requests at a time one that went wrong does not take a good answer's place.
+                    if request.status < 400 || !(1..400).contains(&operation.status) {
+                        operation.status = request.status;
+                    }
                     operation.failure = None;
                     // What an earlier attempt broke, a later one mends.
                     operation.good = request.good && (operation.good || request.attempt > 0);

@@ -53,6 +53,7 @@ impl LoadThread {
             return false;
         }
         let Some(mut guest) = scenario.guest.take() else { return false };
+        self.calls += 1;
         let batch = scenario.begun.len().min(self.spec.batch.max(1) as usize);
         let mut starts = std::mem::take(&mut scenario.starts);
         let seed = self.spec.seed;
@@ -77,10 +78,12 @@ impl LoadThread {
         self.recorder.guest_call(end - begin);
         scenario.done.clear();
         scenario.arena.clear();
+        scenario.calls += 1;
         let target = self.spec.scenarios.get(index).and_then(|spec| spec.targets.first()).copied();
         for Begun { user, reserved, .. } in scenario.begun.drain(..batch) {
             if let Some(user) = scenario.users.get_mut(user as usize) {
                 user.untold = false;
+                user.told = scenario.calls;
             }
             if reserved && let Some(target) = target.and_then(|target| self.targets.get_mut(target as usize))
             {
@@ -91,7 +94,7 @@ impl LoadThread {
         let fault = match said {
             Ok(output) => {
                 scenario.guest = Some(guest);
-                self.obey(scenario_index, &output, &starts, &ended, end).err()
+                self.obey(scenario_index, &output, &ended, end).err()
             }
             Err(fault) => Some(fault),
         };
@@ -112,14 +115,7 @@ impl LoadThread {
 
     /// Does what a guest said. Verdicts come before the ends of requests are counted, so that a broken check makes
     /// an operation bad; a verdict that comes in a later call is counted as a check only.
-    fn obey(
-        &mut self,
-        scenario: u32,
-        output: &abi::Output,
-        starts: &[abi::Start],
-        ended: &[Key],
-        now: u64,
-    ) -> Result<(), Fault> {
+    fn obey(&mut self, scenario: u32, output: &abi::Output, ended: &[Key], now: u64) -> Result<(), Fault> {
         for verdict in &output.verdicts {
             self.verdict(scenario, verdict);
         }
@@ -130,7 +126,7 @@ impl LoadThread {
             self.command(scenario, command, now)?;
         }
         for request in &output.requests {
-            self.accept(scenario, request, &output.arena, starts, now)?;
+            self.accept(scenario, request, &output.arena, now)?;
         }
         for finish in &output.finished {
             let Some(user) = self.user_mut(scenario, finish.user).filter(|user| user.active && !user.untold)
@@ -200,8 +196,9 @@ impl LoadThread {
         let key = self.operation_of(scenario, end.user, end.operation);
         let Some(key) = key.filter(|_| end.operation != 0) else { return };
         let Some(operation) = self.operations.get_mut(key) else { return };
-        // With a request still under way the decision is the end, else the last byte was.
-        if operation.live > 0 || operation.last == 0 {
+        // The last byte was the end if the guest says so as soon as it hears of it. Else its decision is: a request may still
+        // be under way, or what was awaited came on another request's stream.
+        if operation.live > 0 || operation.last == 0 || operation.settled_in != self.calls {
             operation.last = now;
         }
         let failure = operation.failure.unwrap_or(protocol::failure::FailureClass::Guest);
@@ -209,14 +206,7 @@ impl LoadThread {
     }
 
     /// Takes a request from the guest and sends it, if its time has come and a connection is free.
-    fn accept(
-        &mut self,
-        scenario: u32,
-        asked: &abi::Request,
-        arena: &[u8],
-        starts: &[abi::Start],
-        now: u64,
-    ) -> Result<(), Fault> {
+    fn accept(&mut self, scenario: u32, asked: &abi::Request, arena: &[u8], now: u64) -> Result<(), Fault> {
         let Some(phase) = self.phase.as_ref() else { return Ok(()) };
         if phase.cut {
             // The phase is over: nothing more is sent.
@@ -258,7 +248,7 @@ impl LoadThread {
         };
         // Of a turn that begins with this call, the arrival's time is the intended one, and both were free before.
         let delay = u64::from(asked.delay_us) * 1_000;
-        let first = !user.begun && starts.iter().any(|start| start.user == asked.user);
+        let first = !user.begun && state.is_some_and(|state| user.told == state.calls);
         let times = if first { [user.intended, user.taken, user.ready] } else { [now; 3] };
         let [intended, taken, ready] = times.map(|time| time + delay);
         let next = user.requests;
@@ -298,6 +288,7 @@ impl LoadThread {
         request.data.extend_from_slice(headers);
         request.headers_end = request.data.len();
         request.data.extend_from_slice(body);
+        request.good = true;
         request.stage = Stage::Delayed;
         if let Some(user) = self.user_mut(scenario, asked.user) {
             user.requests = Some(key);

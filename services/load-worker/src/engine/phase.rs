@@ -94,7 +94,7 @@ impl LoadThread {
             epoch: 0,
         });
         for target in &mut self.targets {
-            target.pool.forget_fresh();
+            target.begin_phase();
         }
         self.choose_ways(number);
         self.hold(connections);

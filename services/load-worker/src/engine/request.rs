@@ -53,6 +53,10 @@ pub(super) struct Request {
     pub(super) operation: Option<Key>,
     pub(super) next: Option<Key>,
     pub(super) stage: Stage,
+    /// Which of several endpoints it goes to, where that is drawn.
+    pub(super) draw: u64,
+    /// The endpoint that it was sent to, or that it waits for a connection to.
+    pub(super) endpoint: Option<u32>,
     /// In HTTP/2: its lane on the transport that it is sent on.
     pub(super) lane: u32,
     pub(super) outcome: Outcome,
@@ -198,6 +202,8 @@ pub(super) struct Operation {
     pub(super) first: u64,
     /// Requests that are not settled.
     pub(super) live: u32,
+    /// The call in which the guest was told of the latest that is.
+    pub(super) settled_in: u64,
     pub(super) last: u64,
     pub(super) status: u16,
     pub(super) failure: Option<FailureClass>,

@@ -40,8 +40,13 @@ pub(super) struct User {
     pub(super) active: bool,
     /// The turn is not yet told to the guest.
     pub(super) untold: bool,
+    /// Number of the call that told the guest of it.
+    pub(super) told: u64,
     /// An operation has begun in this turn.
     pub(super) begun: bool,
+    /// Number of the turn's arrival, and of endpoints drawn in it.
+    pub(super) k: u64,
+    pub(super) draws: u32,
     pub(super) intended: u64,
     pub(super) taken: u64,
     /// When user and connection were free for the turn.
@@ -115,6 +120,8 @@ pub(super) struct Scenario {
     /// Requests whose end is among `done`: settled when the guest has had its say.
     pub(super) ended: Vec<Key>,
     pub(super) starts: Vec<abi::Start>,
+    /// Calls of instances so far.
+    pub(super) calls: u64,
     /// Users were left in the middle of a turn: the instance is not used in another phase.
     pub(super) spoiled: bool,
     pub(super) restart_at: u64,
@@ -141,6 +148,7 @@ impl Scenario {
             arena: Vec::new(),
             ended: Vec::new(),
             starts: Vec::new(),
+            calls: 0,
             spoiled: false,
             restart_at: 0,
             uses_own: false,

@@ -6,7 +6,7 @@
 use mio::event::Event;
 use protocol::failure::FailureClass;
 
-use super::answer::{AnswerSink, Bounds};
+use super::answer::{AnswerSink, Bounds, HAND_OVER};
 use super::clock::Clock;
 use super::request::{Outcome, Request, Stage};
 use super::scenario::Scenario;
@@ -66,6 +66,8 @@ struct Told<'a> {
     at: u64,
     /// A guest has so much to be told that it is called before another socket is read.
     crowded: bool,
+    /// Of the stream of events that was told of last: whose it is, and how many bytes of it this turn has brought.
+    streamed: (Option<Key>, usize),
 }
 
 impl Told<'_> {
@@ -88,6 +90,8 @@ impl Told<'_> {
         let mut sink = sink.read_at(self.at);
         take(&mut sink);
         self.crowded |= sink.is_crowd();
+        let before = if self.streamed.0 == Some(key) { self.streamed.1 } else { 0 };
+        self.streamed = (Some(key), before + sink.streamed());
         sink.refused().map_or(Ok(()), Err)
     }
 }
@@ -112,6 +116,14 @@ impl Answers<Key> for Told<'_> {
 
     fn body(&mut self, key: Key, data: &[u8]) -> Result<(), FailureClass> {
         self.take(key, data.len(), |sink| sink.body(data))
+    }
+
+    fn is_full(&self, key: Key) -> bool {
+        self.streamed.0 == Some(key) && self.streamed.1 >= HAND_OVER
+    }
+
+    fn is_crowd(&self) -> bool {
+        self.crowded
     }
 }
 
@@ -156,6 +168,7 @@ impl LoadThread {
         match opened {
             Ok(lane) => {
                 request.stage = Stage::Sent(transport_key);
+                request.endpoint = Some(transport.endpoint as u32);
                 request.lane = lane;
                 streams.unsent.push((key, size));
                 self.want_turn(transport_key);
@@ -207,6 +220,9 @@ impl LoadThread {
             }
             let now = self.clock.now();
             self.drive(key, now);
+            if std::mem::take(&mut self.crowded) {
+                self.call_guests();
+            }
         }
         self.turns.now = keys;
     }
@@ -239,6 +255,7 @@ impl LoadThread {
             clock: self.clock,
             at: now,
             crowded: false,
+            streamed: (None, 0),
         };
         let mut ended = std::mem::take(&mut self.turns.ended);
         let state = streams.connection.drive(limits, &mut told, &mut ended);

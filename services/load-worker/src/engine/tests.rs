@@ -1,5 +1,6 @@
 //! The load thread against real TCP servers in this process, with native generators in the guests' place.
 
+mod balancing;
 mod closing;
 mod codings;
 mod connections;
@@ -8,12 +9,15 @@ mod hostile;
 mod http2;
 mod http2_answers;
 mod http2_failures;
+mod http2_hostile;
 mod http2_server;
 mod leases;
 mod models;
 mod proxies;
 mod rig;
+mod sending;
 mod server;
 mod sockets;
 mod streams;
+mod tls;
 mod truth;

@@ -8,13 +8,17 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::clock::{Clock, WakeTimer};
+use super::connect_pace::ConnectPace;
 use super::phase::Phase;
 use super::request::{Operation, Request};
 use super::scenario::{Scenario, User};
+use super::sending::Outbox;
 use super::slots::{Key, Slots};
 use super::streams::Turns;
 use super::timers::Timers;
 use super::transport::{Target, Transport};
+use crate::io::http1::KnownHead;
+use crate::io::tls::own_sessions;
 use crate::record::Recorder;
 use crate::spec::{EngineCommand, EngineEvent, ThreadSpec};
 
@@ -50,6 +54,8 @@ pub(super) enum Timer {
     Free { scenario: u32, user: u32, generation: u32 },
     /// A guest may be made again.
     Restart,
+    /// An ejection is over.
+    Uneject { target: u32, endpoint: u32 },
     /// The phase's grace is over.
     Grace,
 }
@@ -78,9 +84,14 @@ pub(super) struct LoadThread {
     pub(super) active: u32,
     /// Turns in which no operation has begun yet.
     pub(super) unbegun: u64,
+    /// Calls of guests.
+    pub(super) calls: u64,
     /// Arrivals in the scenarios' queues.
     pub(super) waiting: u64,
     pub(super) open_transports: u32,
+    pub(super) connect_pace: ConnectPace,
+    /// Some target has its outliers ejected.
+    pub(super) ejects: bool,
     /// Places became empty: waiting requests are to be looked at.
     pub(super) unserved: bool,
     /// Streams left in their sockets until their guests were called.
@@ -89,13 +100,16 @@ pub(super) struct LoadThread {
     pub(super) crowded: bool,
     pub(super) scratch: Vec<u8>,
     pub(super) wire: Vec<u8>,
+    pub(super) known_head: KnownHead,
+    /// Requests that are written together, where the host can.
+    pub(super) outbox: Option<Outbox>,
     pub(super) turns: Turns,
     exit: bool,
 }
 
 impl LoadThread {
     pub(super) fn new(
-        spec: ThreadSpec,
+        mut spec: ThreadSpec,
         poll: Poll,
         recorder: Recorder,
         commands: Receiver<EngineCommand>,
@@ -103,10 +117,15 @@ impl LoadThread {
     ) -> io::Result<Self> {
         let wake_timer = WakeTimer::new(poll.registry(), TIMER)?;
         let clock = Clock::new();
+        let outbox = if spec.io_uring { Outbox::new() } else { None };
+        let endpoints = spec.targets.iter_mut().flat_map(|target| &mut target.endpoints);
+        endpoints.filter_map(|endpoint| endpoint.tls.as_mut()).for_each(own_sessions);
         Ok(Self {
             lease_base: clock.at(spec.lease.base()),
             scenarios: spec.scenarios.iter().map(|_| Scenario::new()).collect(),
-            targets: spec.targets.iter().map(Target::new).collect(),
+            targets: spec.targets.iter().map(|target| Target::new(target, spec.index)).collect(),
+            connect_pace: ConnectPace::new(spec.connect_rate),
+            ejects: spec.targets.iter().any(|target| target.outlier_detection.is_some()),
             spec,
             clock,
             poll,
@@ -122,6 +141,7 @@ impl LoadThread {
             phase: None,
             active: 0,
             unbegun: 0,
+            calls: 0,
             waiting: 0,
             open_transports: 0,
             unserved: false,
@@ -129,6 +149,8 @@ impl LoadThread {
             crowded: false,
             scratch: vec![0; SCRATCH],
             wire: Vec::new(),
+            known_head: KnownHead::default(),
+            outbox,
             turns: Turns::default(),
             exit: false,
         })
@@ -163,6 +185,7 @@ impl LoadThread {
             let offset = self.phase.as_ref().map_or(0, |phase| phase.offset(now));
             self.recorder.flip_if_asked(offset);
             let until = if self.unread.is_empty() { self.next_due(now, [follow_at, refill_at]) } else { now };
+            self.flush_sends();
             let poll_begins = self.clock.now();
             if let Err(error) = self.wait(&mut events, until) {
                 self.fatal(format!("the poller failed: {error}"));
@@ -178,6 +201,7 @@ impl LoadThread {
                     }
                 }
             }
+            self.flush_sends();
             let waited = poll_ended.saturating_sub(poll_begins);
             let total = poll_ended.saturating_sub(turn_began);
             self.recorder.busy(total.saturating_sub(waited), total);
@@ -204,6 +228,9 @@ impl LoadThread {
                     self.exit = true;
                     return;
                 }
+                Ok(EngineCommand::Health { target, endpoint, healthy }) => {
+                    self.set_health(target, endpoint, healthy);
+                }
                 // The wake-up itself has done it.
                 Ok(EngineCommand::Flip) => {}
                 Err(TryRecvError::Empty) => return,
@@ -228,6 +255,7 @@ impl LoadThread {
                         self.start_waiting(now);
                     }
                 }
+                Timer::Uneject { target, endpoint } => self.uneject(target, endpoint),
                 Timer::Restart => {
                     self.restart_guests(now);
                     self.start_waiting(now);
@@ -251,7 +279,7 @@ impl LoadThread {
             Timer::Free { scenario, user: who, generation } => {
                 user(scenario, who).is_none_or(|user| user.generation != generation)
             }
-            Timer::Restart | Timer::Grace => false,
+            Timer::Restart | Timer::Uneject { .. } | Timer::Grace => false,
         });
         let arrival = self.phase.as_mut().filter(|phase| !phase.stopped).and_then(|phase| {
             phase.timeline.peek().map(|arrival| phase.t0.saturating_add(arrival.intended_ns))

@@ -65,7 +65,8 @@ pub(super) fn event(
     arena: &mut Vec<u8>,
 ) -> abi::Completion {
     let begin = arena.len();
-    for (field, value) in [(&b"event: "[..], event.name), (b"id: ", event.id)] {
+    let fields = [(&b"event: "[..], event.name), (b"id: ", event.id), (b"retry: ", event.retry)];
+    for (field, value) in fields {
         if !value.is_empty() {
             for part in [field, value, b"\r\n"] {
                 arena.extend_from_slice(part);

@@ -7,6 +7,8 @@ use protocol::failure::FailureClass;
 use sandbox::abi;
 
 use super::answer::{AnswerSink, Bounds, NoSink};
+use super::balancing::Rotation;
+use super::connect_pace::Retry;
 use super::request::{Outcome, Stage};
 use super::scenario::Scenario;
 use super::slots::Key;
@@ -15,7 +17,6 @@ use super::thread::{FIRST_TRANSPORT, LoadThread, Timer};
 use crate::io::connection::{Connection, Received};
 use crate::io::http1::{Limits, Sink as _};
 use crate::io::pool::{Grant, Pool};
-use crate::io::wire;
 use crate::spec::TargetSpec;
 
 /// A target as this thread sees it.
@@ -28,23 +29,38 @@ pub(super) struct Target {
     pub(super) good: Vec<usize>,
     /// Per endpoint: whether the phase takes its detour.
     pub(super) detoured: Vec<bool>,
-    /// While it is down: not before this is one tried in the background.
-    pub(super) try_at: u64,
+    /// Per endpoint: while it is down, when one is tried in the background.
+    pub(super) retries: Vec<Retry>,
+    /// Which endpoints are in use.
+    pub(super) rotation: Rotation,
     /// The shortest time in which a connection was made, nanoseconds: about a round trip, or several with TLS. Many that
     /// are made at once take longer, and a reset within that time would be taken for one that was under way before.
     pub(super) quickest: Option<u64>,
+    /// `false` = each request has a fresh connection, whatever its guest asks for.
+    keep_alive: bool,
 }
 
 impl Target {
-    pub(super) fn new(spec: &TargetSpec) -> Self {
+    pub(super) fn new(spec: &TargetSpec, thread: u32) -> Self {
         let endpoints = spec.endpoints.len();
         Self {
-            pool: Pool::new(endpoints),
+            pool: Pool::new(endpoints, spec.balance, thread as usize),
             queue: VecDeque::new(),
             good: vec![0; endpoints],
             detoured: vec![false; endpoints],
-            try_at: 0,
+            retries: vec![Retry::default(); endpoints],
+            rotation: Rotation::new(endpoints, spec.outlier_detection.as_ref()),
             quickest: None,
+            keep_alive: spec.keep_alive,
+        }
+    }
+
+    /// A phase begins: whether connections are kept ready is open again.
+    pub(super) fn begin_phase(&mut self) {
+        if self.keep_alive {
+            self.pool.forget_fresh();
+        } else {
+            self.pool.make_fresh();
         }
     }
 
@@ -111,7 +127,13 @@ impl LoadThread {
     pub(super) fn dispatch(&mut self, key: Key, now: u64, promised: bool) {
         let Some(request) = self.requests.get_mut(key) else { return };
         request.stage = Stage::Queued;
-        let timeout = request.timeout;
+        let (timeout, target) = (request.timeout, request.target as usize);
+        if self.targets.get(target).is_some_and(|target| !target.keep_alive) {
+            request.connection = Some(abi::Connection::Fresh);
+        }
+        if self.targets.get(target).is_some_and(|target| target.pool.draws()) {
+            self.draw_endpoint(key);
+        }
         self.timers.after(now, timeout, Timer::Deadline(key));
         self.assign(key, now, promised);
     }
@@ -121,6 +143,7 @@ impl LoadThread {
         let Some(request) = self.requests.get(key) else { return true };
         let (scenario, user, target) = (request.scenario, request.user, request.target);
         let connection = request.connection.unwrap_or(abi::Connection::Any);
+        let draw = request.draw;
         if connection == abi::Connection::Own {
             if let Some(state) = self.scenarios.get_mut(scenario as usize) {
                 state.uses_own = true;
@@ -137,9 +160,9 @@ impl LoadThread {
         let grant = if !ahead && !state.queue.is_empty() {
             None
         } else if connection == abi::Connection::Fresh {
-            state.pool.grant_fresh()
+            state.pool.grant_fresh(draw)
         } else {
-            state.pool.grant()
+            state.pool.grant(draw)
         };
         let Some(grant) = grant else {
             state.queue.push_back(key);
@@ -158,6 +181,9 @@ impl LoadThread {
             }
             Grant::Make { endpoint, .. } => {
                 let fresh = connection == abi::Connection::Fresh;
+                if let Some(request) = self.requests.get_mut(key) {
+                    request.endpoint = u32::try_from(endpoint).ok();
+                }
                 if fresh && let Some(request) = self.requests.get_mut(key) {
                     // Making the connection is part of what such a request measures.
                     request.sent = now;
@@ -173,52 +199,11 @@ impl LoadThread {
                             request.stage = Stage::Connecting(transport_key);
                         }
                     }
-                    Err(class) => self.not_made(target, false, Some(key), class, now),
+                    Err(class) => self.not_made(target, endpoint, Place::Given, Some(key), class, now),
                 }
             }
         }
         true
-    }
-
-    /// Writes a request to an open transport.
-    pub(super) fn send(&mut self, key: Key, transport_key: Key, now: u64) {
-        let Some(request) = self.requests.get_mut(key) else { return };
-        let Some(transport) = self.transports.get_mut(transport_key) else { return };
-        if transport.streams.is_some() {
-            return self.send_stream(key, transport_key, now);
-        }
-        let target = self.spec.targets.get(transport.target as usize);
-        let endpoint = target.and_then(|target| target.endpoints.get(transport.endpoint));
-        let scenario = self.scenarios.get(request.scenario as usize);
-        let method = scenario.and_then(|scenario| scenario.methods.get(request.method as usize));
-        let (Some(endpoint), Some(method), Some(connection)) = (endpoint, method, &mut transport.connection)
-        else {
-            return;
-        };
-        self.wire.clear();
-        let (path, headers, body) = (request.path(), request.headers(), request.payload());
-        wire::write(&mut self.wire, endpoint, &method.name, path, headers, body, transport.fresh);
-        transport.place = Place::Given;
-        transport.request = Some(key);
-        request.stage = Stage::Sent(transport_key);
-        // The stamp comes before encryption and the system call: both are part of the send.
-        let stamp = self.clock.now();
-        if request.sent == 0 {
-            request.sent = stamp;
-            self.recorder.send_lag(request.send_lag(stamp));
-        }
-        if !request.resent {
-            self.recorder.request_sent(request.series, self.wire.len() as u64, request.attempt > 0);
-        }
-        if let Some(operation) = request.operation.and_then(|key| self.operations.get_mut(key))
-            && operation.sent == 0
-        {
-            operation.sent = request.sent;
-            operation.queue = request.queue();
-        }
-        if let Err(class) = connection.send(&self.wire, method.is_head) {
-            self.answer_failed(transport_key, class, true, now);
-        }
     }
 
     /// A socket has news.
@@ -279,7 +264,8 @@ impl LoadThread {
             max_body: self.spec.max_body,
         };
         let Scenario { expectations, done, arena, .. } = scenario;
-        let mut sink = AnswerSink::new(request, expectations, done, arena, bounds, self.clock, now);
+        let mut sink = AnswerSink::new(request, expectations, done, arena, bounds, self.clock, now)
+            .knowing(&mut self.known_head);
         let outcome = connection.receive(&mut self.scratch, limits, &mut sink, closing, &mut received);
         let full = sink.is_full();
         self.crowded |= sink.is_crowd();
@@ -319,7 +305,7 @@ impl LoadThread {
 
     /// The transport broke before the answer was whole. A stale one is no answer of the target at all: it had
     /// closed an idle connection while the request was on its way. Such a request is sent once more.
-    fn answer_failed(&mut self, key: Key, class: FailureClass, untouched: bool, now: u64) {
+    pub(super) fn answer_failed(&mut self, key: Key, class: FailureClass, untouched: bool, now: u64) {
         let Some(transport) = self.transports.get_mut(key) else { return };
         let Some(request_key) = transport.request.take() else {
             self.close(key, now);

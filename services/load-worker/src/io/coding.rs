@@ -301,4 +301,4 @@ fn zstd_failure(code: usize) -> FailureClass {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

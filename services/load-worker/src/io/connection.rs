@@ -1,6 +1,7 @@
 //! One transport to an endpoint: connect, TLS handshake, send a request, receive its answer. Nothing here blocks.
 
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use protocol::failure::FailureClass;
 use rustix::io::Errno;
@@ -65,21 +66,21 @@ pub enum Received {
 }
 
 impl Connection {
-    /// Begins to connect. `tunnel`: the `host:port` to which the proxy at the address is asked to make a tunnel.
+    /// Begins to connect. `tunnel`: what the proxy at the address is asked to make.
     ///
     /// # Errors
     /// The system refuses at once: [`FailureClass::Exhausted`] for want of a descriptor or a port, else
     /// [`FailureClass::Connect`], as without a route.
     pub fn connect(
         address: Address<'_>,
-        tunnel: Option<&str>,
+        tunnel: Option<Tunnel>,
         tls: Option<&TlsSpec>,
     ) -> Result<Self, FailureClass> {
         let stream = Socket::connect(address).map_err(|error| refused(address, &error))?;
         let tls = tls.map(Session::new).transpose()?.map(Box::new);
         Ok(Self {
             stream,
-            tunnel: tunnel.map(|authority| Box::new(Tunnel::to(authority))),
+            tunnel: tunnel.map(Box::new),
             tls,
             stage: Stage::Connecting,
             out: Vec::new(),
@@ -161,16 +162,47 @@ impl Connection {
     /// # Errors
     /// [`FailureClass::Reset`]: the peer has closed.
     pub fn send(&mut self, request: &[u8], to_head: bool) -> Result<(), FailureClass> {
-        self.parser.begin(to_head);
-        self.busy = true;
+        self.expect(to_head);
+        self.write(request)
+    }
+
+    /// Writes a request whose answer is prepared for.
+    ///
+    /// # Errors
+    /// [`FailureClass::Reset`]: the peer has closed.
+    pub fn write(&mut self, request: &[u8]) -> Result<(), FailureClass> {
         if let Some(tls) = &mut self.tls {
             tls.write(request).map_err(|_| FailureClass::Reset)?;
             return tls.flush(&mut self.stream).map(|_| ()).map_err(|_| FailureClass::Reset);
         }
         let written = write(&mut self.stream, request).map_err(|_| FailureClass::Reset)?;
-        if written < request.len() {
-            self.out.extend_from_slice(&request[written..]);
-        }
+        self.out.extend_from_slice(&request[written..]);
+        Ok(())
+    }
+
+    /// The socket for a request that goes to it as it is: `None` under TLS, or while it still has to take another.
+    #[must_use]
+    pub fn plain(&self) -> Option<BorrowedFd<'_>> {
+        (self.tls.is_none() && self.stage == Stage::Open && self.out.is_empty()).then(|| self.stream.as_fd())
+    }
+
+    /// Prepares for the answer to a request that is written to [`Self::plain`].
+    pub fn expect(&mut self, to_head: bool) {
+        self.parser.begin(to_head);
+        self.busy = true;
+    }
+
+    /// What became of writing a request to [`Self::plain`]; what the socket did not take is written when it does.
+    ///
+    /// # Errors
+    /// [`FailureClass::Reset`]: the peer has closed.
+    pub fn written(&mut self, request: &[u8], result: io::Result<usize>) -> Result<(), FailureClass> {
+        let taken = match result {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => return Err(FailureClass::Reset),
+        };
+        self.out.extend_from_slice(request.get(taken..).unwrap_or_default());
         Ok(())
     }
 
@@ -220,6 +252,8 @@ impl Connection {
                     };
                 }
                 Ok(Plain::End) => return self.ended(reusable, *bytes),
+                // Without the close alert nobody knows whether a body that a close ends is whole (RFC 9112, section 9.8).
+                Ok(Plain::Cut) => return self.failed(reusable, FailureClass::Reset, *bytes),
                 Err(class) => return self.failed(reusable, class, *bytes),
             };
             if reusable.is_some() || !self.busy {

@@ -7,6 +7,10 @@ use protocol::failure::FailureClass;
 
 use crate::io::chunked::{Chunked, ChunkedError};
 
+mod known_head;
+
+pub use known_head::KnownHead;
+
 /// Fields that a head may have at most; more is [`FailureClass::TooLarge`].
 const MAX_FIELDS: usize = 128;
 
@@ -33,6 +37,10 @@ pub trait Sink {
     }
     /// Why it takes no more of this answer, which is a failure then; looked at after each read.
     fn refused(&self) -> Option<FailureClass> {
+        None
+    }
+    /// Where the latest head is remembered, when it does not look at fields: it is then told of a head without them.
+    fn known_head(&mut self) -> Option<&mut KnownHead> {
         None
     }
 }
@@ -214,8 +222,15 @@ impl Parser {
         }
         let room = limits.max_head.saturating_sub(self.interim);
         if self.partial.is_empty() {
-            let Some((used, framing)) = parse(&input[..input.len().min(room)], self.to_head, sink)? else {
-                if input.len() >= room {
+            let input = &input[..input.len().min(room)];
+            let known = sink.known_head().and_then(|known| known.find(input, self.to_head));
+            if let Some((used, status, framing)) = known {
+                sink.head(status, &input[..used], &[]);
+                self.enter(&framing, used, limits)?;
+                return Ok(Some(used));
+            }
+            let Some((used, framing)) = parse(input, self.to_head, sink)? else {
+                if input.len() == room {
                     return Err(FailureClass::TooLarge);
                 }
                 self.partial.extend_from_slice(input);
@@ -279,6 +294,7 @@ fn ends(tail: &[u8]) -> bool {
     memchr::memmem::find(tail, b"\n\r\n").is_some() || memchr::memmem::find(tail, b"\n\n").is_some()
 }
 
+#[derive(Clone, Copy, Debug)]
 enum Body {
     Interim,
     None,
@@ -287,6 +303,7 @@ enum Body {
     UntilClose,
 }
 
+#[derive(Clone, Copy, Debug)]
 struct Framing {
     body: Body,
     keep_alive: bool,
@@ -313,6 +330,9 @@ fn parse(head: &[u8], to_head: bool, sink: &mut impl Sink) -> Result<Option<(usi
     }
     let framing = framing(status, response.version.unwrap_or(1), to_head, response.headers)?;
     if !matches!(framing.body, Body::Interim) {
+        if let Some(known) = sink.known_head() {
+            known.learn(&head[..used], to_head, status, framing);
+        }
         sink.head(status, &head[..used], response.headers);
     }
     Ok(Some((used, framing)))

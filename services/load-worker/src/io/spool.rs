@@ -1,6 +1,6 @@
 //! Memory-mapped files: the spool that outlives a killed worker, and the read-only mappings under feeders.
 //!
-//! All `unsafe` of the worker is here. What the mappings rely on is said at each block; the rest of the crate sees
+//! All `unsafe` of the worker is here, in [`super::send_batch`] and in [`super::monotonic`]. What the mappings rely on is said at each block; the rest of the crate sees
 //! plain slices.
 #![expect(
     unsafe_code,

@@ -10,6 +10,8 @@ pub struct Event<'a> {
     pub name: &'a [u8],
     /// The stream's last `id` so far; empty = none.
     pub id: &'a [u8],
+    /// The stream's last `retry` so far, milliseconds in digits; empty = none.
+    pub retry: &'a [u8],
     /// Its `data` lines, joined by line feeds.
     pub data: &'a [u8],
 }
@@ -35,6 +37,7 @@ pub struct EventStream {
     begun: bool,
     name: Vec<u8>,
     id: Vec<u8>,
+    retry: Vec<u8>,
     /// Each line with a line feed behind it.
     data: Vec<u8>,
 }
@@ -51,6 +54,7 @@ impl EventStream {
             begun: false,
             name: Vec::new(),
             id: Vec::new(),
+            retry: Vec::new(),
             data: Vec::new(),
         }
     }
@@ -58,7 +62,7 @@ impl EventStream {
     /// Makes it ready for another stream. An event that is not whole is forgotten, as it is at a stream's end.
     /// Buffers larger than `keep` bytes are given back.
     pub fn clear(&mut self, keep: usize) {
-        for buffer in [&mut self.line, &mut self.name, &mut self.id, &mut self.data] {
+        for buffer in [&mut self.line, &mut self.name, &mut self.id, &mut self.retry, &mut self.data] {
             buffer.clear();
             buffer.shrink_to(keep);
         }
@@ -145,7 +149,7 @@ impl EventStream {
         if line.is_empty() {
             // Without data there is no event; a name alone is forgotten.
             if let Some((_, data)) = self.data.split_last() {
-                event(Event { name: &self.name, id: &self.id, data });
+                event(Event { name: &self.name, id: &self.id, retry: &self.retry, data });
             }
             self.data.clear();
             self.name.clear();
@@ -163,11 +167,17 @@ impl EventStream {
             b"event" => replace(&mut self.name, value),
             // An id with a zero byte is ignored.
             b"id" if memchr::memchr(0, value).is_none() => replace(&mut self.id, value),
-            // `retry` is about connecting anew, which is the guest's to decide; an empty name is a comment.
+            b"retry" if is_digits(value) => replace(&mut self.retry, value),
+            // An empty name is a comment.
             _ => {}
         }
         Ok(())
     }
+}
+
+/// Longer numbers are centuries.
+fn is_digits(value: &[u8]) -> bool {
+    (1..=15).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
 }
 
 fn replace(buffer: &mut Vec<u8>, value: &[u8]) {

@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use protocol::failure::FailureClass;
-use rustls::ClientConnection;
+use rustls::client::Resumption;
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::io::socket::Socket;
 use crate::spec::TlsSpec;
@@ -26,8 +27,23 @@ pub(crate) enum Plain {
     Bytes(usize),
     /// Nothing until the socket is readable again.
     Pending,
-    /// The peer ended the session, by a close alert or by closing the socket.
+    /// The peer ended the session by a close alert: nothing is missing.
     End,
+    /// The socket was closed without one, by the peer or by whoever is between.
+    Cut,
+}
+
+/// Tickets of one endpoint that a thread keeps: so many rustls keeps of a server, each of use once with TLS 1.3.
+const SESSIONS: usize = 8;
+
+/// Gives a load thread sessions of its own, where any are resumed: a store for all threads would be a lock that they
+/// share.
+pub(crate) fn own_sessions(spec: &mut TlsSpec) {
+    if spec.resumption {
+        let mut config = ClientConfig::clone(&spec.config);
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        spec.config = Arc::new(config);
+    }
 }
 
 impl Session {
@@ -112,11 +128,11 @@ impl Session {
                 Ok(0) => return Ok(Plain::End),
                 Ok(n) => return Ok(Plain::Bytes(n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Plain::End),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Plain::Cut),
                 Err(_) => return Err(FailureClass::Tls),
             }
             match self.connection.read_tls(stream) {
-                Ok(0) => return Ok(Plain::End),
+                Ok(0) => return Ok(Plain::Cut),
                 Ok(_) => {
                     if self.connection.process_new_packets().is_err() {
                         let _ = self.flush(stream);

@@ -10,18 +10,26 @@ use crate::io::socket::Socket;
 const MAX_ANSWER: usize = 8 * 1024;
 
 /// A tunnel being made.
-#[derive(Debug)]
 pub struct Tunnel {
     asked: Vec<u8>,
     written: usize,
     answer: Vec<u8>,
 }
 
+impl std::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What is asked may hold a password.
+        f.debug_struct("Tunnel").field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
 impl Tunnel {
-    /// A tunnel to `host:port`, before its first byte.
+    /// A tunnel to `host:port`, before its first byte. `authorization`: what the proxy is shown.
     #[must_use]
-    pub fn to(authority: &str) -> Self {
-        let asked = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").into_bytes();
+    pub fn to(authority: &str, authorization: Option<&str>) -> Self {
+        let shown =
+            authorization.map_or_else(String::new, |shown| format!("Proxy-Authorization: {shown}\r\n"));
+        let asked = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{shown}\r\n").into_bytes();
         Self { asked, written: 0, answer: Vec::new() }
     }
 

@@ -28,12 +28,14 @@ pub fn write(
     out.extend_from_slice(target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let (mut host, mut agent, mut framed, mut connection) = (false, false, false, false);
+    let mut shown = endpoint.proxy_authorization.as_ref().filter(|_| endpoint.tunnel.is_none());
     for (name, value) in abi::headers(headers) {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => host = true,
             10 if name.eq_ignore_ascii_case(b"user-agent") => agent = true,
             10 if name.eq_ignore_ascii_case(b"connection") => connection = true,
             14 if name.eq_ignore_ascii_case(b"content-length") => framed = true,
+            19 if name.eq_ignore_ascii_case(b"proxy-authorization") => shown = None,
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => framed = true,
             _ => {}
         }
@@ -41,6 +43,9 @@ pub fn write(
     }
     if !host {
         field(out, b"Host", endpoint.host_header.as_bytes());
+    }
+    if let Some(shown) = shown {
+        field(out, b"Proxy-Authorization", shown.as_bytes());
     }
     if !agent {
         field(out, b"User-Agent", AGENT.as_bytes());
@@ -101,6 +106,7 @@ mod tests {
             addrs: vec!["127.0.0.1:8080".parse().unwrap()],
             socket: None,
             tunnel: None,
+            proxy_authorization: None,
             host_header: "shop:8080".into(),
             base_path: "/api".into(),
             detour: None,
@@ -136,5 +142,22 @@ mod tests {
         );
         assert!(written("PUT", &[], "", false).contains("Content-Length: 0\r\n"));
         assert!(!written("PUT", &[("Content-Length", "3")], "abc", false).contains("Content-Length: 0"));
+    }
+
+    #[test]
+    fn who_asks_is_told_to_a_proxy_that_reads_the_request_and_to_nobody_else() {
+        let written = |tunnel: Option<&str>, fields: &[(&str, &str)]| {
+            let endpoint = Endpoint {
+                tunnel: tunnel.map(str::to_owned),
+                proxy_authorization: Some("Basic bWU6c2VjcmV0".into()),
+                ..endpoint()
+            };
+            let mut out = Vec::new();
+            write(&mut out, &endpoint, b"GET", b"/", &list(fields), &[], false);
+            String::from_utf8(out).unwrap()
+        };
+        assert!(written(None, &[]).contains("\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n"));
+        assert!(!written(Some("shop:443"), &[]).contains("Basic"));
+        assert!(!written(None, &[("proxy-authorization", "Bearer x")]).contains("Basic"));
     }
 }

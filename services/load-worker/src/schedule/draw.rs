@@ -16,6 +16,8 @@ pub enum Stream {
     Row = 4,
     /// Seeds of guests.
     Guest = 5,
+    /// Endpoints of requests.
+    Endpoint = 6,
 }
 
 /// The `n`-th draw of a stream of a phase: 64 uniform bits (SplitMix64 with a key).

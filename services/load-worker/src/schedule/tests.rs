@@ -422,3 +422,50 @@ fn users_of_a_lost_worker_go_on_with_turns_that_nobody_had() {
     assert_eq!(active(&t, 11 * S), [0, 1, 2, 67, 68], "and come again, to the same places");
     assert!(number(&t, 67, 0) > first);
 }
+
+proptest! {
+    /// Weights 1, 2 and 3, each on two threads, until the lightest leaves: each arrival is sent once, and in any stretch of
+    /// arrivals in between each worker has its share within two, in any six exactly.
+    #[test]
+    fn weighted_shares_hold_in_every_stretch_and_change_hands_without_loss(
+        shape in shape(),
+        rate in 1.0..2_000.0_f64,
+        at in 0..2 * S,
+    ) {
+        let before = [&[3][..], &[1, 4], &[0, 2, 5]].map(|stripes| (6, stripes, stripes.len() as u64));
+        let after = [(5, &[][..], 0), (5, &[1, 3], 2), (5, &[0, 2, 4], 3)];
+        let whole = all(timeline(open(rate, shape), 2 * S));
+        let mut owned: Vec<(u64, usize)> = Vec::new();
+        let border = {
+            let mut counted = timeline(open(rate, shape), 2 * S);
+            counted.take_due(at)
+        };
+        for (worker, ((count, stripes, _), (later_count, later, _))) in before.iter().zip(&after).enumerate() {
+            for thread in 0..2 {
+                let mut own = Timeline::new(&spec(open(rate, shape), 2 * S, Share::new(*count, stripes, thread, 2)), 7);
+                own.reassign(at, &assignment(1, Share::new(*later_count, later, thread, 2)));
+                owned.extend(all(own).into_iter().map(|arrival| (arrival.k, worker)));
+            }
+        }
+        owned.sort_unstable();
+        prop_assert_eq!(owned.iter().map(|(k, _)| *k).collect::<Vec<_>>(), whole.iter().map(|a| a.k).collect::<Vec<_>>());
+        let workers: Vec<usize> = owned.into_iter().map(|(_, worker)| worker).collect();
+        // A burst at the border itself is of either side.
+        let border = usize::try_from(border).unwrap();
+        let first = &workers[..border.saturating_sub(20)];
+        let second = workers.get(border + 20..).unwrap_or_default();
+        for (stretch, weights) in [(first, before.map(|(.., w)| w)), (second, after.map(|(.., w)| w))] {
+            let all: u64 = weights.iter().sum();
+            for length in [1, 5, 6, 30, 100] {
+                for window in stretch.windows(length) {
+                    for (worker, weight) in weights.iter().enumerate() {
+                        let had = window.iter().filter(|of| **of == worker).count() as u64 * all;
+                        let off = had.abs_diff(weight * length as u64);
+                        let allowed = if (length as u64).is_multiple_of(all) { 0 } else { 2 * all - 1 };
+                        prop_assert!(off <= allowed, "worker {worker}: {had} in {length}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -22,7 +22,6 @@ struct Thread {
     /// Time covered, ns, and the sum of busy shares over it.
     covered_ns: u64,
     busy_ns: f64,
-    lag: Hist,
     at_ns: u64,
 }
 
@@ -36,6 +35,8 @@ pub(crate) struct Phase {
     sums: BTreeMap<SeriesKey, Sum>,
     rows: BTreeMap<u64, Row>,
     threads: BTreeMap<([u8; 16], u32), Thread>,
+    /// Send lag of all load threads.
+    lag: Hist,
     /// Intervals that were recorded together with a later one.
     merged_intervals: u64,
     pub(crate) progress: Progress,
@@ -55,6 +56,7 @@ impl Phase {
             sums: BTreeMap::new(),
             rows: BTreeMap::new(),
             threads: BTreeMap::new(),
+            lag: Hist::nanos(),
             merged_intervals: 0,
             progress: Progress::default(),
             keep_rows: keep_rows.max(OPEN_ROWS),
@@ -71,10 +73,11 @@ impl Phase {
         }
         if part.is_head() {
             self.merged_intervals += u64::from(part.batch.merged_intervals.saturating_sub(1));
-            for (stats, lag) in part.batch.threads.iter().zip(&part.lags) {
+            for stats in &part.batch.threads {
                 let key = (part.key.producer, stats.thread);
-                self.threads.entry(key).or_insert_with(|| Thread::new(stats.thread)).add(part, stats, lag);
+                self.threads.entry(key).or_insert_with(|| Thread::new(stats.thread)).add(part, stats);
             }
+            part.lags.iter().for_each(|lag| self.lag.add(lag));
         }
         let index = part.row();
         let row = self.rows.entry(index).or_default();
@@ -140,9 +143,7 @@ impl Phase {
                 sum.add_to(&mut stretch.merged);
             }
         }
-        for thread in self.threads.values() {
-            stretch.lag.add(&thread.lag);
-        }
+        stretch.lag.add(&self.lag);
         stretch
     }
 
@@ -227,16 +228,14 @@ impl Thread {
             stats: v1::ThreadStats { thread, ..Default::default() },
             covered_ns: 0,
             busy_ns: 0.0,
-            lag: Hist::nanos(),
             at_ns: 0,
         }
     }
 
-    fn add(&mut self, part: &Decoded, stats: &v1::ThreadStats, lag: &Hist) {
+    fn add(&mut self, part: &Decoded, stats: &v1::ThreadStats) {
         let length = part.batch.interval_ns;
         self.covered_ns += length;
         self.busy_ns += stats.busy * length as f64;
-        self.lag.add(lag);
         if part.end_ns() >= self.at_ns {
             self.at_ns = part.end_ns();
             self.stats.connections_open = stats.connections_open;
@@ -248,9 +247,10 @@ impl Thread {
         self.stats.guest_traps += stats.guest_traps;
     }
 
-    /// `busy` is the mean over the phase; the worst intervals are in the seconds' `busy_max`.
+    /// `busy` is the mean over the phase; the worst intervals are in the seconds' `busy_max`. The send lag is that of the
+    /// worker, in its progress.
     fn to_proto(&self) -> v1::ThreadStats {
         let busy = if self.covered_ns == 0 { 0.0 } else { self.busy_ns / self.covered_ns as f64 };
-        v1::ThreadStats { busy, send_lag: Some(self.lag.encode()), ..self.stats.clone() }
+        v1::ThreadStats { busy, ..self.stats.clone() }
     }
 }

@@ -6,6 +6,8 @@ use protocol::id::{IncarnationId, WorkerId};
 use protocol::v1;
 
 use super::batch::Decoded;
+use super::lags::Lags;
+use super::row::add_arrivals;
 
 /// Numbers that came, as ranges: one entry unless there are holes.
 #[derive(Debug, Default)]
@@ -52,6 +54,27 @@ struct Life {
     last: bool,
     /// End of the newest interval, with what it may tremble by.
     reach_ns: u64,
+    /// Sums; `waiting` and `in_flight` are those of the interval that ends at `at_ns`, the latest.
+    arrivals: v1::ArrivalCounts,
+    at_ns: u64,
+    lags: Lags,
+}
+
+impl Life {
+    /// Adds what stands in a batch once, with its first part.
+    fn add(&mut self, part: &Decoded) {
+        let counts = part.batch.arrivals.unwrap_or_default();
+        add_arrivals(&mut self.arrivals, &counts);
+        if part.end_ns() >= self.at_ns {
+            self.at_ns = part.end_ns();
+            (self.arrivals.waiting, self.arrivals.in_flight) = (counts.waiting, counts.in_flight);
+        }
+        part.batch
+            .threads
+            .iter()
+            .filter_map(|thread| thread.send_lag.as_ref())
+            .for_each(|lag| self.lags.add(lag));
+    }
 }
 
 /// Who sent what in one phase. A phase's sequences of one life have no holes; between phases there may be some
@@ -74,6 +97,9 @@ impl Progress {
         let sequence = part.key.sequence;
         life.seen.insert(sequence);
         life.last |= part.batch.last;
+        if part.is_head() {
+            life.add(part);
+        }
         let tremble = (part.batch.interval_ns / 2).min(TREMBLE_NS);
         life.reach_ns = life.reach_ns.max(part.end_ns().saturating_add(tremble));
         if part.batch.parts > 1 {
@@ -107,15 +133,17 @@ impl Progress {
     }
 
     /// How far each worker has come.
-    pub(crate) fn workers(&self) -> Vec<v1::WorkerProgress> {
+    pub(crate) fn workers(&mut self) -> Vec<v1::WorkerProgress> {
         self.lives
-            .iter()
+            .iter_mut()
             .map(|((worker, incarnation), life)| v1::WorkerProgress {
                 worker: worker.to_vec(),
                 incarnation: incarnation.to_vec(),
                 last_sequence: life.seen.last().unwrap_or(0),
                 last: life.last,
                 batches: life.batches,
+                arrivals: Some(life.arrivals),
+                send_lag: Some(life.lags.merged()),
             })
             .collect()
     }

@@ -118,7 +118,8 @@ impl Figures {
     }
 }
 
-fn add_arrivals(sum: &mut v1::ArrivalCounts, part: &v1::ArrivalCounts) {
+/// Adds what only grows.
+pub(crate) fn add_arrivals(sum: &mut v1::ArrivalCounts, part: &v1::ArrivalCounts) {
     sum.scheduled += part.scheduled;
     sum.dropped += part.dropped;
     sum.dropped_by_generator += part.dropped_by_generator;
@@ -135,7 +136,7 @@ pub(crate) struct Row {
     pub(crate) figures: Figures,
     /// Series as they came. Empty once thinned.
     pub(crate) series: Vec<v1::Series>,
-    /// Send lags as they came. Empty once thinned.
+    /// Send lags: one of all that had come when the tables were given back, and as they came since. Empty once thinned.
     pub(crate) lags: Vec<v1::Histogram>,
     /// The parts above were given back; only `second` is left.
     pub(crate) thinned: bool,
@@ -181,11 +182,16 @@ impl Row {
         }
     }
 
-    /// Gives the tables back; the parts stay.
+    /// Gives the tables back; the series stay as they came, and one send lag in the place of many: nothing asks for that of
+    /// one thread or worker in a window.
     pub(crate) fn settle(&mut self) {
         if self.total.is_some() {
             self.second();
-            self.total = None;
+            if let Some(total) = self.total.take()
+                && self.lags.len() > 1
+            {
+                self.lags = vec![total.1.encode()];
+            }
         }
     }
 

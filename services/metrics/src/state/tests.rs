@@ -73,6 +73,19 @@ fn sums_of_workers_parts_and_orders_are_those_of_all_values() {
     );
     let threads: Vec<_> = series.threads.iter().map(|t| (t.connects, t.guest_calls, t.busy)).collect();
     assert_eq!(threads, [(6, 18, 0.25), (6, 18, 0.25)]);
+
+    // What each worker counted makes up the whole.
+    assert_eq!(series.workers, expected.workers);
+    let sum = |count: fn(&v1::ArrivalCounts) -> u64| -> u64 {
+        series.workers.iter().map(|worker| count(worker.arrivals.as_ref().unwrap())).sum()
+    };
+    assert_eq!((sum(|n| n.scheduled), sum(|n| n.started)), (arrivals.scheduled, arrivals.started));
+    assert_eq!((sum(|n| n.waiting), sum(|n| n.in_flight)), (arrivals.waiting, arrivals.in_flight));
+    let mut lags: Vec<_> = series.workers.iter().map(|worker| worker.send_lag.clone().unwrap()).collect();
+    let mut truth = [a.lag.encode(), b.lag.encode()];
+    lags.sort_by(|x, y| x.v2_deflate.cmp(&y.v2_deflate));
+    truth.sort_by(|x, y| x.v2_deflate.cmp(&y.v2_deflate));
+    assert_eq!(lags, truth);
 }
 
 #[test]

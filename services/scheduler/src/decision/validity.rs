@@ -18,7 +18,7 @@ use protocol::failure::FailureClass;
 use protocol::v1;
 use series::Hist;
 
-use crate::figures::{Finding, micros, plain, share};
+use crate::figures::{Finding, failed, micros, plain, share};
 use crate::objectives::evidence::{Measured, as_seconds};
 use crate::objectives::knee::number;
 
@@ -39,7 +39,7 @@ pub(crate) fn judge(rules: &Validity, measured: &Measured, traps: &[Trap]) -> Ve
             if nothing_sent { Finding::not_evaluable("nothing is sent in this phase") } else { finding };
         finding.named(name, expected)
     };
-    vec![
+    let mut outcomes = vec![
         rule(
             "send lag",
             format!(
@@ -83,7 +83,38 @@ pub(crate) fn judge(rules: &Validity, measured: &Measured, traps: &[Trap]) -> Ve
                 .to_owned(),
             counts_close(measured),
         ),
-    ]
+    ];
+    let too_few = |outcome: &&mut Outcome| TOO_FEW_CORES.contains(&outcome.name.as_str()) && failed(outcome);
+    if let (Some(outcome), Some(cores)) = (outcomes.iter_mut().find(too_few), cores_needed(rules, measured)) {
+        let _ = write!(outcome.seen, "; {cores}");
+    }
+    outcomes
+}
+
+/// The rules that a generator breaks when its load threads are too few; the first one broken says how many it takes.
+const TOO_FEW_CORES: [&str; 3] = ["achieved rate", "dropped by the generator", "load thread busy"];
+
+/// How many load threads the phase's highest wanted rate takes, each no busier than it may be, at what a started request
+/// took of the load threads here; absent where those that there were should do, so that something else held them up.
+fn cores_needed(rules: &Validity, measured: &Measured) -> Option<String> {
+    let threads = &measured.series.threads;
+    let started = measured.series.total.as_ref()?.arrivals?.started;
+    let busy_seconds = threads.iter().map(|thread| thread.busy).sum::<f64>() * measured.seconds_long();
+    let rate = measured.series.seconds.iter().map(|second| second.wanted_rate).fold(0.0, f64::max);
+    if started == 0 || busy_seconds <= 0.0 {
+        return None;
+    }
+    let each = busy_seconds / number(started);
+    let needed = (rate * each / rules.busy).ceil();
+    (needed > number(threads.len() as u64)).then(|| {
+        format!(
+            "{}/s would take {} load threads, each with a core of its own, not {}: a request took {} of one here",
+            plain(rate),
+            plain(needed),
+            threads.len(),
+            micros(each * 1e6)
+        )
+    })
 }
 
 /// The rules of a phase about which nothing can be said, and why.

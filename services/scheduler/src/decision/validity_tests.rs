@@ -199,6 +199,30 @@ fn a_load_thread_may_be_busy_for_nine_seconds_and_not_for_ten() {
 }
 
 #[test]
+fn too_few_load_threads_are_told_how_many_it_takes() {
+    let rules = Validity::default();
+    let told = |wanted_rate: f64, busy: f64| {
+        let mut measured = measured(1_000, 1_000, 1_000);
+        measured.series.seconds = seconds(|_, second| {
+            second.wanted_rate = wanted_rate;
+            second.busy_max = 0.99;
+        });
+        measured.series.threads = vec![v1::ThreadStats { busy, ..Default::default() }; 2];
+        let outcomes = judge(&rules, &measured, &[]);
+        let told: Vec<_> = outcomes.into_iter().filter(|outcome| outcome.seen.contains("core")).collect();
+        told
+    };
+    // Two threads half busy for 20 s started 1000 requests: 20 ms each; 270/s take 5.4 busy threads, 6 at 90 %.
+    let [rate] = &told(270.0, 0.5)[..] else { panic!("one rule tells it") };
+    assert_eq!((rate.name.as_str(), &rate.result), ("achieved rate", &Fail));
+    let wanted = "; 270/s would take 6 load threads, each with a core of its own, not 2: a request took 20 ms of one here";
+    assert!(rate.seen.ends_with(wanted), "{}", rate.seen);
+    // Where the two should do, their number was not the reason.
+    assert_eq!(told(90.0, 0.5), []);
+    assert_eq!(told(270.0, 0.0), []);
+}
+
+#[test]
 fn a_guest_may_trap_five_times_a_minute() {
     let rules = Validity::default();
     let measured = measured(1, 1, 0);

@@ -68,7 +68,7 @@ impl Run {
         }
         let (t0, t0_unix_ns) = self.time(number).await?;
         let loaded = !matches!(phase.model, LoadModel::None);
-        let (epoch, parts) = if loaded { self.fleet.divide() } else { (0, Vec::new()) };
+        let (epoch, parts) = if loaded { self.divided(number).await? } else { (0, Vec::new()) };
         let begun = Begun { index: number, t0_unix_ns, duration_ns: ns(phase.duration) };
         let told = self.bystanders.begin_phase(begun);
         let orders = async {

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::event::Life;
+use protocol::event::{Life, LoadShare};
 use protocol::id::{IncarnationId, WorkerId};
 use protocol::v1;
 use tokio::time::Instant;
 
-use crate::workers::{Worker, segments};
+use crate::division::{Strength, segments, weights};
+use crate::workers::Worker;
 
 /// A worker that is prepared for the run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Member {
     pub(crate) id: WorkerId,
     /// What it is good for, against the others.
-    pub(crate) load_threads: u32,
+    pub(crate) strength: Strength,
     /// The life in which it was prepared: its samples are recorded under it.
     pub(crate) incarnation: Vec<u8>,
     /// Since when it has part in the run.
@@ -27,7 +28,7 @@ impl Member {
     pub(crate) fn new(worker: &Worker, reply: &v1::PrepareRunReply) -> Self {
         Self {
             id: worker.id,
-            load_threads: reply.load_threads,
+            strength: worker.strength(reply),
             incarnation: reply.incarnation.clone(),
             admitted: Instant::now(),
         }
@@ -38,12 +39,13 @@ impl Member {
     /// As the history names it.
     pub(crate) fn life(&self) -> Option<Life> {
         let incarnation = IncarnationId::from_bytes(&self.incarnation).ok()?.to_string();
-        Some(Life { incarnation, load_threads: self.load_threads })
+        let Strength { load_threads, weight, thread_speed } = self.strength;
+        Some(Life { incarnation, load_threads, weight, thread_speed })
     }
 }
 
 /// A life of a worker that was lost in a phase. What it had recorded comes from its spool, when it does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LostLife {
     pub(crate) member: Member,
     pub(crate) phase: u32,
@@ -59,6 +61,18 @@ pub(crate) struct Fleet {
     /// The latest number that was given out, and that of the latest division.
     epoch: u32,
     division: u32,
+    /// The shares that the history tells of.
+    told: Vec<LoadShare>,
+}
+
+/// How the load is divided.
+pub(crate) struct Division {
+    /// Its number.
+    pub(crate) epoch: u32,
+    /// Each worker's arrivals.
+    pub(crate) parts: Vec<(WorkerId, v1::Segment)>,
+    /// The same for the history.
+    pub(crate) shares: Vec<LoadShare>,
 }
 
 impl Fleet {
@@ -140,7 +154,7 @@ impl Fleet {
 
     /// Load threads of all together.
     pub(crate) fn load_threads(&self) -> u32 {
-        self.members.values().map(|member| member.load_threads).sum()
+        self.members.values().map(|member| member.strength.load_threads).sum()
     }
 
     /// The lives that were lost in a phase.
@@ -165,11 +179,27 @@ impl Fleet {
         self.epoch
     }
 
-    /// Divides the load anew: each worker's segment, and the number of this division.
-    pub(crate) fn divide(&mut self) -> (u32, Vec<(WorkerId, v1::Segment)>) {
+    /// Divides the load anew.
+    pub(crate) fn divide(&mut self) -> Division {
         self.division = self.next_epoch();
-        let threads: Vec<u32> = self.members.values().map(|member| member.load_threads).collect();
-        (self.division, self.ids().into_iter().zip(segments(&threads)).collect())
+        let strengths: Vec<Strength> = self.members.values().map(|member| member.strength).collect();
+        let weights = weights(&strengths);
+        let parts: Vec<_> = self.ids().into_iter().zip(segments(&weights)).collect();
+        let share = |((id, segment), weight): (&(WorkerId, v1::Segment), &u32)| LoadShare {
+            worker: id.to_string(),
+            weight: f64::from(*weight) / 100.0,
+            stripes: u32::try_from(segment.stripes.len()).unwrap_or(u32::MAX),
+            of: segment.stripe_count,
+        };
+        let shares = parts.iter().zip(&weights).map(share).collect();
+        Division { epoch: self.division, parts, shares }
+    }
+
+    /// Whether the history does not tell of these shares yet; from now on it does.
+    pub(crate) fn is_news(&mut self, shares: &[LoadShare]) -> bool {
+        let news = self.told != shares;
+        self.told = shares.to_vec();
+        news
     }
 }
 
@@ -178,7 +208,8 @@ mod tests {
     use super::*;
 
     fn member(life: u8) -> Member {
-        Member { id: WorkerId::new(), load_threads: 2, incarnation: vec![life], admitted: Instant::now() }
+        let strength = Strength { load_threads: 2, ..Strength::default() };
+        Member { id: WorkerId::new(), strength, incarnation: vec![life], admitted: Instant::now() }
     }
 
     #[test]
@@ -187,7 +218,8 @@ mod tests {
         let members = [member(1), member(1), member(1)];
         members.iter().cloned().for_each(|member| fleet.admit(member));
         let owned = |fleet: &mut Fleet| {
-            let (epoch, division) = fleet.divide();
+            let Division { epoch, parts: division, shares } = fleet.divide();
+            assert_eq!(shares.iter().map(|share| share.stripes).sum::<u32>(), shares[0].of);
             let mut stripes: Vec<u32> = division.iter().flat_map(|(_, part)| part.stripes.clone()).collect();
             stripes.sort_unstable();
             let count = division[0].1.stripe_count;
@@ -200,11 +232,30 @@ mod tests {
     }
 
     #[test]
+    fn shares_follow_weights_and_are_news_once() {
+        let mut fleet = Fleet::default();
+        let weighed = |weight| Strength { weight: Some(weight), ..Strength::default() };
+        let members =
+            [Member { strength: weighed(1.0), ..member(1) }, Member { strength: weighed(3.0), ..member(1) }];
+        members.iter().cloned().for_each(|member| fleet.admit(member));
+        let shares = fleet.divide().shares;
+        let share = |of: &Member| shares.iter().find(|share| share.worker == of.id.to_string()).unwrap();
+        let seen = members.each_ref().map(|of| (share(of).weight, share(of).stripes, share(of).of));
+        assert_eq!(seen, [(1.0, 1, 4), (3.0, 3, 4)]);
+        let again = fleet.divide().shares;
+        assert!(fleet.is_news(&shares) && !fleet.is_news(&again));
+        fleet.lose(members[0].id, None);
+        let left = fleet.divide().shares;
+        assert!(fleet.is_news(&left));
+        assert_eq!((left[0].weight, left[0].stripes, left[0].of), (3.0, 1, 1));
+    }
+
+    #[test]
     fn who_left_has_broken_nothing_and_is_still_asked_for_his_samples() {
         let mut fleet = Fleet::default();
         let (one, other) = (member(1), member(1));
         [&one, &other].into_iter().for_each(|member| fleet.admit(member.clone()));
-        let (division, _) = fleet.divide();
+        let division = fleet.divide().epoch;
         assert_eq!(fleet.next_epoch(), division + 1);
         assert_eq!(fleet.division(), division, "what one worker is told beside is no division");
         fleet.leave(one.id, 2);

@@ -14,7 +14,7 @@ use protocol::v1;
 use protocol::v1::heartbeat::State;
 use tokio::time::Instant;
 
-use super::fleet::Member;
+use super::fleet::{Division, Member};
 use super::live::Live;
 use super::steer::Over;
 use super::{Run, Trouble, silence};
@@ -110,7 +110,8 @@ impl Run {
             0 => "none is left; the phase waits for one to come back".to_owned(),
             left => format!("{} left", count(left, "load-worker")),
         };
-        let detail = format!("{why}; {}, {left}", count(member.load_threads as usize, "load thread"));
+        let detail =
+            format!("{why}; {}, {left}", count(member.strength.load_threads as usize, "load thread"));
         self.note_worker(id, "lost", detail).await?;
         if self.fleet.is_empty() {
             live.deserted.get_or_insert_with(Instant::now);
@@ -143,8 +144,8 @@ impl Run {
             if !live.is_loaded() || self.fleet.is_empty() {
                 return Ok(());
             }
-            let (epoch, division) = self.fleet.divide();
-            let (late, early): (Vec<_>, Vec<_>) = division.into_iter().partition(|(id, _)| Some(*id) == last);
+            let Division { epoch, parts, shares } = self.fleet.divide();
+            let (late, early): (Vec<_>, Vec<_>) = parts.into_iter().partition(|(id, _)| Some(*id) == last);
             let mut failed = self.assign(live, at, epoch, early).await;
             if failed.is_empty() {
                 failed = self.assign(live, at, epoch, late).await;
@@ -156,7 +157,9 @@ impl Run {
                     count(self.fleet.len(), "load-worker"),
                     plain(at.as_secs_f64())
                 );
-                self.ctx.history.append(Event::Notice { message }).await?;
+                self.fleet.is_news(&shares);
+                let divided = Event::LoadDivided { phase: live.index, epoch, from_ns: ns(at), shares };
+                self.ctx.history.append_all(vec![Event::Notice { message }, divided]).await?;
                 return Ok(());
             }
             let mut ahead = 2 * LEAD;
@@ -175,6 +178,18 @@ impl Run {
             "the load could not be divided anew among the load-workers; it is tried again".to_owned();
         self.ctx.history.append(Event::Notice { message }).await?;
         Ok(())
+    }
+
+    /// Divides the load of a phase that is about to begin: the division's number, and each worker's arrivals.
+    pub(super) async fn divided(
+        &mut self,
+        phase: u32,
+    ) -> Result<(u32, Vec<(WorkerId, v1::Segment)>), Trouble> {
+        let Division { epoch, parts, shares } = self.fleet.divide();
+        if self.ctx.apart && self.fleet.is_news(&shares) {
+            self.ctx.history.append(Event::LoadDivided { phase, epoch, from_ns: 0, shares }).await?;
+        }
+        Ok((epoch, parts))
     }
 
     async fn assign(
@@ -310,8 +325,8 @@ impl Run {
         self.ctx.history.append(worker.joined(&reply)).await?;
         self.fleet.admit(Member::new(&worker, &reply));
         if live.is_loaded() {
-            let (_, division) = self.fleet.divide();
-            let own = division.into_iter().find(|(of, _)| *of == id).map(|(_, segment)| segment);
+            let own =
+                self.fleet.divide().parts.into_iter().find(|(of, _)| *of == id).map(|(_, segment)| segment);
             let start = v1::StartPhase {
                 phase: live.index,
                 t0_unix_ns: live.t0_unix_ns,

@@ -13,6 +13,7 @@ use super::collect::phase_reasons;
 use super::fleet::{Fleet, Member};
 use crate::control::shed_by;
 use crate::decision::validity::Trap;
+use crate::division::Strength;
 use crate::objectives::evidence::Incident;
 use crate::verdict::{Reason, code};
 
@@ -171,7 +172,11 @@ impl Past {
                 if let Ok(incarnation) = life.incarnation.parse::<IncarnationId>() {
                     self.fleet.admit(Member {
                         id,
-                        load_threads: life.load_threads,
+                        strength: Strength {
+                            load_threads: life.load_threads,
+                            weight: life.weight,
+                            thread_speed: life.thread_speed,
+                        },
                         incarnation: incarnation.to_bytes(),
                         admitted: Instant::now(),
                     });
@@ -209,7 +214,12 @@ mod tests {
     }
 
     fn worker(id: WorkerId, change: &str, incarnation: IncarnationId) -> Event {
-        let life = Some(Life { incarnation: incarnation.to_string(), load_threads: 2 });
+        let life = Some(Life {
+            incarnation: incarnation.to_string(),
+            load_threads: 2,
+            weight: Some(1.5),
+            thread_speed: None,
+        });
         let (worker, detail) = (id.to_string(), String::new());
         Event::WorkerChanged { worker, change: change.to_owned(), detail, clock: None, life }
     }
@@ -253,6 +263,11 @@ mod tests {
         both.sort_unstable();
         assert_eq!(fleet.ids(), both);
         assert!(fleet.is_life(id, &lives[3].to_bytes()) && fleet.is_life(other, &lives[1].to_bytes()));
+        assert_eq!(
+            fleet.life(id).and_then(|life| life.weight),
+            Some(1.5),
+            "its part of the load stays the same"
+        );
         let lost: Vec<_> = fleet.lost_in(0).map(|member| member.incarnation.clone()).collect();
         assert_eq!(lost, [lives[0].to_bytes(), lives[2].to_bytes()]);
     }

@@ -11,10 +11,11 @@ use protocol::v1;
 use super::fleet::Member;
 use super::{Run, Trouble, during};
 use crate::decision::thresholds::{Scope, Watched};
+use crate::division::{Strength, segments, weights};
 use crate::links::LinkError;
 use crate::validation::Check;
 use crate::verdict::{Reason, code};
-use crate::workers::{Worker, segments};
+use crate::workers::Worker;
 
 impl Run {
     pub(super) async fn prepare(&mut self) -> Result<(), Trouble> {
@@ -73,11 +74,11 @@ impl Run {
     /// Prepares workers and takes them into the fleet.
     pub(super) async fn prepare_workers(&mut self, workers: &[Worker]) -> Result<(), Trouble> {
         let ctx = Arc::clone(&self.ctx);
-        let threads: Vec<u32> = workers.iter().map(|worker| worker.beat.load_threads).collect();
+        let strengths: Vec<Strength> = workers.iter().map(|worker| Strength::of(&worker.beat)).collect();
         let detours = self.bystanders.detours();
         let commands = workers
             .iter()
-            .zip(segments(&threads))
+            .zip(segments(&weights(&strengths)))
             .map(|(worker, segment)| ctx.load.prepare(worker.id, ctx.bundle(&detours), segment));
         let prepared = async { Ok(join_all(commands).await) };
         let doing = "load-workers fetch and compile guests";

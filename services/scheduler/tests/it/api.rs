@@ -230,13 +230,13 @@ async fn refused(api: &str, token: Option<&str>) -> scheduler::Error {
 
 #[tokio::test]
 async fn an_open_address_without_a_token_an_occupied_port_and_nonsense_are_refused() {
-    let open = refused("0.0.0.0:0", None).await;
+    let open = Box::pin(refused("0.0.0.0:0", None)).await;
     assert!(open.to_string().contains("not loopback"), "{open}");
     assert_eq!(open.blame(), Blame::Input);
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = refused(&occupied.local_addr().unwrap().to_string(), None).await;
+    let taken = Box::pin(refused(&occupied.local_addr().unwrap().to_string(), None)).await;
     assert!(taken.to_string().contains("control.api"), "{taken}");
     assert_eq!(taken.blame(), Blame::Environment);
-    let nonsense = refused("here", None).await;
+    let nonsense = Box::pin(refused("here", None)).await;
     assert_eq!(nonsense.blame(), Blame::Input, "{nonsense}");
 }

@@ -255,3 +255,28 @@ async fn guest_faults_are_in_the_history_and_too_many_make_the_run_invalid() {
     let events = bench.history(run).await;
     assert_eq!(events.iter().filter(|event| matches!(event, Event::GuestFaulted { .. })).count(), 6);
 }
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_go_out_of_use_are_in_the_history() {
+    let bench = Bench::paced().await;
+    let run = bench.create(&baseline(600, "")).await;
+    bench.wait_for_phase(run, 0).await;
+    for (sequence, out) in [(1, true), (2, false)] {
+        let key = store::RecordKey { producer: [1; 16], incarnation: [2; 16], sequence, part: 0 };
+        let news = protocol::v1::EndpointNews {
+            run: run.to_bytes(),
+            worker: protocol::id::WorkerId::new().to_bytes(),
+            target: "shop".to_owned(),
+            endpoint: "http://shop:1".to_owned(),
+            out,
+            cause: "health-check".to_owned(),
+            detail: "3 checks in a row failed".to_owned(),
+            ..Default::default()
+        };
+        bench.bus.record(&key, &news).await.unwrap();
+        let told = move |event: &Event| matches!(event, Event::EndpointChanged { target, out: told, .. } if target == "shop" && *told == out);
+        bench.wait_for(run, "the change", told).await;
+    }
+    bench.shutdown.trigger("signal SIGTERM");
+    assert_eq!(bench.ended(run).await.0, 143);
+}

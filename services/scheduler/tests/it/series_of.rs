@@ -102,5 +102,6 @@ pub(crate) fn progress(worker: WorkerId, last_sequence: u64, last: bool) -> v1::
         last_sequence,
         last,
         batches: 1,
+        ..v1::WorkerProgress::default()
     }
 }

@@ -103,6 +103,38 @@ async fn knobs_need_the_token_and_sensible_values() {
 }
 
 #[tokio::test]
+async fn a_bad_version_is_rolled_out_and_back() {
+    let target = start(Options::default());
+    let client = reqwest::Client::new();
+    let url = |name: &str| format!("{}/admin/versions/{name}", target.url());
+    let bad = client.put(url("2")).json(&json!({ "error_rate": 1.0 }));
+    assert_eq!(bad.try_clone().unwrap().send().await.unwrap().status(), 401);
+    assert_eq!(bad.bearer_auth(TOKEN).send().await.unwrap().status(), 200);
+    assert_eq!(
+        (get(&target, "/items/1").await.0, get(&target, "/version").await.1["version"].clone()),
+        (500, json!("2"))
+    );
+
+    let unknown = client.post(url("0")).bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(unknown.status(), 404);
+    assert!(unknown.text().await.unwrap().contains("there are: 1, 2"));
+    assert_eq!(client.post(url("1")).bearer_auth(TOKEN).send().await.unwrap().status(), 200);
+    assert_eq!(
+        (get(&target, "/items/1").await.0, get(&target, "/version").await.1["version"].clone()),
+        (200, json!("1"))
+    );
+
+    let wrong = client.put(url("3")).bearer_auth(TOKEN).json(&json!({ "error_rate": 3.0 }));
+    assert_eq!(wrong.send().await.unwrap().status(), 422);
+    let kept = client.get(url("")).bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(kept.status(), 404, "a version has a name");
+    let kept =
+        client.get(format!("{}/admin/versions", target.url())).bearer_auth(TOKEN).send().await.unwrap();
+    let kept: Value = kept.json().await.unwrap();
+    assert_eq!((&kept["active"], &kept["kept"][1]["knobs"]["error_rate"]), (&json!("1"), &json!(1.0)));
+}
+
+#[tokio::test]
 async fn failures_open_the_breaker_and_probes_close_it() {
     let breaker = breaker::Settings { open_for: Duration::from_millis(300), ..breaker::Settings::default() };
     let target = start(Options { breaker, ..with(json!({ "error_rate": 1.0 })) });

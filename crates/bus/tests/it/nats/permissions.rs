@@ -129,6 +129,7 @@ async fn each_role_can_do_what_it_needs() {
     all.command::<ShedLoad>().await;
     all.record::<SampleBatch>(false).await;
     all.record::<GuestFault>(true).await;
+    all.record::<EndpointNews>(false).await;
     all.record::<FaultNews>(false).await;
     all.record::<RecoveryNews>(true).await;
     let lines: BTreeSet<_> = table().map(|line| (line.area, line.what)).collect();

@@ -307,6 +307,8 @@ fn phases(check: &mut Checked) {
         ..beat
     };
     check.check("Heartbeat.2", &beat);
+    let beat = Heartbeat { weight: 1.5, thread_speed: 480_000.5, ..Default::default() };
+    check.check("Heartbeat.3", &beat);
     let assign = AssignSegment {
         run: run(),
         phase: 1,
@@ -353,12 +355,27 @@ fn samples(check: &mut Checked) {
         ..Default::default()
     };
     check.check("GuestFault", &fault);
+    let news = EndpointNews {
+        run: run(),
+        worker: worker(),
+        phase: 1,
+        target: text("shop"),
+        endpoint: text("http://shop:1"),
+        out: true,
+        cause: text("health-check"),
+        detail: text("3 checks in a row failed"),
+        ..Default::default()
+    };
+    check.check("EndpointNews", &news);
     check.check("Aggregate", &aggregate());
     check.check("Second", &second());
     check.check("MetricPoint", &point());
     check.check("TargetMetric", &metric());
     check.check("TargetSamples", &target());
     check.check("WorkerProgress", &progress());
+    let counted =
+        WorkerProgress { arrivals: Some(arrivals()), send_lag: Some(histogram(6)), ..Default::default() };
+    check.check("WorkerProgress.2", &counted);
     check.check("PhaseSeries", &phase_series());
     check.check("PhaseSeries.2", &PhaseSeries { merged_intervals: 5, ..Default::default() });
     check.check("RunSeries", &RunSeries { phases: vec![phase_series()], ..Default::default() });

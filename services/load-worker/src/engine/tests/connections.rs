@@ -32,6 +32,24 @@ fn fresh_connections_carry_one_request_each() {
 }
 
 #[test]
+fn where_connections_are_not_kept_each_request_has_its_own_whatever_the_guest_asks_for() {
+    for connection in [abi::Connection::Any, abi::Connection::Own, abi::Connection::Fresh] {
+        let server = Server::start(|_, _| Act::Reply(ok("")));
+        let guest = fire(move |request: &mut abi::Request| request.connection = connection);
+        let rig =
+            Rig::with(vec![endpoint(server.addr)], vec![guest], |spec| spec.targets[0].keep_alive = false);
+        for phase in [1, 2] {
+            let mut spec = rig.phase(rate(100.0), Duration::from_millis(100));
+            spec.phase = phase;
+            assert_eq!(rig.run(&spec, GRACE).answered, 10, "{connection:?}");
+        }
+        // None was made but for a request.
+        assert_eq!((server.requests(), server.connections()), (20, 20), "{connection:?}");
+        assert!(server.seen.heads.lock().unwrap().iter().all(|head| head.contains("Connection: close")));
+    }
+}
+
+#[test]
 fn a_users_own_connection_is_its_own_until_it_is_closed() {
     let server = Server::start(|connection, _| Act::Reply(ok(&connection.to_string())));
     let rig = Rig::new(
@@ -162,7 +180,11 @@ pub(super) fn tls_endpoint(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let tls = TlsSpec { config: Arc::new(config), server_name: name.to_owned().try_into().unwrap() };
+    let tls = TlsSpec {
+        config: Arc::new(config),
+        resumption: true,
+        server_name: name.to_owned().try_into().unwrap(),
+    };
     Endpoint { tls: Some(tls), ..endpoint(addr) }
 }
 

@@ -229,6 +229,47 @@ fn retries_are_one_operation_with_the_final_outcome() {
 }
 
 #[test]
+fn of_several_requests_one_that_went_wrong_does_not_take_a_good_answers_place() {
+    let server = Server::start(|_, n| {
+        Act::Reply(if n % 2 == 0 {
+            ok("")
+        } else {
+            b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n".to_vec()
+        })
+    });
+    let guest = chain(
+        |completion, _, output| {
+            let user = completion.user;
+            if completion.status == 200 {
+                let other = request(output, user, completion.seq + 1);
+                other.operation = 1;
+                other.interest = abi::Interest::END;
+            } else {
+                output.commands.push(abi::Command::EndOperation(abi::OperationEnd {
+                    user,
+                    operation: 1,
+                    ok: true,
+                }));
+                finish(output, user);
+            }
+        },
+        |request| {
+            request.operation = 1;
+            request.interest = abi::Interest::END;
+        },
+        setup(),
+    );
+    let mut rig = Rig::new(vec![endpoint(server.addr)], vec![guest]);
+    let mut spec = rig.phase(rate(50.0), Duration::from_millis(200));
+    (spec.connections, spec.users, spec.total_users) = (1, 1, 1);
+    let counts = rig.run(&spec, GRACE);
+    assert_eq!((counts.scheduled, counts.answered), (10, 10));
+    let series = &rig.samples().series[0];
+    assert_eq!((series.requests, series.bad), (20, 0));
+    assert_eq!((series.statuses[0].status, series.statuses[0].count), (200, 10));
+}
+
+#[test]
 fn what_a_guest_leaves_open_fails_and_what_it_ends_badly_too() {
     let server = Server::start(|_, _| Act::Reply(ok("")));
     for end in [true, false] {
@@ -254,6 +295,36 @@ fn what_a_guest_leaves_open_fails_and_what_it_ends_badly_too() {
         assert_eq!((counts.scheduled, counts.failed), (5, 5));
         assert_eq!(rig.samples().series[0].errors[0].class, "guest");
     }
+}
+
+#[test]
+fn an_operation_that_a_guest_ends_later_than_its_requests_ended_lasts_until_then() {
+    let server = Server::start(|_, _| Act::Reply(ok("")));
+    let guest = chain(
+        |completion, _, output| {
+            let user = completion.user;
+            if completion.kind == abi::CompletionKind::End {
+                // What it waits for comes by another way: here, in time.
+                output.commands.push(abi::Command::WakeAt(abi::Wake { user, seq: 1, after_us: 1_100_000 }));
+                return;
+            }
+            let end = abi::OperationEnd { user, operation: 1, ok: true };
+            output.commands.push(abi::Command::EndOperation(end));
+            finish(output, user);
+        },
+        |request| {
+            request.operation = 1;
+            request.interest = abi::Interest::END;
+        },
+        setup(),
+    );
+    let mut rig = Rig::new(vec![endpoint(server.addr)], vec![guest]);
+    // As many as there are users: none is free again before the phase ends.
+    let counts = rig.run(&rig.phase(rate(50.0), Duration::from_millis(80)), GRACE);
+    assert_eq!((counts.scheduled, counts.answered), (4, 4));
+    let latency = series::Hist::decode(rig.samples().series[0].latency.as_ref().unwrap()).unwrap();
+    // A histogram keeps three digits.
+    assert!(latency.min() >= Some(1_090_000), "{:?}", latency.min());
 }
 
 #[test]

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use protocol::failure::FailureClass::{self, Malformed, Reset, Timeout, TooLarge};
 use sandbox::abi;
 
-use super::rig::{Rig, endpoint, fire, rate, until};
+use super::rig::{Rig, endpoint, fire, rate, target, until};
 use super::server::{Act, Server, ok};
-use crate::spec::TargetSpec;
 
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -177,14 +176,7 @@ fn each_hostile_server_is_a_class_of_its_own_and_a_good_one_beside_them_notices_
         fire(move |request: &mut abi::Request| request.timeout_us = timeout)
     });
     let mut rig = Rig::with(vec![], guests.collect(), |spec| {
-        spec.targets = servers
-            .iter()
-            .map(|server| TargetSpec {
-                name: "target".into(),
-                http2: None,
-                endpoints: vec![endpoint(server.addr)],
-            })
-            .collect();
+        spec.targets = servers.iter().map(|server| target(vec![endpoint(server.addr)])).collect();
         for (scenario, target) in spec.scenarios.iter_mut().zip(0..) {
             scenario.targets = vec![target];
         }
@@ -228,14 +220,7 @@ fn beside(
     max_body: u64,
 ) -> Rig {
     Rig::with(vec![], guests.into(), |spec| {
-        spec.targets = servers
-            .iter()
-            .map(|server| TargetSpec {
-                name: "target".into(),
-                http2: None,
-                endpoints: vec![endpoint(server.addr)],
-            })
-            .collect();
+        spec.targets = servers.iter().map(|server| target(vec![endpoint(server.addr)])).collect();
         spec.scenarios[1].targets = vec![1];
         spec.max_body = max_body;
     })

@@ -187,6 +187,16 @@ fn fresh_connections_carry_one_request_each() {
 }
 
 #[test]
+fn where_connections_are_not_kept_each_request_has_its_own() {
+    let server = Server::start(|_, _| ok(""));
+    let rig = Rig::with(vec![endpoint(server.addr)], vec![fire(|_| {})], |spec| {
+        (spec.targets[0].http2, spec.targets[0].keep_alive) = (Some(8), false);
+    });
+    assert_eq!(rig.run(&rig.phase(rate(100.0), Duration::from_millis(200)), GRACE).answered, 20);
+    assert_eq!((server.requests(), server.connections()), (20, 20));
+}
+
+#[test]
 fn fresh_connections_wait_for_a_place_beside_shared_ones() {
     // Every other request asks for a connection of its own, of two in all that others share.
     let server = Server::start(|_, _| ok(""));

@@ -25,8 +25,16 @@ pub(super) enum Act {
     Reset(Reason),
     /// Send a head that announces a body of this length and four bytes of it, and keep the stream.
     Half(u64),
-    /// Answer with a body that does not end.
-    Endless,
+    /// Answer with these fields and the first bytes, wait until the gate opens, and end with the second.
+    GateBetween(Vec<(&'static str, String)>, Vec<u8>, Vec<u8>),
+    /// Answer with these fields and these frames, all at once.
+    Frames(Vec<(&'static str, String)>, Vec<Vec<u8>>),
+    /// Answer with these fields and these bytes, and keep the stream.
+    Unended(Vec<(&'static str, String)>, Vec<u8>),
+    /// Answer with these fields and these bytes, wait until the gate opens, and reset the stream.
+    Broken(Vec<(&'static str, String)>, Vec<u8>),
+    /// Answer with these fields and these bytes over and over, as many as the client takes.
+    Endless(Vec<(&'static str, String)>, &'static [u8]),
     /// Answer, and take no more requests on the connection.
     Last,
     /// Close the connection.
@@ -177,13 +185,7 @@ async fn answer(
     let mut response = Response::new(());
     match act {
         Act::Reply(fields, body) => {
-            for (name, value) in fields {
-                if name == ":status" {
-                    *response.status_mut() = value.parse().unwrap();
-                } else {
-                    response.headers_mut().append(name, value.parse().unwrap());
-                }
-            }
+            add(&mut response, fields);
             let empty = body.is_empty();
             let mut stream = respond.send_response(response, empty).ok()?;
             if !empty {
@@ -214,18 +216,68 @@ async fn answer(
             stream.send_data(Bytes::from_static(b"half"), false).ok()?;
             let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
         }
-        Act::Endless => {
+        Act::GateBetween(fields, first, then) => {
+            add(&mut response, fields);
             let mut stream = respond.send_response(response, false).ok()?;
-            loop {
-                stream.reserve_capacity(10_000);
-                let capacity = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await?.ok()?;
-                stream.send_data(vec![b'x'; capacity].into(), false).ok()?;
+            stream.send_data(first.into(), false).ok()?;
+            let mut gate = shared.gate.clone();
+            gate.wait_for(|open| *open).await.ok()?;
+            stream.send_data(then.into(), true).ok()?;
+        }
+        Act::Frames(fields, frames) => {
+            add(&mut response, fields);
+            let mut stream = respond.send_response(response, false).ok()?;
+            for frame in frames {
+                stream.send_data(frame.into(), false).ok()?;
             }
+            stream.send_data(Bytes::new(), true).ok()?;
+        }
+        Act::Unended(fields, body) => {
+            add(&mut response, fields);
+            let mut stream = respond.send_response(response, false).ok()?;
+            stream.send_data(body.into(), false).ok()?;
+            let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+        }
+        Act::Broken(fields, body) => {
+            add(&mut response, fields);
+            let mut stream = respond.send_response(response, false).ok()?;
+            stream.send_data(body.into(), false).ok()?;
+            let mut gate = shared.gate.clone();
+            gate.wait_for(|open| *open).await.ok()?;
+            stream.send_reset(Reason::INTERNAL_ERROR);
+        }
+        Act::Endless(fields, bytes) => {
+            add(&mut response, fields);
+            let mut stream = respond.send_response(response, false).ok()?;
+            let bytes = bytes.repeat(10_000_usize.div_ceil(bytes.len()));
+            while send(&mut stream, &bytes).await.is_some() {}
         }
         Act::Last => {
             respond.send_response(response, true).ok()?;
         }
         Act::Close => {}
+    }
+    Some(())
+}
+
+fn add(response: &mut Response<()>, fields: Vec<(&'static str, String)>) {
+    for (name, value) in fields {
+        if name == ":status" {
+            *response.status_mut() = value.parse().unwrap();
+        } else {
+            response.headers_mut().append(name, value.parse().unwrap());
+        }
+    }
+}
+
+/// Sends all of these bytes as the client takes them; `None` = it does not any more.
+async fn send(stream: &mut h2::SendStream<Bytes>, mut bytes: &[u8]) -> Option<()> {
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        let capacity = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await?.ok()?;
+        let (now, later) = bytes.split_at(capacity.min(bytes.len()));
+        stream.send_data(Bytes::copy_from_slice(now), false).ok()?;
+        bytes = later;
     }
     Some(())
 }

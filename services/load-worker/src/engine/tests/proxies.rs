@@ -59,6 +59,33 @@ fn tls_goes_through_a_tunnel() {
 }
 
 #[test]
+fn a_proxy_is_told_who_asks_with_each_request_and_each_tunnel() {
+    let shown = || Some("Basic bWU6c2VjcmV0".to_owned());
+    let is_shown = |head: &String| head.lines().any(|line| line == "Proxy-Authorization: Basic bWU6c2VjcmV0");
+    for proxy_authorization in [shown(), None] {
+        let expected = proxy_authorization.is_some();
+        let server = Server::start(|_, _| Act::Reply(ok("")));
+        let through =
+            Endpoint { base_path: "http://shop".into(), proxy_authorization, ..endpoint(server.addr) };
+        let rig = Rig::new(vec![through], vec![fire(|_| {})]);
+        assert_eq!(rig.run(&rig.phase(rate(50.0), Duration::from_millis(100)), GRACE).answered, 5);
+        assert!(server.seen.heads.lock().unwrap().iter().all(|head| is_shown(head) == expected));
+    }
+    let (addr, cert) = tls_server();
+    let (proxy, heads) = proxy(addr);
+    let through = Endpoint {
+        addrs: vec![proxy],
+        tunnel: Some("localhost:8443".into()),
+        proxy_authorization: shown(),
+        ..tls_endpoint(addr, cert, "localhost")
+    };
+    let rig = Rig::new(vec![through], vec![fire(|_| {})]);
+    assert_eq!(rig.run(&rig.phase(rate(50.0), Duration::from_millis(100)), GRACE).answered, 5);
+    let heads = heads.lock().unwrap();
+    assert!(!heads.is_empty() && heads.iter().all(is_shown), "{heads:?}");
+}
+
+#[test]
 fn a_proxy_that_refuses_is_a_connect_failure() {
     let refuses = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
     for answer in [&refuses[..], b"220 mail.example\r\n"] {

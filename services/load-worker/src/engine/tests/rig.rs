@@ -141,9 +141,22 @@ pub(super) fn endpoint(addr: SocketAddr) -> Endpoint {
         addrs: vec![addr],
         socket: None,
         tunnel: None,
+        proxy_authorization: None,
         host_header: addr.to_string(),
         base_path: String::new(),
         detour: None,
+    }
+}
+
+/// A target that speaks HTTP/1.1 and whose endpoints are used in turn.
+pub(super) fn target(endpoints: Vec<Endpoint>) -> TargetSpec {
+    TargetSpec {
+        name: "target".into(),
+        endpoints,
+        balance: plan::model::Balance::RoundRobin,
+        outlier_detection: None,
+        http2: None,
+        keep_alive: true,
     }
 }
 
@@ -207,12 +220,14 @@ impl Rig {
                     feeds: BTreeMap::new(),
                 })
                 .collect(),
-            targets: vec![TargetSpec { name: "target".into(), endpoints, http2: None }],
+            targets: vec![target(endpoints)],
             batch: 64,
             connect_timeout: Duration::from_secs(10),
+            connect_rate: 10_000,
             max_head: 64 * 1024,
             max_body: 1024 * 1024,
             max_event: 64 * 1024,
+            io_uring: true,
             lease: crate::lease::Lease::for_ever(),
         };
         tweak(&mut spec);

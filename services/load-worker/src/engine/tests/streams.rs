@@ -76,7 +76,7 @@ fn events_are_told_as_they_come() {
     // Chunks and events end in different places, and the last event has no end.
     let first = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
                  11\r\ndata: one\n\ndata: \r\n";
-    let then = "4\r\ntwo\n\r\n28\r\n\nevent: add\nid: 7\ndata: 3\ndata: 3\n\ndata:\r\n0\r\n\r\n";
+    let then = "4\r\ntwo\n\r\n31\r\n\nevent: add\nid: 7\nretry: 9\ndata: 3\ndata: 3\n\ndata:\r\n0\r\n\r\n";
     let server = Server::start(|_, _| Act::GateBetween(first.into(), then.into()));
     let log = Log::default();
     let gate = Arc::clone(&server.gate);
@@ -91,7 +91,7 @@ fn events_are_told_as_they_come() {
     assert_eq!(kinds(&told), [Head, Event, Event, Event, End]);
     let said: Vec<_> = told.iter().map(|told| (told.head.as_str(), told.body.as_str())).collect();
     assert!(said[0].0.starts_with("HTTP/1.1 200 OK\r\n") && said[0].0.ends_with("\r\n\r\n"));
-    assert_eq!(said[1..4], [("", "one"), ("", "two"), ("event: add\r\nid: 7\r\n", "3\n3")]);
+    assert_eq!(said[1..4], [("", "one"), ("", "two"), ("event: add\r\nid: 7\r\nretry: 9\r\n", "3\n3")]);
     assert_eq!(told.iter().map(|told| told.of.events).collect::<Vec<_>>(), [0, 1, 2, 3, 3]);
     assert!(told.iter().all(|told| told.of.status == 200 && told.of.failure == abi::Failure::None));
     let times: Vec<_> = told[1..].iter().map(|told| told.of.last_byte_us).collect();
@@ -99,6 +99,30 @@ fn events_are_told_as_they_come() {
     assert!(told[1..].iter().all(|told| told.of.first_event_us == times[0]), "{told:?}");
     assert!(told.iter().all(|told| told.of.first_byte_us <= times[0]));
     assert_eq!((told[0].of.first_event_us, told[0].of.last_byte_us), (0, 0));
+}
+
+#[test]
+fn a_verdict_on_an_event_holds_to_the_end() {
+    let server =
+        Server::start(|_, _| Act::GateBetween(stream("data: wrong\n\n"), b"data: right\n\n".to_vec()));
+    let log = Log::default();
+    let gate = Arc::clone(&server.gate);
+    let guest = listen(abi::Interest::EVENTS, &log, move |told, output| {
+        if told.body == "wrong" {
+            output.verdicts.push(abi::Verdict {
+                user: told.of.user,
+                seq: told.of.seq,
+                check: 0,
+                pass: false,
+            });
+            gate.open();
+        }
+    });
+    let mut rig = Rig::new(vec![endpoint(server.addr)], vec![guest]);
+    let counts = rig.run(&rig.phase(rate(10.0), Duration::from_millis(100)), GRACE);
+    assert_eq!(counts.answered, 1);
+    let series = &rig.samples().series[0];
+    assert_eq!((series.good, series.bad, series.checks[0].failed), (0, 1, 1));
 }
 
 #[test]

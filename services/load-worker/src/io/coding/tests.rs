@@ -170,48 +170,60 @@ fn a_window_beyond_the_coding_s_is_not_taken() {
     assert_eq!(decode(Coding::Brotli, &[&[0x11, 0x1e, 0x03]], LIMIT).1, Err(FailureClass::Malformed));
 }
 
-#[test]
-fn what_the_peer_has_flushed_is_handed_on_at_once() {
+/// A text, and what a peer sends of it in each coding by the name that it gives it.
+pub(crate) fn texts() -> (String, [(&'static str, Vec<u8>); 5]) {
+    let text = text();
+    let coded = [
+        ("gzip", gzip_of(&text)),
+        ("deflate", zlib_of(&text)),
+        ("deflate", deflate_of(&text)),
+        ("br", BROTLI_TEXT.to_vec()),
+        ("zstd", zstd_of(&text)),
+    ];
+    (String::from_utf8(text).unwrap(), coded)
+}
+
+/// A coding, and two pieces in it.
+pub(crate) type Coded = (&'static str, [Vec<u8>; 2]);
+
+/// The data of two events, and what a peer sends of them in each coding when it flushes after each.
+pub(crate) fn events() -> ([&'static str; 2], [Coded; 4]) {
     let events = ["data: one\n\n", "data: two\n\n"];
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
     let mut zstd = CCtx::create();
-    let mut of_zstd = |event: &str| {
+    let of_gzip = events.map(|event| {
+        gzip.write_all(event.as_bytes()).unwrap();
+        gzip.flush().unwrap();
+        std::mem::take(gzip.get_mut())
+    });
+    let of_zlib = events.map(|event| {
+        zlib.write_all(event.as_bytes()).unwrap();
+        zlib.flush().unwrap();
+        std::mem::take(zlib.get_mut())
+    });
+    let of_zstd = events.map(|event| {
         let mut packed = [0; 256];
         let mut output = OutBuffer::around(&mut packed[..]);
         let mut input = InBuffer::around(event.as_bytes());
         assert_eq!(zstd.compress_stream2(&mut output, &mut input, ZSTD_EndDirective::ZSTD_e_flush), Ok(0));
         let length = output.pos();
         packed[..length].to_vec()
-    };
-    let of_encoder =
-        |encoder: &mut dyn FnMut(&[u8]) -> Vec<u8>| events.map(|event| encoder(event.as_bytes()));
-    let all = [
-        (
-            Coding::Gzip,
-            of_encoder(&mut |event| {
-                gzip.write_all(event).unwrap();
-                gzip.flush().unwrap();
-                std::mem::take(gzip.get_mut())
-            }),
-        ),
-        (
-            Coding::Deflate,
-            of_encoder(&mut |event| {
-                zlib.write_all(event).unwrap();
-                zlib.flush().unwrap();
-                std::mem::take(zlib.get_mut())
-            }),
-        ),
-        (Coding::Brotli, BROTLI_EVENTS.map(<[u8]>::to_vec)),
-        (Coding::Zstd, events.map(&mut of_zstd)),
-    ];
-    for (coding, parts) in all {
-        let mut decoder = Decoder::new(coding).unwrap();
-        for (part, event) in parts.iter().zip(events) {
+    });
+    let brotli = BROTLI_EVENTS.map(<[u8]>::to_vec);
+    (["one", "two"], [("gzip", of_gzip), ("deflate", of_zlib), ("br", brotli), ("zstd", of_zstd)])
+}
+
+#[test]
+fn what_the_peer_has_flushed_is_handed_on_at_once() {
+    let (data, coded) = events();
+    for (name, parts) in coded {
+        let field = httparse::Header { name: "content-encoding", value: name.as_bytes() };
+        let mut decoder = Decoder::new(Coding::of(&[field]).unwrap()).unwrap();
+        for (part, data) in parts.iter().zip(data) {
             let mut said = Vec::new();
             decoder.decode(part, LIMIT, |data| said.extend_from_slice(data)).unwrap();
-            assert_eq!(String::from_utf8(said).unwrap(), event, "{coding:?}");
+            assert_eq!(String::from_utf8(said).unwrap(), format!("data: {data}\n\n"), "{name}");
         }
     }
 }

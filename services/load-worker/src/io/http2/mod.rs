@@ -61,6 +61,11 @@ pub trait Answers<T> {
     /// # Errors
     /// As of [`Answers::head`].
     fn body(&mut self, request: T, data: &[u8]) -> Result<(), FailureClass>;
+    /// Whether somebody has to look at what came of this request before he is told more: the rest waits for a next turn,
+    /// and its window stays closed.
+    fn is_full(&self, request: T) -> bool;
+    /// The same of all requests.
+    fn is_crowd(&self) -> bool;
 }
 
 /// How a request ended.
@@ -120,8 +125,14 @@ pub struct Http2<T> {
     free: Vec<u32>,
     /// Lanes at most, by the plan.
     most: u32,
+    /// The lane that is listened to first.
+    first: usize,
     /// Answers that were malformed.
     faults: u32,
+    /// Why it is over, while there is more to be told of what came before.
+    over: Option<FailureClass>,
+    /// Requests that have ended since.
+    lost: Vec<(T, End)>,
     state: State,
 }
 
@@ -166,7 +177,10 @@ impl<T: Copy> Http2<T> {
                 lanes: Vec::new(),
                 free: Vec::new(),
                 most,
+                first: 0,
                 faults: 0,
+                over: None,
+                lost: Vec::new(),
                 state: State::Greeting,
             }),
             Poll::Ready(Err(_)) | Poll::Pending => Err(FailureClass::Reset),
@@ -254,41 +268,73 @@ impl<T: Copy> Http2<T> {
         }
         self.marks.begin();
         let mut cx = Context::from_waker(&self.waker);
-        let over = match Pin::new(&mut self.connection).poll(&mut cx) {
-            Poll::Pending => None,
-            Poll::Ready(Ok(())) => Some(FailureClass::Reset),
-            Poll::Ready(Err(error)) => Some(end_of(&error).0),
-        };
-        answers.arrived();
-        let mut word = 0;
-        while let Some(mut bits) = self.marks.take_lanes(word) {
-            while bits != 0 {
-                let lane = word * u64::BITS as usize + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                self.listen(lane, limits, answers, ended);
+        if self.over.is_none() {
+            self.over = match Pin::new(&mut self.connection).poll(&mut cx) {
+                Poll::Pending => None,
+                Poll::Ready(Ok(())) => Some(FailureClass::Reset),
+                Poll::Ready(Err(error)) => Some(end_of(&error).0),
+            };
+            if self.over.is_some() {
+                // What was read before the end may be whole answers.
+                (0..self.lanes.len())
+                    .for_each(|lane| self.marks.mark_lane(u32::try_from(lane).unwrap_or(u32::MAX)));
             }
-            word += 1;
         }
-        if let Some(class) = over {
-            self.state = State::Closed(class);
-            for lane in 0..self.lanes.len() {
-                // What was read before the end may be a whole answer.
-                self.listen(lane, limits, answers, ended);
-                if let Some((request, _)) = self.lanes[lane].stream.take() {
-                    ended.push((request, End::failed(class)));
-                }
-            }
-        } else if self.state != State::Draining {
+        answers.arrived();
+        let Some(class) = self.over else {
+            self.listen_all(limits, answers, ended);
             if self.state == State::Greeting && self.sender.current_max_send_streams() > 0 {
                 self.state = State::Open;
             }
-            let gone = self.sender.poll_ready(&mut Context::from_waker(&self.waker));
-            // Well before the last fault, so that nothing is in progress then.
-            if matches!(gone, Poll::Ready(Err(_))) || self.faults >= FAULTS / 2 {
-                self.state = State::Draining;
+            if self.state != State::Draining {
+                let gone = self.sender.poll_ready(&mut Context::from_waker(&self.waker));
+                // Well before the last fault, so that nothing is in progress then.
+                if matches!(gone, Poll::Ready(Err(_))) || self.faults >= FAULTS / 2 {
+                    self.state = State::Draining;
+                }
+            }
+            return self.state;
+        };
+        let mut lost = std::mem::take(&mut self.lost);
+        self.listen_all(limits, answers, &mut lost);
+        if self.marks.has_lanes() {
+            (self.lost, self.state) = (lost, State::Draining);
+            return self.state;
+        }
+        ended.append(&mut lost);
+        for lane in &mut self.lanes {
+            ended.extend(lane.stream.take().map(|(request, _)| (request, End::failed(class))));
+        }
+        self.state = State::Closed(class);
+        self.state
+    }
+
+    /// Asks all lanes that have news, until somebody has to look at what they brought; the next turn goes on behind.
+    fn listen_all(&mut self, limits: Limits, answers: &mut impl Answers<T>, ended: &mut Vec<(T, End)>) {
+        const BITS: usize = u64::BITS as usize;
+        let words = self.marks.words();
+        let (first, above) = (self.first / BITS, u64::MAX << (self.first % BITS));
+        // The first word comes twice: its upper part, and at the end its lower.
+        for step in 0..=words {
+            let word = (first + step) % words.max(1);
+            let mask = match step {
+                0 => above,
+                step if step == words => !above,
+                _ => u64::MAX,
+            };
+            let mut bits = self.marks.take_lanes(word, mask);
+            while bits != 0 {
+                let bit = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                self.listen(word * BITS + bit, limits, answers, ended);
+                if answers.is_crowd() {
+                    self.marks.mark_lanes(word, bits);
+                    self.first = (word * BITS + bit + 1) % (words * BITS).max(1);
+                    return;
+                }
             }
         }
-        self.state
+        self.first = 0;
     }
 
     /// Asks a lane's stream for news.
@@ -377,6 +423,10 @@ fn advance<T: Copy>(
                 }
                 // Of a stream that has been reset meanwhile there is nothing to release: the next call tells.
                 let _ = body.flow_control().release_capacity(data.len());
+                if answers.is_full(request) && !body.is_end_stream() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
         }
     }

@@ -62,8 +62,7 @@ impl Marks {
 
     /// Whether another turn is wanted, though the socket says nothing new.
     pub(super) fn wanted(&self) -> bool {
-        self.connection.load(Ordering::Relaxed)
-            || self.lanes.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+        self.connection.load(Ordering::Relaxed) || self.has_lanes()
     }
 
     pub(super) fn mark_lane(&self, lane: u32) {
@@ -72,9 +71,26 @@ impl Marks {
         }
     }
 
-    /// Takes the marked lanes, so many words of them one after the other.
-    pub(super) fn take_lanes(&self, word: usize) -> Option<u64> {
-        self.lanes.get(word).map(|word| word.swap(0, Ordering::Relaxed))
+    /// Marks lanes of a word.
+    pub(super) fn mark_lanes(&self, word: usize, bits: u64) {
+        if let Some(word) = self.lanes.get(word) {
+            word.fetch_or(bits, Ordering::Relaxed);
+        }
+    }
+
+    /// Words of marks of lanes.
+    pub(super) fn words(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Takes the marks of a word that the mask has.
+    pub(super) fn take_lanes(&self, word: usize, mask: u64) -> u64 {
+        self.lanes.get(word).map_or(0, |word| word.fetch_and(!mask, Ordering::Relaxed) & mask)
+    }
+
+    /// Whether any lane is marked.
+    pub(super) fn has_lanes(&self) -> bool {
+        self.lanes.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 }
 
@@ -126,7 +142,8 @@ impl Pipe {
         if let Some(tls) = &mut self.tls {
             return match tls.read(&mut self.stream, buffer) {
                 Ok(Plain::Bytes(n)) => Poll::Ready(Ok(n)),
-                Ok(Plain::End) => Poll::Ready(Ok(0)),
+                // Frames say what is whole.
+                Ok(Plain::End | Plain::Cut) => Poll::Ready(Ok(0)),
                 Ok(Plain::Pending) => Poll::Pending,
                 // A kind that a socket does not give: by it the class is known again.
                 Err(FailureClass::Tls) => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),

@@ -140,6 +140,7 @@ mod tests {
             base_path: base_path.into(),
             socket: None,
             tunnel: None,
+            proxy_authorization: None,
             detour: None,
         };
         let mut data = target.as_bytes().to_vec();

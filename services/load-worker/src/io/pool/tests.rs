@@ -2,29 +2,46 @@
 
 use super::*;
 
+mod balancing;
+
+/// A pool whose endpoints are used in turn.
+fn pool(endpoints: usize) -> Pool {
+    Pool::new(endpoints, Balance::RoundRobin, 0)
+}
+
+/// Begins a connection in the background, of 64 at a time.
+fn make(pool: &mut Pool) -> Option<usize> {
+    pool.make(64, |_| true)
+}
+
 fn filled(endpoints: usize, n: u32) -> Pool {
-    let mut pool = Pool::new(endpoints);
+    filled_by(endpoints, n, Balance::RoundRobin)
+}
+
+/// A pool with connections 0 … n − 1, which go to its endpoints in turn.
+fn filled_by(endpoints: usize, n: u32, balance: Balance) -> Pool {
+    let mut pool = Pool::new(endpoints, balance, 0);
     assert!(pool.want(n).is_empty());
-    assert_eq!(pool.to_make(64), n);
     for key in 0..n {
-        let endpoint = pool.make();
+        let endpoint = make(&mut pool).unwrap();
+        assert_eq!(endpoint, key as usize % endpoints);
         pool.made(true, endpoint, key, 1);
         assert!(pool.put_back(endpoint, key));
     }
-    assert_eq!((pool.free(), pool.empty(), pool.to_make(64)), (n, 0, 0));
+    assert_eq!((pool.free(), pool.empty(), make(&mut pool)), (n, 0, None));
     pool
 }
 
 #[test]
 fn connections_and_endpoints_are_used_in_turn() {
     let mut pool = filled(2, 4);
-    let order: Vec<_> = (0..5).map(|_| pool.grant()).collect();
+    let order: Vec<_> = (0..5).map(|_| pool.grant(0)).collect();
     assert_eq!(
         order,
         [0, 1, 2, 3].map(|key| Some(Grant::Idle(key))).into_iter().chain([None]).collect::<Vec<_>>()
     );
     assert!(pool.put_back(1, 3));
-    assert_eq!(pool.grant(), Some(Grant::Idle(3)));
+    assert_eq!(pool.grant(0), Some(Grant::Idle(3)));
 }
 
 #[test]
@@ -40,62 +57,63 @@ fn a_promise_is_kept_from_others() {
 
 #[test]
 fn the_making_is_bounded() {
-    let mut pool = Pool::new(1);
+    let mut pool = pool(1);
     pool.want(100);
-    assert_eq!(pool.to_make(64), 64);
     for _ in 0..64 {
-        pool.make();
+        assert_eq!(make(&mut pool), Some(0));
     }
-    assert_eq!(pool.to_make(64), 0);
+    assert_eq!(make(&mut pool), None);
     pool.made(true, 0, 7, 1);
-    assert_eq!(pool.to_make(64), 1);
+    assert_eq!((make(&mut pool), make(&mut pool)), (Some(0), None));
 }
 
 #[test]
-fn a_target_that_is_down_is_tried_on_demand() {
-    let mut pool = Pool::new(1);
+fn an_endpoint_that_is_down_is_tried_on_demand() {
+    let mut pool = pool(1);
     pool.want(1);
-    pool.make();
-    assert_eq!((pool.free(), pool.grant()), (0, None));
-    pool.not_made(true);
+    make(&mut pool);
+    assert_eq!((pool.free(), pool.grant(0)), (0, None));
+    pool.not_made(true, 0);
     assert_eq!(pool.free(), 1);
-    assert_eq!(pool.grant(), Some(Grant::Make { endpoint: 0, instead_of: None }));
-    assert_eq!((pool.free(), pool.grant()), (0, None));
+    assert_eq!(pool.grant(0), Some(Grant::Make { endpoint: 0, instead_of: None }));
+    assert_eq!((pool.free(), pool.grant(0)), (0, None));
     pool.made(false, 0, 9, 1);
     assert!(pool.put_back(0, 9));
-    assert!(!pool.is_down());
+    assert!(!pool.endpoints.at(0).down);
     pool.closed(0, 9);
     assert_eq!((pool.free(), pool.empty(), pool.held()), (0, 1, 0));
 }
 
 #[test]
-fn what_is_given_up_says_nothing_of_the_target() {
-    let mut pool = Pool::new(1);
+fn what_is_given_up_says_nothing_of_the_endpoint() {
+    let mut pool = pool(1);
     pool.want(2);
-    pool.make();
-    pool.given_up();
-    assert_eq!((pool.is_down(), pool.held(), pool.to_make(64)), (false, 0, 2));
-    pool.make();
-    pool.not_made(true);
+    make(&mut pool);
+    pool.given_up(0);
+    assert_eq!((pool.endpoints.at(0).down, pool.held(), pool.empty()), (false, 0, 2));
+    make(&mut pool);
+    pool.not_made(true, 0);
+    assert_eq!((make(&mut pool), make(&mut pool)), (Some(0), None), "one at a time while it is down");
+    pool.given_up(0);
     pool.forget_down();
-    assert_eq!((pool.is_down(), pool.to_make(64)), (false, 2));
+    assert_eq!((pool.endpoints.at(0).down, make(&mut pool), make(&mut pool)), (false, Some(0), Some(0)));
 }
 
 #[test]
 fn fresh_connections_take_the_place_of_idle_ones() {
     let mut pool = filled(1, 2);
-    assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: Some(0) }));
-    assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: Some(1) }));
-    assert_eq!(pool.grant_fresh(), None);
+    assert_eq!(pool.grant_fresh(0), Some(Grant::Make { endpoint: 0, instead_of: Some(0) }));
+    assert_eq!(pool.grant_fresh(0), Some(Grant::Make { endpoint: 0, instead_of: Some(1) }));
+    assert_eq!(pool.grant_fresh(0), None);
     pool.closed(0, 0);
-    assert_eq!((pool.free(), pool.to_make(64)), (1, 0));
-    assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: None }));
+    assert_eq!((pool.free(), make(&mut pool)), (1, None));
+    assert_eq!(pool.grant_fresh(0), Some(Grant::Make { endpoint: 0, instead_of: None }));
 }
 
 #[test]
 fn shrinking_closes_idle_now_and_busy_later() {
     let mut pool = filled(1, 3);
-    assert_eq!(pool.grant(), Some(Grant::Idle(0)));
+    assert_eq!(pool.grant(0), Some(Grant::Idle(0)));
     assert_eq!(pool.want(1), vec![1, 2]);
     assert!(pool.put_back(0, 0));
     assert!(pool.want(0) == vec![0] && pool.held() == 0);
@@ -103,10 +121,10 @@ fn shrinking_closes_idle_now_and_busy_later() {
 
 /// A pool with connections 0 … n − 1 of so many lanes.
 fn shared(n: u32, lanes: u32) -> Pool {
-    let mut pool = Pool::new(1);
+    let mut pool = pool(1);
     assert!(pool.want(n).is_empty());
     for key in 0..n {
-        let endpoint = pool.make();
+        let endpoint = make(&mut pool).unwrap();
         pool.made(true, endpoint, key, lanes);
         assert!(pool.put_back(endpoint, key));
     }
@@ -115,7 +133,7 @@ fn shared(n: u32, lanes: u32) -> Pool {
 }
 
 fn granted(pool: &mut Pool) -> Option<ConnectionKey> {
-    match pool.grant() {
+    match pool.grant(0) {
         Some(Grant::Idle(key)) => Some(key),
         _ => None,
     }
@@ -161,7 +179,7 @@ fn what_is_retired_ends_with_its_last_request() {
     assert!(pool.put_back(0, 1));
     assert!(!pool.retire(0, 1));
     pool.closed(0, 1);
-    assert_eq!((pool.free(), pool.empty(), pool.grant()), (0, 2, None));
+    assert_eq!((pool.free(), pool.empty(), pool.grant(0)), (0, 2, None));
 }
 
 #[test]
@@ -180,8 +198,8 @@ fn shrinking_closes_unused_connections_and_lets_the_others_finish() {
 fn a_fresh_connection_takes_no_place_of_one_in_use() {
     let mut pool = shared(2, 2);
     assert_eq!(granted(&mut pool), Some(0));
-    assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: Some(1) }));
-    assert_eq!(pool.grant_fresh(), None);
+    assert_eq!(pool.grant_fresh(0), Some(Grant::Make { endpoint: 0, instead_of: Some(1) }));
+    assert_eq!(pool.grant_fresh(0), None);
     assert!(pool.put_back(0, 0));
-    assert_eq!(pool.grant_fresh(), Some(Grant::Make { endpoint: 0, instead_of: Some(0) }));
+    assert_eq!(pool.grant_fresh(0), Some(Grant::Make { endpoint: 0, instead_of: Some(0) }));
 }

@@ -52,6 +52,18 @@ fn names_are_of_one_event_and_ids_stay() {
 }
 
 #[test]
+fn a_time_to_retry_stays_and_is_a_number() {
+    let mut stream = EventStream::new();
+    let mut seen = Vec::new();
+    let text = b"data: a\n\nretry: 500\ndata: b\n\nretry: soon\nretry:\nretry: -1\ndata: c\n\nretry:7\n\ndata: d\n\n";
+    let note = |event: Event<'_>| seen.push(String::from_utf8_lossy(event.retry).into_owned());
+    stream.feed(text, LIMIT, note).unwrap();
+    assert_eq!(seen, ["", "500", "500", "7"]);
+    stream.clear(0);
+    stream.feed(b"data: a\n\n", LIMIT, |event| assert_eq!(event.retry, b"", "of another stream")).unwrap();
+}
+
+#[test]
 fn lines_end_in_any_of_three_ways() {
     for end in ["\n", "\r", "\r\n"] {
         let stream = ["data: a", "data: b", "", "data: c", "", ""].join(end);
@@ -88,7 +100,7 @@ fn a_cleared_parser_knows_nothing_of_the_stream_before() {
     let mut seen = 0;
     stream
         .feed(b"\xef\xbb\xbfdata: c\n\n", LIMIT, |event| {
-            assert_eq!(event, Event { name: b"", id: b"", data: b"c" });
+            assert_eq!(event, Event { name: b"", id: b"", retry: b"", data: b"c" });
             seen += 1;
         })
         .unwrap();

@@ -1,0 +1,71 @@
+//! What can be changed about pools, bulkhead and caches while the target runs: how each is exhausted.
+
+use deadpool_postgres::Client;
+use resilience::bulkhead::Place;
+use serde::{Deserialize, Serialize};
+
+use super::{Database, Error};
+
+/// As `PUT /admin/limits` takes them and `GET` gives them back. What is left out is as it was at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Connections to each server that are kept from everybody: so many fewer than the pool's most are left.
+    pub(crate) pool_held: usize,
+    /// Places of the bulkhead that are kept from everybody.
+    pub(crate) bulkhead_held: usize,
+    /// Bytes in the first level of the cache.
+    pub(crate) l1_bytes: Option<u64>,
+    /// Bytes in the second level.
+    pub(crate) l2_bytes: Option<u64>,
+}
+
+/// What is kept from everybody.
+#[derive(Default)]
+pub(super) struct Held {
+    limits: Limits,
+    connections: Vec<Client>,
+    places: Vec<Place>,
+}
+
+impl Database {
+    /// What is wrong with these limits; empty = nothing.
+    pub(crate) fn problems(&self, limits: &Limits) -> Vec<String> {
+        let mut problems = Vec::new();
+        let max = self.settings.pool.max;
+        if limits.pool_held > max {
+            problems.push(format!("pool_held: {} is above the {max} of --pool-max", limits.pool_held));
+        }
+        let places = self.settings.bulkhead.concurrent;
+        if limits.bulkhead_held > places {
+            problems.push(format!("bulkhead_held: {} is above its {places} places", limits.bulkhead_held));
+        }
+        problems
+    }
+
+    pub(crate) async fn limits(&self) -> Limits {
+        self.held.lock().await.limits
+    }
+
+    /// Sets all limits. What is to be held is waited for as a call waits for it.
+    pub(crate) async fn set_limits(&self, limits: Limits) -> Result<(), Error> {
+        let mut held = self.held.lock().await;
+        // What was held is free for a moment: nobody is kept out of what the new limits leave.
+        *held = Held { limits, ..Held::default() };
+        self.tiers.resize(
+            limits.l1_bytes.unwrap_or(self.settings.l1_bytes),
+            limits.l2_bytes.unwrap_or(self.settings.l2_bytes),
+        );
+        for node in self.nodes() {
+            for _ in 0..limits.pool_held {
+                let client = node.pool().get().await;
+                held.connections
+                    .push(client.map_err(|detail| Error::Failed { place: node.name.clone(), detail })?);
+            }
+        }
+        for _ in 0..limits.bulkhead_held {
+            held.places.push(self.enter().await?);
+        }
+        Ok(())
+    }
+}

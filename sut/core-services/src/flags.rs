@@ -1,0 +1,74 @@
+//! The flags about a database.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use core_services::database::{PoolSettings, Settings};
+use core_services::resilience::bulkhead;
+
+/// Where items are kept; without --primary, in memory, and the other flags mean nothing.
+#[derive(Args)]
+#[command(next_help_heading = "Database")]
+pub(crate) struct Database {
+    /// PostgreSQL that takes writes: postgres://user:password@host:port/database. Without one, items are in memory.
+    #[arg(long, env = "CORE_SERVICES_PRIMARY", hide_env_values = true, value_name = "URL")]
+    primary: Option<String>,
+    /// Replica of it that serves reads; may be given again. Without one, the primary serves them.
+    #[arg(
+        long,
+        env = "CORE_SERVICES_REPLICAS",
+        hide_env_values = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        requires = "primary"
+    )]
+    replica: Vec<String>,
+    /// Connections to each server that stay open.
+    #[arg(long, value_name = "COUNT", default_value_t = PoolSettings::default().keep)]
+    pool_keep: usize,
+    /// Connections to each server at most.
+    #[arg(long, value_name = "COUNT", default_value_t = PoolSettings::default().max, value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    pool_max: usize,
+    /// Milliseconds that a call waits for its turn and for a connection, a new connection takes, and a query takes, each.
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pool_timeout_ms: u64,
+    /// Milliseconds without use after which connections above --pool-keep are closed.
+    #[arg(long, value_name = "MS", default_value_t = 300_000)]
+    pool_idle_ms: u64,
+    /// Calls in progress at most, to all servers together.
+    #[arg(long, value_name = "COUNT", default_value_t = bulkhead::Settings::default().concurrent, value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    bulkhead_concurrent: usize,
+    /// Calls that wait for a place at most; more are refused with 503.
+    #[arg(long, value_name = "COUNT", default_value_t = bulkhead::Settings::default().waiting)]
+    bulkhead_waiting: usize,
+    /// Bytes in the first level of the cache.
+    #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
+    l1_bytes: u64,
+    /// Bytes in its second level.
+    #[arg(long, value_name = "BYTES", default_value_t = 2 << 30)]
+    l2_bytes: u64,
+}
+
+impl Database {
+    /// What they say; nothing = items are in memory. The breaker is that of the simulated backend.
+    pub(crate) fn settings(self, breaker: core_services::breaker::Settings) -> Option<Settings> {
+        Some(Settings {
+            primary: self.primary?,
+            replicas: self.replica,
+            pool: PoolSettings {
+                keep: self.pool_keep,
+                max: self.pool_max,
+                timeout: Duration::from_millis(self.pool_timeout_ms),
+                idle: Duration::from_millis(self.pool_idle_ms),
+            },
+            breaker,
+            bulkhead: bulkhead::Settings {
+                concurrent: self.bulkhead_concurrent,
+                waiting: self.bulkhead_waiting,
+            },
+            l1_bytes: self.l1_bytes,
+            l2_bytes: self.l2_bytes,
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! What the systems under test share: who may turn their knobs, versions of those, a shared breaker, how a process announces its port and hears
+//! that it shall stop, and a run on a thread of its own for tests.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod breaker;
+pub mod knobs;
+pub mod process;
+pub mod versions;
+
+mod running;
+
+pub use running::{Running, Target};
