@@ -4,7 +4,7 @@ pub(crate) mod event_stream;
 pub(crate) mod stateless;
 pub(crate) mod streamable;
 
-use gauntlet_sdk::{Draft, Interest, Outbox, Part, Rng, Turn};
+use gauntlet_sdk::{Draft, Headers, Interest, Outbox, Part, Rng, Turn};
 use guest_config::{Values, decimal};
 
 use crate::failure::Failures;
@@ -20,9 +20,25 @@ const ROUND_SHIFT: u32 = 32;
 pub(crate) const CLIENT: &str =
     concat!(r#"{"name":"gauntlet","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 
+/// Headers of every POST over HTTP that is streamable.
+pub(crate) fn post_headers() -> Headers {
+    Headers::default()
+        .with("content-type", "application/json")
+        .with("accept", "application/json, text/event-stream")
+}
+
 /// All of an answer that is looked at.
 pub(crate) fn all() -> Interest {
     Interest::END | Interest::HEAD | Interest::BODY | Interest::EVENTS
+}
+
+/// What a message is, for its headers.
+#[derive(Clone, Copy)]
+pub(crate) enum About<'a> {
+    /// A call of the plan.
+    Call(&'a Call),
+    /// Any other, by its method.
+    Method(&'a str),
 }
 
 /// Who sends, and what the texts of the plan take their values from.
@@ -90,7 +106,7 @@ impl Values for Sender<'_> {
 }
 
 impl Sender<'_> {
-    /// Begins a POST of a message in the dialect of `revision`. `name` is that of what it is about.
+    /// Begins a POST of a message in the dialect of `revision`.
     pub(crate) fn post<'o>(
         &self,
         out: &'o mut Outbox<'_>,
@@ -98,18 +114,24 @@ impl Sender<'_> {
         session: &Session,
         seq: u32,
         step: u32,
-        (method, name): (&str, &[u8]),
+        about: About<'_>,
     ) -> Draft<'o> {
-        let mut draft = out.request(self.user, seq, step).method(self.program.methods.post).interest(all());
-        draft = match revision.transport() {
-            Transport::EventStream => draft.target(&session.address),
-            Transport::Streamable | Transport::Stateless => draft.target(&self.program.endpoint),
-        };
-        draft = draft.header("content-type", "application/json");
-        draft = match revision.transport() {
-            Transport::EventStream => draft,
-            Transport::Streamable => streamable::headers(draft, revision, session),
-            Transport::Stateless => stateless::headers(draft, method, name),
+        let draft = out.request(self.user, seq, step).method(self.program.methods.post).interest(all());
+        let draft = match revision.transport() {
+            Transport::EventStream => {
+                draft.target(&session.address).header("content-type", "application/json")
+            }
+            Transport::Streamable => {
+                let draft = draft.target(&self.program.endpoint).headers(&self.program.post_headers);
+                streamable::session_headers(draft, revision, session)
+            }
+            Transport::Stateless => {
+                let draft = draft.target(&self.program.endpoint);
+                match about {
+                    About::Call(call) => draft.headers(&call.headers),
+                    About::Method(method) => draft.headers(&stateless::headers(method, b"")),
+                }
+            }
         };
         self.headers(draft)
     }
@@ -166,9 +188,10 @@ pub(crate) fn request(
 ) {
     body.push(br#"{"jsonrpc":"2.0","id":"#);
     decimal(body, id.into());
-    body.push(br#","method":""#);
-    body.push(method.name().as_bytes());
-    body.push(br#"","params":{"#);
+    match call {
+        Some(call) if call.method == method => body.push(call.begin.as_bytes()),
+        _ => body.push(begin(method, r#""""#).as_bytes()),
+    }
     let mut comma: &[u8] = b",";
     match method {
         Method::Initialize => {
@@ -179,9 +202,8 @@ pub(crate) fn request(
             body.push(br#","clientInfo":"#);
             body.push(CLIENT.as_bytes());
         }
+        // What it is of is in its beginning.
         Method::CallTool | Method::GetPrompt => {
-            body.push(br#""name":"#);
-            body.push(call.map_or("\"\"", |call| &call.name_json).as_bytes());
             if !user.arguments.is_empty() {
                 body.push(br#","arguments":"#);
                 body.push(&user.arguments);
@@ -211,14 +233,26 @@ pub(crate) fn request(
     let token = call.is_some_and(|call| call.progress).then_some(id);
     if revision.transport() == Transport::Stateless {
         body.push(comma);
-        stateless::meta(body, &sender.program.about_us, token);
-    } else if let Some(token) = token {
+        stateless::meta_and_end(body, &sender.program.about_us, token);
+        return;
+    }
+    if let Some(token) = token {
         body.push(comma);
         body.push(br#""_meta":{"progressToken":"#);
         decimal(body, token.into());
         body.push(b"}");
     }
     body.push(b"}}");
+}
+
+/// A request from after its id to where its parameters differ; `name` is that of a tool or a prompt, as JSON.
+pub(crate) fn begin(method: Method, name: &str) -> String {
+    let begin = format!(r#","method":"{}","params":{{"#, method.name());
+    if matches!(method, Method::CallTool | Method::GetPrompt) {
+        format!(r#"{begin}"name":{name}"#)
+    } else {
+        begin
+    }
 }
 
 /// What an HTTP status says of the answer to a request.

@@ -1,12 +1,12 @@
 //! A compiled configuration: what the hot path walks.
 
-use gauntlet_sdk::Setup;
+use gauntlet_sdk::{Headers, Setup};
 use guest_config::{Compiler, Escape, Feeds, Problems, Template};
 use serde_json::Value;
 
 use crate::answers::Capabilities;
 use crate::config::{self, Action, Arguments, Config, Expected};
-use crate::dialect::stateless;
+use crate::dialect::{self, stateless};
 use crate::failure::Checks;
 use crate::generator::Generator;
 use crate::result::Method;
@@ -21,6 +21,9 @@ pub(crate) const BODY_LIMIT: u32 = 1 << 20;
 pub(crate) struct Program {
     pub(crate) revision: Option<Revision>,
     pub(crate) endpoint: String,
+    /// Of every POST over HTTP that is streamable.
+    pub(crate) post_headers: Headers,
+    /// What the plan adds to every request.
     pub(crate) headers: Vec<(String, Template)>,
     pub(crate) capabilities: Capabilities,
     /// As `initialize` declares them.
@@ -82,10 +85,10 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// Of a tool or a prompt.
     pub(crate) name: String,
-    /// The same as JSON.
-    pub(crate) name_json: String,
-    /// The same as a header's value.
-    pub(crate) name_header: Vec<u8>,
+    /// Headers where there are no sessions.
+    pub(crate) headers: Headers,
+    /// What comes after the id of its request.
+    pub(crate) begin: String,
     pub(crate) arguments: Source,
     /// Where in the row its columns stand.
     pub(crate) columns: Vec<(usize, usize)>,
@@ -147,6 +150,7 @@ pub(crate) fn compile(config: &Config, problems: &mut Problems) -> (Program, Set
     let program = Program {
         revision: config.revision,
         endpoint: config.endpoint.clone(),
+        post_headers: dialect::post_headers(),
         headers,
         capabilities: config.capabilities,
         declared: config.capabilities.text(),
@@ -274,8 +278,8 @@ fn call(
         step: setup.step(&from.name),
         method,
         name: name.to_owned(),
-        name_json: Value::String(name.to_owned()).to_string(),
-        name_header: coded(name).into_owned(),
+        headers: stateless::headers(method.name(), coded(name).as_ref()),
+        begin: dialect::begin(method, &Value::String(name.to_owned()).to_string()),
         arguments,
         columns,
         columns_before: 0,

@@ -7,7 +7,7 @@ mod stream;
 use gauntlet_sdk::{Completion, CompletionKind, Interest, Outbox, Rng, Turn, log};
 use serde_json::Value;
 
-use crate::dialect::{self, Row, Sender};
+use crate::dialect::{self, About, Row, Sender};
 use crate::exchange::Alarm;
 use crate::failure::Failure;
 use crate::program::{Call, Program, Source};
@@ -189,7 +189,14 @@ impl<'a> Act<'a, '_> {
         self.user.exchange.begin(self.now_us, seq, Method::Initialize, 0, 0);
         let (revision, step) = (self.revision(), self.program.steps.initialize);
         self.sender()
-            .post(self.out, revision, &self.user.session, seq, step, ("notifications/initialized", b""))
+            .post(
+                self.out,
+                revision,
+                &self.user.session,
+                seq,
+                step,
+                About::Method("notifications/initialized"),
+            )
             .operation(OPENING)
             .timeout_us(self.program.timeout_us)
             .body(BODY)
@@ -308,13 +315,13 @@ impl<'a> Act<'a, '_> {
         let id = self.user.ids(count);
         self.user.exchange.begin(self.now_us, id, method, id, count);
         self.user.exchange.wants_progress = call.is_some_and(|call| call.progress);
-        let name: &[u8] = match (call, method) {
-            (Some(call), Method::CallTool | Method::GetPrompt) => call.name_header.as_slice(),
-            _ => b"",
+        let about = match call {
+            Some(call) if call.method == method => About::Call(call),
+            _ => About::Method(method.name()),
         };
         let sender = self.sender();
         let user = &*self.user;
-        let mut draft = sender.post(self.out, revision, &user.session, id, step, (method.name(), name));
+        let mut draft = sender.post(self.out, revision, &user.session, id, step, about);
         if revision.transport() == Transport::Stateless && is_call {
             let listed = self.shared.listed.get(user.call).and_then(Option::as_ref);
             let marks = listed.map_or(&[][..], |listed| &listed.marks);

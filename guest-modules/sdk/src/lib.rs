@@ -146,6 +146,7 @@
 extern crate self as gauntlet_sdk;
 
 mod engine;
+mod headers;
 pub mod log;
 mod outbox;
 mod rng;
@@ -154,6 +155,7 @@ pub mod testing;
 mod turn;
 
 pub use engine::Engine;
+pub use headers::Headers;
 pub use outbox::{Draft, Outbox, Part};
 pub use rng::Rng;
 pub use setup::{Descriptor, Expectation, Feed, Problem, RowOrder, Rule, Setup};

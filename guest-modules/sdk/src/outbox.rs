@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::bindings::gauntlet::scenario::types as wire;
+use crate::headers::Headers;
 use crate::turn::{Connection, Interest};
 
 /// Takes what a scenario says in one call. All of it crosses to the worker at once, in this order.
@@ -162,6 +163,12 @@ impl Draft<'_> {
     /// Adds a header. A name or value is cut at 65 535 bytes.
     pub fn header(self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.header_with(name, |part| part.push(value.as_ref()))
+    }
+
+    /// Adds headers that were written beforehand.
+    pub fn headers(mut self, headers: &Headers) -> Self {
+        Part::new(&mut self.output.arena, &mut self.request.headers).push(headers.block());
+        self
     }
 
     /// Adds a header whose value is formatted.

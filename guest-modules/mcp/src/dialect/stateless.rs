@@ -1,6 +1,6 @@
 //! Streamable HTTP without sessions, 2026-07-28: each request says its revision, its method and what it is about.
 
-use gauntlet_sdk::{Draft, Part};
+use gauntlet_sdk::{Headers, Part};
 use guest_config::decimal;
 
 use super::{Answer, CLIENT};
@@ -9,12 +9,11 @@ use crate::message;
 use crate::revision::Revision;
 
 /// Headers of every POST: what the body says, for whoever does not read it.
-pub(crate) fn headers<'o>(draft: Draft<'o>, method: &str, name: &[u8]) -> Draft<'o> {
-    let draft = draft
-        .header("accept", "application/json, text/event-stream")
-        .header("mcp-protocol-version", Revision::V2026_07_28.name())
-        .header("mcp-method", method);
-    if name.is_empty() { draft } else { draft.header("mcp-name", name) }
+pub(crate) fn headers(method: &str, name: &[u8]) -> Headers {
+    let headers = super::post_headers()
+        .with("mcp-protocol-version", Revision::V2026_07_28.name())
+        .with("mcp-method", method);
+    if name.is_empty() { headers } else { headers.with("mcp-name", name) }
 }
 
 /// What `_meta` of every request says, without its end: the same for all requests of a scenario.
@@ -25,14 +24,14 @@ pub(crate) fn about_us(capabilities: &str) -> String {
     )
 }
 
-/// Appends `_meta`.
-pub(crate) fn meta(body: &mut Part<'_>, about_us: &str, token: Option<u32>) {
+/// Appends `_meta`, and ends the request.
+pub(crate) fn meta_and_end(body: &mut Part<'_>, about_us: &str, token: Option<u32>) {
     body.push(about_us.as_bytes());
     if let Some(token) = token {
         body.push(br#","progressToken":"#);
         decimal(body, token.into());
     }
-    body.push(b"}");
+    body.push(b"}}}");
 }
 
 /// Judges the status of an answer to a request.

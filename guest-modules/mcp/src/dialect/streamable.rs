@@ -10,11 +10,6 @@ use crate::user::Session;
 /// The longest id of a session that is kept.
 const LONGEST_ID: usize = 512;
 
-/// Headers of every POST.
-pub(crate) fn headers<'o>(draft: Draft<'o>, revision: Revision, session: &Session) -> Draft<'o> {
-    session_headers(draft.header("accept", "application/json, text/event-stream"), revision, session)
-}
-
 /// What every request after the first says of its session.
 pub(crate) fn session_headers<'o>(mut draft: Draft<'o>, revision: Revision, session: &Session) -> Draft<'o> {
     if !session.id.is_empty() {

@@ -228,7 +228,7 @@ impl Act<'_, '_> {
             }
             return self.conclude(done.seq, true);
         }
-        let challenged = done.header("www-authenticate").is_some();
+        let challenged = done.status == 401 && done.header("www-authenticate").is_some();
         let answer =
             dialect::judge(revision, done.status, &self.user.session, challenged, &mut exchange.failures);
         if let Answer::None(is_over) = answer {

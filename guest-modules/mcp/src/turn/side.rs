@@ -5,6 +5,7 @@ use guest_config::decimal;
 use serde_json::value::RawValue;
 
 use super::{Act, CALLING};
+use crate::dialect::About;
 use crate::exchange::Alarm;
 use crate::failure::Failure;
 use crate::revision::Transport;
@@ -39,7 +40,14 @@ impl Act<'_, '_> {
             let count = self.user.exchange.count;
             let mut draft = self
                 .sender()
-                .post(self.out, revision, &self.user.session, side, step, ("notifications/cancelled", b""))
+                .post(
+                    self.out,
+                    revision,
+                    &self.user.session,
+                    side,
+                    step,
+                    About::Method("notifications/cancelled"),
+                )
                 .interest(Interest::END | Interest::BODY);
             let mut body = draft.body_part();
             for place in 0..count {
@@ -100,7 +108,7 @@ impl Act<'_, '_> {
         let step = self.program.steps.response;
         let mut draft = self
             .sender()
-            .post(self.out, revision, &self.user.session, seq, step, ("", b""))
+            .post(self.out, revision, &self.user.session, seq, step, About::Method(""))
             .interest(Interest::END | Interest::BODY);
         let mut body = draft.body_part();
         body.push(br#"{"jsonrpc":"2.0","id":"#);

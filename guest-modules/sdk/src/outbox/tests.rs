@@ -91,3 +91,18 @@ fn what_a_part_has_so_far_can_be_read_back() {
     assert_eq!(part.written(), b"before");
     draft.send();
 }
+
+#[test]
+fn headers_written_beforehand_are_as_those_written_one_by_one() {
+    let long = "v".repeat(70_000);
+    let pairs = [("k", "v"), ("", ""), ("long", long.as_str())];
+    let (mut one_by_one, mut beforehand) = (output(), output());
+    let mut outbox = Outbox::new(&mut one_by_one);
+    pairs
+        .iter()
+        .fold(outbox.request(0, 0, 0).header("first", "1"), |draft, (name, value)| draft.header(name, value))
+        .send();
+    let headers = pairs.iter().fold(Headers::default(), |headers, (name, value)| headers.with(name, value));
+    Outbox::new(&mut beforehand).request(0, 0, 0).header("first", "1").headers(&headers).send();
+    assert_eq!(parts(&one_by_one), parts(&beforehand));
+}
