@@ -31,13 +31,18 @@ impl McpCluster {
             .stdout(Stdio::null())
             .spawn()
             .expect("start mcp-cluster");
-        let members = wait::until(
+        // Owned from here on, so that it ends whatever happens.
+        let mut cluster = Self { child, members: Value::Null };
+        cluster.members = wait::until(
             "mcp-cluster to write its members",
             Duration::from_secs(60),
             || serde_json::from_str(&std::fs::read_to_string(&file).ok()?).ok(),
             || "no members yet".to_owned(),
         );
-        Self { child, members }
+        // Until a server knows what the others have, it keeps nothing for them, and writes are refused.
+        let servers = cluster.members["servers"].as_array().expect("a list of servers");
+        until_ready(servers.iter().map(|server| server["url"].as_str().expect("its URL")));
+        cluster
     }
 
     /// Base URL of the server with this name: region and type.
@@ -58,6 +63,22 @@ impl Drop for McpCluster {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits until all of these servers can be counted on.
+#[expect(clippy::expect_used, reason = "a test's set-up may panic")]
+fn until_ready<'a>(urls: impl Iterator<Item = &'a str>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let client = reqwest::Client::new();
+    for url in urls {
+        let ready = async || client.get(format!("{url}/ready")).send().await?.error_for_status();
+        wait::until(
+            &format!("the MCP server at {url} to be ready"),
+            Duration::from_secs(60),
+            || runtime.block_on(ready()).ok(),
+            || "not ready".to_owned(),
+        );
     }
 }
 
@@ -107,16 +128,7 @@ impl McpServers {
                     .expect("the server takes its members");
             });
         }
-        for (member, _) in &servers.servers {
-            let url = member["url"].as_str().expect("its URL");
-            let ready = async || client.get(format!("{url}/ready")).send().await?.error_for_status();
-            wait::until(
-                "mcp-server to be ready",
-                Duration::from_secs(60),
-                || runtime.block_on(ready()).ok(),
-                || "not ready".to_owned(),
-            );
-        }
+        until_ready(all.iter().map(|member| member["url"].as_str().expect("its URL")));
         servers
     }
 

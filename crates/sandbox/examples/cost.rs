@@ -1,4 +1,4 @@
-//! What the guests `http` and `mcp` cost a request, by what they look at of the answer: what `cargo xtask bench guest` counts
+//! What the guests `http`, `mcp` and `expert` cost a request, by what they look at of the answer: what `cargo xtask bench guest` counts
 //! instructions of and takes times of. Prints JSON.
 //!
 //! `cost GUEST.wasm CACHE CASE BATCH REQUESTS ROUNDS`: calls of BATCH starts each, with the answers to the call before, until
@@ -22,6 +22,13 @@ struct Case {
     /// `None` = nothing of the answer.
     interest: Option<Interest>,
     told: CompletionKind,
+}
+
+impl Case {
+    /// Answers carry the numbers of their requests.
+    fn responds(&self) -> bool {
+        self.name.starts_with("mcp-") || self.name == "expert"
+    }
 }
 
 const STEP: &str = r#"{ "steps": [{ "get": "/items" }] }"#;
@@ -74,11 +81,22 @@ const CASES: &[Case] = &[
         interest: Some(Interest::BODY),
         told: CompletionKind::End,
     },
+    // A query of one model, whose whole answer is verified: its shape, its end, its tokens.
+    Case {
+        name: "expert",
+        config: r#"{ "prompt": "What is {arrival}? Answer in one sentence.",
+            "experts": [{ "name": "a", "api": "deepseek", "model": "m", "key": "k" }] }"#,
+        interest: Some(Interest::BODY),
+        told: CompletionKind::End,
+    },
 ];
 
 const HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: application/json\r\n\
     Content-Length: 1024\r\nX-Token: 0123456789abcdef\r\nCache-Control: no-store\r\n\r\n";
+
+/// A chat completion as DeepSeek's API answers with.
+const CHAT: &str = r#"{"id":"930c60df-bf64-41c9-a88e-3ec75f81e00e","object":"chat.completion","created":1705651092,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"It is the number of the arrival, and nothing else."},"finish_reason":"stop"}],"usage":{"prompt_tokens":16,"completion_tokens":10,"total_tokens":26}}"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -109,7 +127,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn round(guest: &Guest, case: &Case, batch: u32, requests: u64) -> Result<Duration, Box<dyn Error>> {
     let mut instance = guest.instantiate(case.config, 7, 2 * batch)?;
     let mut told = Told::new(instance.setup(), case, batch);
-    let responds = case.name.starts_with("mcp-");
+    let responds = case.responds();
     let (mut sent, mut finished, mut silent) = (0, 0, true);
     let (events, none) = (case.told == CompletionKind::Event, Interest::empty());
     let begun = Instant::now();
@@ -191,14 +209,14 @@ impl Told {
             body: put(&body, case.interest == Some(Interest::BODY) || case.told == CompletionKind::Event),
         };
         // Where an answer has the number of its request, it is made when that is known.
-        let batch = if case.name.starts_with("mcp-") { 0 } else { batch };
+        let batch = if case.responds() { 0 } else { batch };
         let done = [(0..batch).map(&mut answer).collect(), (batch..2 * batch).map(&mut answer).collect()];
         Self { arena, rows, done }
     }
 }
 
 impl Told {
-    /// Answers to requests of the mcp guest, whose messages have the numbers of their requests.
+    /// Answers to requests of the guests that number theirs; messages of the mcp guest have the number in them, too.
     fn respond(&mut self, requests: &[Request], case: &Case, half: usize) {
         let is_verified = case.interest.is_some_and(|wanted| wanted.contains(Interest::BODY));
         self.arena.clear();
@@ -214,10 +232,14 @@ impl Told {
         };
         let head = put(format_args!("{}", String::from_utf8_lossy(HEAD)));
         for request in requests {
-            let body = put(format_args!(
-                r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[{{"type":"text","text":"Echo: hello"}}],"isError":false,"resultType":"complete"}}}}"#,
-                request.seq
-            ));
+            let body = if case.name == "expert" {
+                put(format_args!("{CHAT}"))
+            } else {
+                put(format_args!(
+                    r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[{{"type":"text","text":"Echo: hello"}}],"isError":false,"resultType":"complete"}}}}"#,
+                    request.seq
+                ))
+            };
             self.done[half].push(Completion {
                 kind: CompletionKind::End,
                 user: request.user,

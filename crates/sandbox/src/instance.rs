@@ -67,6 +67,12 @@ impl Instance {
         checked
     }
 
+    /// Bytes of linear memory that it has now. It never gives one back, so that is also the most that it ever had.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.machine.store.data().memory.granted
+    }
+
     /// How many lines it has logged.
     #[must_use]
     pub fn log_lines(&self) -> LogLines {
@@ -113,7 +119,7 @@ impl Machine {
         let memory =
             limits.memory_bytes.saturating_add(limits.memory_bytes_per_user.saturating_mul(users.into()));
         let state = State {
-            memory: Memory { limit: usize::try_from(memory).unwrap_or(usize::MAX), denied: None },
+            memory: Memory { limit: usize::try_from(memory).unwrap_or(usize::MAX), granted: 0, denied: None },
             log: Log::new(Arc::clone(who), limits.log_lines_per_second),
             watch: Watch::default(),
         };
@@ -234,13 +240,16 @@ impl Watch {
 /// Limits linear memory and remembers what it denied: the guest itself only traps.
 struct Memory {
     limit: usize,
+    granted: usize,
     denied: Option<usize>,
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let granted = desired <= self.limit;
-        if !granted {
+        if granted {
+            self.granted += desired.saturating_sub(current);
+        } else {
             self.denied = Some(desired);
         }
         Ok(granted)

@@ -1,7 +1,9 @@
 //! The expert guest in whole runs: what it says of answers, tokens, retries and votes is what the servers know.
 
 mod aimock;
+mod aimock_times;
 mod model;
+mod patterns;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -4,6 +4,7 @@ mod cluster;
 mod conformance;
 mod faults;
 mod faulty;
+mod held_streams;
 
 use std::collections::BTreeMap;
 use std::path::Path;

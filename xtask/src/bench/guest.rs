@@ -1,4 +1,4 @@
-//! `cargo xtask bench guest`: what the guests `http` and `mcp` cost a request by what they look at of the answer, by itself and in batches.
+//! `cargo xtask bench guest`: what the guests `http`, `mcp` and `expert` cost a request by what they look at of the answer, by itself and in batches.
 //!
 //! Instructions are counted as `bench hot-path` counts them: a run of N requests and one of 2 N under callgrind, the second
 //! less the first, so that start and end count nothing. Times are the fastest of some rounds without callgrind; they say
@@ -15,9 +15,10 @@ use crate::paths::{cargo, run, target};
 use crate::tools::load_generators as tools;
 
 /// See `crates/sandbox/examples/cost.rs`.
-const CASES: [(&str, &[&str]); 2] = [
+const CASES: [(&str, &[&str]); 3] = [
     ("http", &["none", "status", "parameters", "head", "body", "event"]),
     ("mcp", &["mcp-status", "mcp-verified"]),
+    ("expert", &["expert"]),
 ];
 
 /// Starts a call; 64 is the plan's default.

@@ -1,36 +1,13 @@
 //! A guest written with the SDK, from its source to its requests.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
-
 use sandbox::abi::{self, Completion, CompletionKind, Connection, Failure, Interest, Slice, Start};
 use sandbox::{ConfigureError, FaultKind, Instance};
 
+use crate::components::component;
 use crate::wat::Bench;
 
-/// The SDK's example as a component: where `cargo xtask test` says that guests are, else built by this very test.
-fn component() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        if let Some(guests) = std::env::var_os("GAUNTLET_GUESTS") {
-            return Path::new(&guests).join("basket.wasm");
-        }
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let output = Command::new(env!("CARGO"))
-            .current_dir(&root)
-            .args(["xtask", "guests", "basket"])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-        let line = said.lines().find(|line| line.starts_with("guests: basket "));
-        PathBuf::from(line.and_then(|line| line.rsplit_once(", in ")).expect("the path of the component").1)
-    })
-}
-
 fn instance(bench: &Bench, config: &str) -> Instance {
-    bench.host.load(component()).unwrap().instantiate(config, 7, 10).unwrap()
+    bench.host.load(&component("basket")).unwrap().instantiate(config, 7, 10).unwrap()
 }
 
 fn start(user: u32, arrival: u64) -> (Start, Vec<u8>) {
@@ -113,7 +90,7 @@ fn a_panic_is_told_in_its_own_words() {
 #[test]
 fn problems_of_the_configuration_are_the_guests() {
     let bench = Bench::new();
-    let error = bench.host.load(component()).unwrap().instantiate("[]", 7, 10).unwrap_err();
+    let error = bench.host.load(&component("basket")).unwrap().instantiate("[]", 7, 10).unwrap_err();
     let ConfigureError::Problems(problems) = &error else { panic!("{error}") };
     assert_eq!(problems[0].path, "config");
     assert!(error.to_string().contains("config: is []; write {} or stateless"), "{error}");

@@ -4,6 +4,8 @@
 mod basket;
 mod cache;
 mod compiling;
+mod components;
 mod hostile;
 mod refused;
+mod sessions;
 mod wat;

@@ -17,14 +17,15 @@ const TEXT: &str = "Paris is the capital of France.";
 /// What it counts: 8 tokens. Pieces of 4 characters make as many contents.
 const TOKENS: u32 = 8;
 
-struct Aimock {
+pub(super) struct Aimock {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Aimock {
-    /// Starts it; `cargo xtask test` installs it.
-    fn start(dir: &Path) -> Self {
+    /// Starts one whose streams begin after so many milliseconds and have so many tokens a second; `cargo xtask test`
+    /// installs it.
+    pub(super) fn start(dir: &Path, first_ms: u32, per_second: u32) -> Self {
         let modules =
             std::env::var_os("GAUNTLET_TEST_AIMOCK").expect("GAUNTLET_TEST_AIMOCK: run cargo xtask test");
         let program = PathBuf::from(modules).join("@copilotkit/aimock/dist/cli.js");
@@ -34,7 +35,7 @@ impl Aimock {
         });
         let good = json!({
             "match": {}, "response": { "content": TEXT, "usage": usage }, "chunkSize": 4,
-            "streamingProfile": { "ttft": 20, "tps": 200, "jitter": 0 },
+            "streamingProfile": { "ttft": first_ms, "tps": per_second, "jitter": 0 },
         });
         let error = json!({ "message": "Overloaded", "type": "overloaded_error" });
         // Every tenth query is overloaded, always.
@@ -69,15 +70,19 @@ impl Drop for Aimock {
     }
 }
 
-#[test]
-fn aimock_is_understood_in_all_four_shapes() {
-    let setting = Setting::embedded();
-    let aimock = Aimock::start(setting.path());
+/// One of each API, at its own path.
+pub(super) fn experts() -> String {
     let experts =
         APIS.map(|api| format!(r#"{{ name = "{api}", api = "{api}", model = "some/model", key = "k" }}"#));
     // Gemini's model stands in the path.
-    let experts =
-        experts.join(", ").replace("\"gemini\", model = \"some/model\"", "\"gemini\", model = \"model\"");
+    experts.join(", ").replace("\"gemini\", model = \"some/model\"", "\"gemini\", model = \"model\"")
+}
+
+#[test]
+fn aimock_is_understood_in_all_four_shapes() {
+    let setting = Setting::embedded();
+    let aimock = Aimock::start(setting.path(), 20, 200);
+    let experts = experts();
     for stream in [false, true] {
         let config = format!(
             "stream = {stream}\nretries = 1\nbackoff = \"1ms\"\nretry-budget = false\nexperts = [{experts}]"

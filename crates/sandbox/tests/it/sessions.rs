@@ -1,0 +1,95 @@
+//! What a session of the mcp guest takes of its memory.
+
+use sandbox::Instance;
+use sandbox::abi::{self, Completion, CompletionKind, Failure, Output, Slice, Start};
+
+use crate::components::component;
+use crate::wat::Bench;
+
+const CONFIG: &str = r#"{ "revision": "2025-11-25", "list-tools": false,
+    "calls": [{ "tool": "echo", "arguments": { "message": "hello {user}" } }] }"#;
+/// Turns that begin in one call, as many as a plan has by default.
+const BATCH: u32 = 64;
+/// Users of the smaller and of the larger instance: what all share is in both.
+const USERS: (u32, u32) = (2_000, 10_000);
+/// Linear memory of a session with a call under way, bytes.
+const MOST: usize = 2_048;
+
+/// Answers to what opens a session, over the arena that comes with them; a call of the tool is left without one.
+fn answers(said: &Output) -> (Vec<Completion>, Vec<u8>) {
+    let mut arena = Vec::new();
+    let mut put = |text: String| {
+        let off = u32::try_from(arena.len()).unwrap();
+        arena.extend_from_slice(text.as_bytes());
+        Slice { off, len: u32::try_from(text.len()).unwrap() }
+    };
+    let mut done = Vec::new();
+    for request in &said.requests {
+        let body = abi::slice(&said.arena, request.body).unwrap();
+        let has = |text: &str| String::from_utf8_lossy(body).contains(text);
+        let (status, head, body) = if has("\"initialize\"") {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nMcp-Session-Id: {:036}\r\n\r\n",
+                request.user
+            );
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":{},"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"s","version":"1"}}}}}}"#,
+                request.seq
+            );
+            (200, put(head), put(body))
+        } else if has("notifications/initialized") {
+            (202, put("HTTP/1.1 202 Accepted\r\n\r\n".to_owned()), put(String::new()))
+        } else {
+            assert!(has("tools/call"), "{}", String::from_utf8_lossy(body));
+            continue;
+        };
+        done.push(Completion {
+            kind: CompletionKind::End,
+            user: request.user,
+            seq: request.seq,
+            status,
+            failure: Failure::None,
+            queue_us: 0,
+            first_byte_us: 900,
+            first_event_us: 0,
+            last_byte_us: 1000,
+            events: 0,
+            head,
+            body,
+        });
+    }
+    (done, arena)
+}
+
+/// The memory of an instance whose users all have a session open and a call under way.
+fn memory_of(instance: &mut Instance, users: u32) -> usize {
+    let mut calls = 0;
+    for first in (0..users).step_by(BATCH as usize) {
+        let none = Slice { off: 0, len: 0 };
+        let batch = first..users.min(first + BATCH);
+        let starts: Vec<_> = batch.map(|user| Start { user, arrival: user.into(), rows: none }).collect();
+        let mut said = instance.step(0, &starts, &[], &[]).unwrap();
+        loop {
+            let (done, arena) = answers(&said);
+            calls += said.requests.len() - done.len();
+            if done.is_empty() {
+                break;
+            }
+            said = instance.step(0, &[], &done, &arena).unwrap();
+            assert!(said.verdicts.iter().all(|verdict| verdict.pass), "{said:?}");
+        }
+    }
+    assert_eq!(calls, users as usize, "every user has a call under way");
+    instance.memory_bytes()
+}
+
+#[test]
+fn a_session_of_the_mcp_guest_takes_less_than_two_kilobytes() {
+    let bench = Bench::new();
+    let guest = bench.host.load(&component("mcp")).unwrap();
+    let of = |users| memory_of(&mut guest.instantiate(CONFIG, 7, users).unwrap(), users);
+    let (few, many) = (of(USERS.0), of(USERS.1));
+    let each = (many - few) / (USERS.1 - USERS.0) as usize;
+    println!("a session takes {each} bytes; {} users {few}, {} users {many}", USERS.0, USERS.1);
+    assert!(each < MOST, "a session takes {each} bytes");
+}
