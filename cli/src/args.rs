@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use otlp::{CollectorUrl, Ratio};
 use plan::model::PhaseName;
-use service::traces::export::{CollectorUrl, Ratio};
 
 const EXIT_CODES: &str = "\
 Exit codes:

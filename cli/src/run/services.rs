@@ -14,7 +14,6 @@ use protocol::message::Command;
 use protocol::v1;
 use scheduler::verdict::code;
 use service::telemetry::{self, Telemetry};
-use service::traces::export;
 use service::{OnError, ServiceError, Shutdown, Tasks};
 use store::Store;
 use tokio::sync::oneshot;
@@ -294,7 +293,7 @@ pub(crate) fn log_to(path: &Path, traces: &TraceArgs) -> Option<Telemetry> {
     let collector = traces.otlp_url.clone();
     let options = telemetry::Options {
         output: telemetry::Output::File(path.to_owned()),
-        traces: collector.map(|collector| export::Options {
+        traces: collector.map(|collector| otlp::Options {
             collector,
             ratio: traces.trace_ratio,
             service: "gauntlet".to_owned(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, Parser, ValueEnum};
 use config::{Config, File, FileFormat, Value, ValueKind};
-use service::traces::export::{CollectorUrl, Options, Ratio};
+use otlp::{CollectorUrl, Options, Ratio};
 
 /// A program's settings: [`Common`] and its own.
 pub trait Settings: Parser {

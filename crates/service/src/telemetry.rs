@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use otlp::Exporter;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, LevelFilter, ParseError};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -13,10 +14,9 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::{Layer, fmt, reload};
 
 use crate::traces;
-use crate::traces::export::Exporter;
 
 /// Our own crates, by the names that their log lines carry: what [`Telemetry::set_level`] applies to.
-pub const CRATES: [&str; 20] = [
+pub const CRATES: [&str; 21] = [
     "bus",
     "chaos",
     "core_services",
@@ -27,6 +27,7 @@ pub const CRATES: [&str; 20] = [
     "launch",
     "load_worker",
     "metrics",
+    "otlp",
     "plan",
     "platform",
     "prober",
@@ -69,7 +70,7 @@ pub struct Options {
     /// Where lines go.
     pub output: Output,
     /// Where spans go; `None` = nowhere.
-    pub traces: Option<traces::export::Options>,
+    pub traces: Option<otlp::Options>,
 }
 
 impl Default for Options {
@@ -98,8 +99,8 @@ pub enum TelemetryError {
         source: io::Error,
     },
     /// Spans cannot be sent.
-    #[error("traces: {0}: allow more threads and open files (ulimit -u, -n), or leave the collector out")]
-    Traces(String),
+    #[error(transparent)]
+    Traces(#[from] otlp::NotStarted),
     /// The process logs already.
     #[error("logging was set up before in this process: set it up once, in main")]
     Twice,
@@ -177,7 +178,7 @@ fn build(options: &Options) -> Result<(Subscriber, Telemetry), TelemetryError> {
     let Some(options) = &options.traces else {
         return Ok((Box::new(logged), Telemetry { filter: handle, traces: None }));
     };
-    let exporter = Exporter::start(options).map_err(TelemetryError::Traces)?;
+    let exporter = Exporter::start(options)?;
     let traced = FilterFn::new(|of| of.is_span() && of.target() == traces::TARGET);
     let spans = tracing_opentelemetry::layer()
         .with_tracer(exporter.tracer())

@@ -1,10 +1,8 @@
-//! Traces: what a service does for a run, as spans that are sent to a collector ([`export`]), and how one run is one trace
+//! Traces: what a service does for a run, as spans that are sent to a collector ([`otlp`]), and how one run is one trace
 //! across services: the bus carries a [`TraceParent`] with each command.
 //!
 //! Spans are for the control plane. Nothing on a load thread, and nothing that happens for each request of the load, is
 //! one. Without a collector nobody wants them, and making one costs what a disabled log line does.
-
-pub mod export;
 
 use std::fmt::{self, Display};
 use std::str::FromStr;

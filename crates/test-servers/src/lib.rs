@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, clippy::panic, reason = "they are for tests, which fail by panicking")]
 
+pub mod collector;
 pub mod logged;
 pub mod nats;
 pub mod ports;

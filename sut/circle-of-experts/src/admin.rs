@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 use serving::admin::{authorise, refuse};
+use serving::traces::Routes;
 
 use crate::answer::answer;
 use crate::app::App;
@@ -20,16 +21,23 @@ use crate::model::Circle;
 use crate::plan::{plan, truth};
 use crate::shape::Shape;
 
+/// What has spans.
+const TRACED: Routes = Routes {
+    scheme: "http",
+    begin: &["/experts/{expert}/{*path}"],
+    join: &["/experts", "/health", "/metrics", "/admin/{*rest}"],
+};
+
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/experts/{expert}/{*path}", any(answer))
         .route("/experts", get(experts))
         .route("/health", get(health))
         .route("/metrics", get(prometheus))
         .route("/admin/circle", put(set_circle).get(circle))
         .route("/admin/plan", get(planned))
-        .route("/admin/flush", get(flush))
-        .with_state(app)
+        .route("/admin/flush", get(flush));
+    app.traces.over(router, TRACED).with_state(app)
 }
 
 async fn health() -> Response {

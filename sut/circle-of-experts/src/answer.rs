@@ -11,6 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
+use serving::traces::{self, Here};
 use tokio::time::Instant;
 
 use crate::app::{App, Request};
@@ -36,12 +37,17 @@ struct Job {
     request: Request,
     begin: Instant,
     outcome: Outcome,
+    /// Of the request, as long as its answer lasts.
+    span: Option<Here>,
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
         if let Some(expert) = self.app.experts.get(self.request.expert as usize) {
             expert.counters.end(self.outcome);
+        }
+        if let Some(span) = &self.span {
+            span.note("circle.outcome", self.outcome.name());
         }
     }
 }
@@ -63,7 +69,10 @@ pub(crate) async fn answer(
     state.counters.begin();
     let request = app.request(expert, arrival);
     app.note(request, What::Asked);
-    let job = Job { app: Arc::clone(&app), request, begin: Instant::now(), outcome: Outcome::Cancelled };
+    traces::note("circle.expert", i64::from(expert));
+    traces::note("circle.expert.type", shape.expert());
+    let (begin, span) = (Instant::now(), Here::now());
+    let job = Job { app: Arc::clone(&app), request, begin, outcome: Outcome::Cancelled, span };
     let right_key = app.api_key.as_deref().is_none_or(|key| shape.key(&headers) == Some(key));
     if !right_key {
         return job.refuse(shape, Wrong::Key, Outcome::Unauthorized);

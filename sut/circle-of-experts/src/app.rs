@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use serving::traces::Traces;
+
 use crate::clock;
 use crate::metrics::Counters;
 use crate::model::Circle;
@@ -12,6 +14,7 @@ pub(crate) struct App {
     pub(crate) api_key: Option<String>,
     pub(crate) admin_token: Option<String>,
     pub(crate) log: Option<WriteLog>,
+    pub(crate) traces: Traces,
     pub(crate) experts: Vec<Expert>,
     circle: RwLock<Arc<Circle>>,
     numbers: AtomicU64,
@@ -40,11 +43,13 @@ impl App {
         api_key: Option<String>,
         admin_token: Option<String>,
         log: Option<WriteLog>,
+        traces: Traces,
     ) -> Self {
         Self {
             api_key,
             admin_token,
             log,
+            traces,
             experts: (0..experts).map(|_| Expert::default()).collect(),
             circle: RwLock::new(Arc::new(circle)),
             numbers: AtomicU64::new(0),

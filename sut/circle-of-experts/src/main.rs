@@ -10,6 +10,7 @@ use circle_of_experts::{Circle, Options, Server};
 use clap::Parser;
 use serving::Target;
 use serving::process::{Signals, raise_open_files, write_whole};
+use serving::traces;
 
 /// Experts that speak the APIs of four vendors of language models, with seeded answers, times and failures.
 #[derive(Parser)]
@@ -39,6 +40,8 @@ struct Arguments {
     /// Log of what was written when.
     #[arg(long, value_name = "PATH")]
     write_log: Option<PathBuf>,
+    #[command(flatten)]
+    traces: traces::Flags,
 }
 
 #[tokio::main]
@@ -55,6 +58,7 @@ async fn main() -> anyhow::Result<()> {
         api_key: arguments.api_key,
         admin_token: arguments.admin_token,
         write_log: arguments.write_log,
+        traces: arguments.traces.start("experts")?,
         ..Options::default()
     })
     .await?;

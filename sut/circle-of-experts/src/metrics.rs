@@ -38,6 +38,12 @@ const OUTCOMES: [&str; 11] = [
     "cancelled",
 ];
 
+impl Outcome {
+    pub(crate) fn name(self) -> &'static str {
+        OUTCOMES.get(self as usize).copied().unwrap_or_default()
+    }
+}
+
 /// Of one expert.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -97,5 +103,6 @@ pub(crate) fn render(app: &App) -> String {
         text,
         "# HELP {name} Lines that could not be written.\n# TYPE {name} counter\n{name} {lost}"
     );
+    app.traces.render(&mut text);
     text
 }

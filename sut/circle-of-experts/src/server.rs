@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serving::Target;
+use serving::traces::Traces;
 use tokio::net::TcpListener;
 
 use crate::admin;
@@ -32,6 +33,8 @@ pub struct Options {
     pub admin_token: Option<String>,
     /// Where to log what is written when; absent = no log.
     pub write_log: Option<PathBuf>,
+    /// Where spans of requests go.
+    pub traces: Traces,
     /// How long answers in progress may take after the signal to stop.
     pub grace: Duration,
 }
@@ -46,6 +49,7 @@ impl Default for Options {
             api_key: None,
             admin_token: None,
             write_log: None,
+            traces: Traces::default(),
             grace: Duration::from_secs(5),
         }
     }
@@ -111,7 +115,8 @@ impl Target for Server {
             None => None,
         };
         let (api_key, admin_token) = (options.api_key.clone(), options.admin_token.clone());
-        let app = App::new(options.experts, options.circle.clone(), api_key, admin_token, log);
+        let traces = options.traces.clone();
+        let app = App::new(options.experts, options.circle.clone(), api_key, admin_token, log, traces);
         Ok(Self { listener, address, app: Arc::new(app), options })
     }
 
@@ -119,10 +124,10 @@ impl Target for Server {
         self.address
     }
 
-    /// Serves until `stop` ends, lets answers in progress finish within the grace, and completes the log.
+    /// Serves until `stop` ends, lets answers in progress finish within the grace, sends what spans there are and completes the log.
     async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let router = admin::router(Arc::clone(&self.app));
-        let served = serve(self.listener, router, stop, self.options.grace).await;
+        let served = serve(self.listener, router, stop, self.options.grace, &self.app.traces).await;
         if let (Some(log), Some(path)) = (&self.app.log, &self.options.write_log) {
             log.flush().map_err(|source| ServerError::WriteLog { path: path.clone(), source })?;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use resilience::breaker::Outcome;
 use serving::knobs::burn;
+use serving::traces::Traces;
 use serving::versions::Versions;
 
 use crate::access_log::AccessLog;
@@ -29,6 +30,7 @@ pub(crate) struct App {
     pub(crate) counters: Counters,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) admin_token: Option<String>,
+    pub(crate) traces: Traces,
     pub(crate) started_unix_ns: u64,
     tuning: RwLock<Arc<Tuning>>,
     versions: Mutex<Versions<Knobs>>,
@@ -61,6 +63,7 @@ impl App {
         access_log: Option<AccessLog>,
         admin_token: Option<String>,
         knobs: Knobs,
+        traces: Traces,
     ) -> Self {
         Self {
             store,
@@ -68,6 +71,7 @@ impl App {
             counters: Counters::default(),
             access_log,
             admin_token,
+            traces,
             started_unix_ns: clock::unix_ns(),
             versions: Mutex::new(Versions::new(knobs.clone())),
             tuning: RwLock::new(Arc::new(Tuning { knobs, set_ns: clock::monotonic_ns() })),

@@ -12,6 +12,7 @@ use anyhow::Context;
 use clap::Parser;
 use core_services::{Knobs, Options, Server, breaker};
 use serving::process::{Signals, raise_open_files, write_whole};
+use serving::traces;
 
 /// An HTTP service with knobs for latency, errors and stalls, to try a stress test on; alone or over PostgreSQL.
 #[derive(Parser)]
@@ -55,6 +56,8 @@ struct Arguments {
     breaker_probes: u32,
     #[command(flatten)]
     database: flags::Database,
+    #[command(flatten)]
+    traces: traces::Flags,
     /// Threads that serve; default = cores.
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     threads: Option<usize>,
@@ -98,6 +101,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         access_log: arguments.access_log,
         admin_token: arguments.admin_token,
         knobs: arguments.knobs,
+        traces: arguments.traces.start("core-services")?,
         ..Options::default()
     })
     .await?;

@@ -111,6 +111,7 @@ pub(crate) fn render(app: &App) -> String {
     if let Store::Database(database) = &app.store {
         database.render(&mut text);
     }
+    app.traces.render(&mut text);
     text
 }
 

@@ -11,6 +11,7 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
+use serving::traces::{self, Routes};
 
 use crate::app::{App, BackendError};
 use crate::items::{NewItem, Refusal};
@@ -20,11 +21,18 @@ use crate::{admin, database, metrics};
 
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 
+/// What has spans.
+const TRACED: Routes = Routes {
+    scheme: "http",
+    begin: &["/items/{id}", "/items", "/search"],
+    join: &["/health", "/ready", "/version", "/metrics", "/admin/{*rest}"],
+};
+
 /// Items in one answer at most.
 const MAX_LIMIT: usize = 100;
 
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/version", get(version))
@@ -38,8 +46,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/admin/limits", put(admin::set_limits).get(admin::limits))
         .route("/admin/integrity", get(admin::integrity))
         .route("/admin/flush", get(admin::flush))
-        .layer(from_fn_with_state(Arc::clone(&app), observe))
-        .with_state(app)
+        .layer(from_fn_with_state(Arc::clone(&app), observe));
+    app.traces.over(router, TRACED).with_state(app)
 }
 
 async fn health() -> Response {
@@ -67,6 +75,7 @@ async fn item(State(app): State<Arc<App>>, Path(id): Path<u64>) -> Result<Respon
         return Ok((StatusCode::NOT_FOUND, Json(json!({ "error": format!("there is no item {id}") })))
             .into_response());
     };
+    traces::note("core_services.cache", cached);
     Ok(([(header::CONTENT_TYPE, "application/json"), (CACHE, cached)], body).into_response())
 }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use serving::process::Grace;
+use serving::traces::Traces;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -41,6 +43,8 @@ pub struct Options {
     pub admin_token: Option<String>,
     /// The knobs at the start.
     pub knobs: Knobs,
+    /// Where spans of requests go.
+    pub traces: Traces,
     /// How long requests in progress may take after the signal to stop.
     pub grace: Duration,
 }
@@ -57,6 +61,7 @@ impl Default for Options {
             access_log: None,
             admin_token: None,
             knobs: Knobs::default(),
+            traces: Traces::default(),
             grace: Duration::from_secs(5),
         }
     }
@@ -130,8 +135,8 @@ impl Server {
                 Store::Database(Box::new(opened.map_err(|error| ServerError::Database(error.to_string()))?))
             }
         };
-        let app =
-            App::new(store, options.breaker, access_log, options.admin_token.clone(), options.knobs.clone());
+        let (token, knobs) = (options.admin_token.clone(), options.knobs.clone());
+        let app = App::new(store, options.breaker, access_log, token, knobs, options.traces.clone());
         Ok(Self { listener, address, app: Arc::new(app), options })
     }
 
@@ -141,7 +146,8 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` ends, lets requests in progress finish within the grace, and flushes the access log.
+    /// Serves until `stop` ends, lets requests in progress finish within the grace, flushes the access log and sends what spans
+    /// there are.
     ///
     /// # Errors
     /// See [`ServerError`].
@@ -156,10 +162,11 @@ impl Server {
             let _ = drained.await;
         });
         let mut serving = pin!(serving.into_future());
+        let grace = Grace::new(self.options.grace);
         let served = tokio::select! {
             ended = &mut serving => ended,
             () = maintain(&self.app.store) => Ok(()),
-            () = stop => {
+            () = grace.begins_with(stop) => {
                 let _ = drain.send(());
                 // What is not done by then is cut off, and logged as such when it is dropped.
                 tokio::time::timeout(self.options.grace, serving).await.unwrap_or(Ok(()))
@@ -168,6 +175,7 @@ impl Server {
         if let Store::Database(database) = &self.app.store {
             database.close();
         }
+        self.app.traces.end(grace.left());
         if let (Some(log), Some(path)) = (&self.app.access_log, &self.options.access_log) {
             log.flush().map_err(|source| ServerError::AccessLog { path: path.clone(), source })?;
         }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use rmcp::model::Tool;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use serving::knobs::burn;
+use serving::traces::Traces;
 use serving::versions::Versions;
 
 use crate::cluster::Cluster;
@@ -38,6 +39,7 @@ pub(crate) struct App {
     pub(crate) admin_token: Option<String>,
     /// What clients must carry; absent = nothing.
     pub(crate) bearer: Option<String>,
+    pub(crate) traces: Traces,
     tuning: RwLock<Arc<Tuning>>,
     versions: Mutex<Versions<Knobs>>,
     ballast: Mutex<Vec<u8>>,
@@ -57,6 +59,7 @@ impl App {
         admin_token: Option<String>,
         bearer: Option<String>,
         knobs: Knobs,
+        traces: Traces,
     ) -> Self {
         let app = Self {
             name,
@@ -70,6 +73,7 @@ impl App {
             sessions: Arc::default(),
             admin_token,
             bearer,
+            traces,
             tuning: RwLock::new(Arc::new(Tuning { knobs: Knobs::default(), set: Instant::now() })),
             versions: Mutex::new(Versions::new(knobs.clone())),
             ballast: Mutex::default(),

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serving::traces::{self, NotStarted};
+
 use crate::knobs::Knobs;
 use crate::server::{Options, ServerError};
 use crate::tls::Tls;
@@ -47,6 +49,8 @@ pub struct Shared {
     /// Milliseconds between two looks after copies.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     repair_ms: u64,
+    #[command(flatten)]
+    traces: traces::Flags,
 }
 
 fn parse_knobs(text: &str) -> Result<Knobs, String> {
@@ -56,11 +60,13 @@ fn parse_knobs(text: &str) -> Result<Knobs, String> {
 }
 
 impl Shared {
-    /// The options that they are; the others are as by default.
-    #[must_use]
-    pub fn options(self) -> Options {
+    /// The options that they are, for a program that collectors know by this name; the others are as by default.
+    ///
+    /// # Errors
+    /// When spans are wanted and no thread or socket can be had to send them.
+    pub fn options(self, program: &str) -> Result<Options, NotStarted> {
         let tls = self.tls_certificate.zip(self.tls_key);
-        Options {
+        Ok(Options {
             host: self.host,
             peer_token: self.peer_token,
             admin_token: self.admin_token,
@@ -72,8 +78,9 @@ impl Shared {
             max_sessions: self.max_sessions,
             peer_timeout: Duration::from_millis(self.peer_timeout_ms),
             repair_every: Duration::from_millis(self.repair_ms),
+            traces: self.traces.start(program)?,
             ..Options::default()
-        }
+        })
     }
 }
 

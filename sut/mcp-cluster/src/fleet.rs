@@ -1,6 +1,10 @@
 //! A whole cluster in one process: a server of each type in each region, each on ports of its own.
 
+use std::time::Duration;
+
 use futures::future::try_join_all;
+use serving::process::Grace;
+use serving::traces::Traces;
 use tokio_util::sync::CancellationToken;
 
 use crate::members::{Kind, Members};
@@ -29,6 +33,8 @@ impl Default for Shape {
 /// Bound servers that know each other.
 pub struct Fleet {
     servers: Vec<Server>,
+    grace: Duration,
+    traces: Traces,
     members: Members,
 }
 
@@ -80,7 +86,7 @@ impl Fleet {
         for server in &servers {
             server.set_members(members.clone())?;
         }
-        Ok(Self { servers, members })
+        Ok(Self { servers, members, grace: options.grace, traces: options.traces })
     }
 
     /// The servers, with their addresses.
@@ -89,24 +95,26 @@ impl Fleet {
         &self.members
     }
 
-    /// Serves until `stop` ends; see [`Server::run`].
+    /// Serves until `stop` ends, and sends what spans there are; see [`Server::run`].
     ///
     /// # Errors
     /// The first of any server, which ends all.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
-        let stopped = CancellationToken::new();
+        let (stopped, grace) = (CancellationToken::new(), Grace::new(self.grace));
         let all = try_join_all(
-            self.servers.into_iter().map(|server| server.run(stopped.clone().cancelled_owned())),
+            self.servers.into_iter().map(|server| server.serve(stopped.clone().cancelled_owned())),
         );
         let wait = async {
-            stop.await;
+            grace.begins_with(stop).await;
             stopped.cancel();
             // The servers' own end is what is waited for.
             std::future::pending::<()>().await;
         };
-        tokio::select! {
+        let served = tokio::select! {
             ended = all => ended.map(drop),
             () = wait => Ok(()),
-        }
+        };
+        self.traces.end(grace.left());
+        served
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::http::request::Parts;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ErrorData,
@@ -13,6 +14,7 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
+use serving::traces::{self, Here};
 
 use crate::app::App;
 use crate::members::Kind;
@@ -84,6 +86,11 @@ impl Handler {
     }
 }
 
+/// The span of the request that somebody asks with. The SDK answers in a task of its own.
+fn span(context: &RequestContext<RoleServer>) -> Option<Here> {
+    context.extensions.get::<Parts>()?.extensions.get::<Here>().cloned()
+}
+
 /// Every list of ours is one page: no cursor was ever given out.
 fn first_page(request: Option<&PaginatedRequestParams>) -> Result<(), ErrorData> {
     match request.and_then(|request| request.cursor.as_ref()) {
@@ -123,12 +130,18 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let app = &self.0;
         let _in_progress = InProgress::of(app);
+        let span = span(&context);
+        if let Some(span) = &span {
+            span.note("mcp.method.name", "tools/call");
+            span.note("gen_ai.tool.name", request.name.to_string());
+        }
         let token = context.meta.get_progress_token();
         let progress = Progress { peer: context.peer, token, cancelled: context.ct };
         let result = if tools::names(app.kind).contains(&request.name.as_ref()) && !app.toll().await {
             Err(Failure::tool("the knob error_rate let this call fail"))
         } else {
-            tools::call(app, &request.name, request.arguments.unwrap_or_default(), &progress).await
+            let call = tools::call(app, &request.name, request.arguments.unwrap_or_default(), &progress);
+            traces::within(span.clone(), call).await
         };
         let outcome = match &result {
             Ok(_) => "ok",
@@ -136,6 +149,9 @@ impl ServerHandler for Handler {
             Err(Failure::Unknown) => "unknown",
         };
         app.called(&request.name, outcome);
+        if let Some(span) = &span {
+            span.note("mcp_cluster.outcome", outcome);
+        }
         match result {
             Ok(value) => Ok(CallToolResult::structured(value).into()),
             Err(Failure::Tool(why)) => Ok(CallToolResult::error(vec![ContentBlock::text(why)]).into()),
@@ -175,7 +191,7 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        match self.resource(&request.uri).await {
+        match traces::within(span(&context), self.resource(&request.uri)).await {
             Ok(Some((text, kind))) => {
                 let contents = ResourceContents::text(text, request.uri).with_mime_type(kind);
                 Ok(ReadResourceResult::new(vec![contents]).into())

@@ -95,6 +95,7 @@ pub(crate) async fn render(app: &App) -> String {
     for ((tool, outcome), count) in app.by_tool() {
         let _ = writeln!(text, "{name}{{tool=\"{tool}\",outcome=\"{outcome}\"}} {count}");
     }
+    app.traces.render(&mut text);
     text
 }
 

@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serving::admin::{carries, refuse};
+use serving::traces::{Child, KeyValue, Routes};
 
 use crate::app::App;
 use crate::cluster::{Cluster, View};
@@ -42,6 +43,20 @@ pub(crate) enum Ask {
     List { prefix: String, after: Option<String>, limit: usize },
     /// What do you have that is at home on this server?
     Records { home: String, after: Option<String> },
+}
+
+impl Ask {
+    /// What is asked for, as spans have it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read",
+            Self::Write { .. } => "write",
+            Self::Keep { .. } => "keep",
+            Self::Compare { .. } => "compare",
+            Self::List { .. } => "list",
+            Self::Records { .. } => "records",
+        }
+    }
 }
 
 /// A version that somebody knows, and how the content was, where that is to be looked at, too.
@@ -164,26 +179,53 @@ impl Client {
 
     /// Asks one server; whether it answered within the timeout is all that is told of a failure.
     pub(crate) async fn ask(&self, view: &View, member: &Member, ask: &Ask) -> Result<Answer, Silent> {
+        let span = span("ask peer", "POST", member);
+        span.note("mcp_cluster.ask", ask.name());
         let asked = async {
+            let mut headers = HeaderMap::new();
+            span.tell(&mut headers);
             let request = self.http.post(format!("http://{}/peer", member.peer)).bearer_auth(&self.token);
-            let request = request.header(PLACEMENT, view.placement).timeout(self.timeout).json(ask);
+            let request =
+                request.headers(headers).header(PLACEMENT, view.placement).timeout(self.timeout).json(ask);
             let response = request.send().await?.error_for_status()?;
             response.json::<Answer>().await
         };
-        match asked.await {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(Silent::Unreachable(member.name.clone(), cause(&error))),
-        }
+        let answer = asked.await;
+        ended(span, member, answer)
     }
 
     /// Gets another server's metrics.
     pub(crate) async fn metrics(&self, member: &Member) -> Result<String, Silent> {
+        let span = span("scrape peer", "GET", member);
         let asked = async {
+            let mut headers = HeaderMap::new();
+            span.tell(&mut headers);
             let request = self.http.get(format!("http://{}/metrics", member.peer)).bearer_auth(&self.token);
-            request.timeout(self.timeout).send().await?.error_for_status()?.text().await
+            request.headers(headers).timeout(self.timeout).send().await?.error_for_status()?.text().await
         };
-        asked.await.map_err(|error| Silent::Unreachable(member.name.clone(), cause(&error)))
+        let answer = asked.await;
+        ended(span, member, answer)
     }
+}
+
+/// The span of a question to a server, where it is asked for a client's sake: what a server does by itself is in no trace.
+fn span(name: &'static str, method: &'static str, member: &Member) -> Child {
+    Child::begin(name, || {
+        let (host, port) = member.peer.rsplit_once(':').unwrap_or((&member.peer, ""));
+        vec![
+            KeyValue::new("http.request.method", method),
+            KeyValue::new("mcp_cluster.peer", member.name.clone()),
+            KeyValue::new("server.address", host.to_owned()),
+            KeyValue::new("server.port", port.parse::<i64>().unwrap_or_default()),
+        ]
+    })
+}
+
+/// Ends the span of a question; the answer, or that there is none.
+fn ended<T>(span: Child, member: &Member, answer: Result<T, reqwest::Error>) -> Result<T, Silent> {
+    let answer = answer.map_err(|error| Silent::Unreachable(member.name.clone(), cause(&error)));
+    span.ended(answer.as_ref().err().map(|silent| ("unreachable", silent)));
+    answer
 }
 
 /// The innermost cause: what the system said.
@@ -197,12 +239,14 @@ fn cause(error: &reqwest::Error) -> String {
 
 /// What other servers reach.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/peer", post(asked))
         .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
-        .layer(from_fn_with_state(Arc::clone(&app), guard))
-        .with_state(app)
+        .layer(from_fn_with_state(Arc::clone(&app), guard));
+    // Servers ask each other all the time: only what is asked for a client's sake has spans.
+    let traced = Routes { scheme: "http", begin: &[], join: &["/peer", "/metrics"] };
+    app.traces.over(router, traced).with_state(app)
 }
 
 /// Nothing of a request is read before its token was.

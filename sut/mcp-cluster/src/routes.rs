@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
 use serving::admin::{carries, refuse};
+use serving::traces::Routes;
 
 use crate::app::App;
 use crate::handler::Handler;
@@ -28,6 +29,7 @@ pub(crate) fn router(
     url: &str,
     max_sessions: usize,
     protocol: StreamableHttpServerConfig,
+    scheme: &'static str,
 ) -> Router {
     let handler = Handler(Arc::clone(app));
     let service =
@@ -37,7 +39,7 @@ pub(crate) fn router(
     let gate = Gate { app: Arc::clone(app), metadata, max_sessions };
     let protocol =
         Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(Arc::new(gate), enter));
-    Router::new()
+    let router = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/version", get(version))
@@ -45,8 +47,13 @@ pub(crate) fn router(
         .route(METADATA, get(async move || Json(described)))
         .merge(admin::router(app))
         .merge(protocol)
-        .layer(from_fn_with_state(Arc::clone(app), observe))
-        .with_state(Arc::clone(app))
+        .layer(from_fn_with_state(Arc::clone(app), observe));
+    let traced = Routes {
+        scheme,
+        begin: &[ENDPOINT],
+        join: &["/health", "/ready", "/version", "/metrics", METADATA, "/admin/{*rest}"],
+    };
+    app.traces.over(router, traced).with_state(Arc::clone(app))
 }
 
 /// Whether a request may begin a session: one without a session that does not say, as the revision without sessions has it, that

@@ -11,6 +11,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::{Listener, ListenerExt};
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
+use serving::process::Grace;
+use serving::traces::Traces;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +53,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// The knobs at the start.
     pub knobs: Knobs,
+    /// Where spans of requests go. Servers of one process may share it.
+    pub traces: Traces,
     /// Of what is planted and of the series.
     pub seed: u64,
     /// What it holds at most.
@@ -82,6 +86,7 @@ impl Default for Options {
             bearer: None,
             tls: None,
             knobs: Knobs::default(),
+            traces: Traces::default(),
             seed: 0,
             limits: Limits::default(),
             max_sessions: 10_000,
@@ -180,7 +185,8 @@ impl Server {
         let cluster = Cluster::new(name.clone(), members, options.limits, client, peer_token);
         let (admin, bearer) = (options.admin_token.clone(), options.bearer.clone());
         let (kind, region, knobs) = (options.kind, options.region.clone(), options.knobs.clone());
-        let app = App::new(name, kind, region, options.seed, cluster, admin, bearer, knobs);
+        let traces = options.traces.clone();
+        let app = App::new(name, kind, region, options.seed, cluster, admin, bearer, knobs, traces);
         Ok(Self { clients, peers, member, address, tls, app: Arc::new(app), options })
     }
 
@@ -209,15 +215,26 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` ends, lets calls in progress finish within the grace, and closes what is open then.
+    /// Serves until `stop` ends, lets calls in progress finish within the grace, closes what is open then, and sends what spans
+    /// there are.
     ///
     /// # Errors
     /// See [`ServerError`].
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let (grace, traces) = (Grace::new(self.options.grace), self.options.traces.clone());
+        let served = self.serve(grace.begins_with(stop)).await;
+        traces.end(grace.left());
+        served
+    }
+
+    /// As [`Server::run`], but for the spans, which may be those of other servers, too.
+    pub(crate) async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         // Two ends: of what is taken on, and of what is open.
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let protocol = self.protocol(close.clone());
-        let clients = routes::router(&self.app, &self.member.url, self.options.max_sessions, protocol);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let clients =
+            routes::router(&self.app, &self.member.url, self.options.max_sessions, protocol, scheme);
         // Without it, Nagle's algorithm and delayed acknowledgements add 40 ms to some answers.
         let plain = |listener: TcpListener| {
             listener.tap_io(|stream| {

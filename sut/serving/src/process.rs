@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,5 +49,47 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// How long what is in progress may take after the signal to stop.
+#[derive(Debug)]
+pub struct Grace {
+    whole: Duration,
+    begun: OnceLock<Instant>,
+}
+
+impl Grace {
+    /// As long as this, once it begins.
+    #[must_use]
+    pub const fn new(whole: Duration) -> Self {
+        Self { whole, begun: OnceLock::new() }
+    }
+
+    /// Waits for the signal, with which it begins.
+    pub async fn begins_with(&self, stop: impl Future<Output = ()>) {
+        stop.await;
+        // The first signal counts.
+        let _ = self.begun.set(Instant::now());
+    }
+
+    /// What is left of it.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.whole.saturating_sub(self.begun.get().map(Instant::elapsed).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn grace_counts_from_the_signal() {
+        let grace = Grace::new(Duration::from_secs(600));
+        assert_eq!(grace.left(), Duration::from_secs(600));
+        grace.begins_with(std::future::ready(())).await;
+        let left = grace.left();
+        assert!(left < Duration::from_secs(600) && left > Duration::from_secs(300), "{left:?}");
     }
 }

@@ -3,19 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::{self, Ended};
 use gauntlet_tests::suite::{Parts, Suite};
 use gauntlet_tests::{Beside, wait};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
-use prost::Message as _;
 use rustix::process::Signal;
+use test_servers::collector::{Collector, Made, named};
 
 use crate::plans::{OnePhase, assert_closes, count, phase};
 
@@ -42,87 +37,6 @@ const NAMES: [&str; 17] = [
     "run",
     "scheduler create",
 ];
-
-/// A collector that keeps what it gets. It ends with the value.
-struct Collector {
-    url: String,
-    requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
-    _runtime: tokio::runtime::Runtime,
-}
-
-/// A span with who made it.
-#[derive(Clone, Debug)]
-struct Made {
-    service: String,
-    instance: String,
-    span: Span,
-}
-
-fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
-    match attributes.iter().find(|one| one.key == key)?.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(text) => Some(text.clone()),
-        Value::IntValue(number) => Some(number.to_string()),
-        other => panic!("{key}: {other:?}"),
-    }
-}
-
-impl Made {
-    fn all_of(spans: &ResourceSpans) -> Vec<Self> {
-        let resource = &spans.resource.as_ref().unwrap().attributes;
-        let of = |key| text(resource, key).unwrap_or_else(|| panic!("{key} in {resource:?}"));
-        assert_eq!(of("service.version"), env!("CARGO_PKG_VERSION"));
-        let (service, instance) = (of("service.name"), of("service.instance.id"));
-        let spans = spans.scope_spans.iter().flat_map(|scope| scope.spans.clone());
-        spans.map(|span| Self { service: service.clone(), instance: instance.clone(), span }).collect()
-    }
-
-    fn attribute(&self, key: &str) -> Option<String> {
-        text(&self.span.attributes, key)
-    }
-
-    fn is_error(&self) -> bool {
-        self.span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
-    }
-}
-
-impl Collector {
-    fn start() -> Self {
-        let requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>> = Arc::default();
-        let kept = Arc::clone(&requests);
-        let take = move |body: axum::body::Bytes| {
-            kept.lock().unwrap().push(ExportTraceServiceRequest::decode(body).unwrap());
-            std::future::ready(())
-        };
-        let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        runtime.spawn(async move { axum::serve(listener, router).await });
-        Self { url, requests, _runtime: runtime }
-    }
-
-    fn spans(&self) -> Vec<Made> {
-        let requests = self.requests.lock().unwrap();
-        requests.iter().flat_map(|request| &request.resource_spans).flat_map(Made::all_of).collect()
-    }
-
-    /// The spans, once so many of each name have come.
-    fn until_has(&self, wanted: &[(&str, usize)]) -> Vec<Made> {
-        let here = |spans: &[Made]| {
-            wanted.iter().all(|(name, least)| named(spans, name).len() >= *least).then(|| spans.to_vec())
-        };
-        let names = || {
-            let names: Vec<String> = self.spans().into_iter().map(|made| made.span.name).collect();
-            names.join(", ")
-        };
-        wait::until(&format!("{wanted:?}"), Duration::from_secs(30), || here(&self.spans()), names)
-    }
-}
-
-fn named<'a>(spans: &'a [Made], name: &str) -> Vec<&'a Made> {
-    spans.iter().filter(|made| made.span.name == name).collect()
-}
 
 /// Each child's parent is the one span of the parent's name, and there are so many; the children.
 fn children<'a>(spans: &'a [Made], parent: &str, child: &str, service: &str, many: usize) -> Vec<&'a Made> {
@@ -290,5 +204,5 @@ fn a_share_of_nothing_sends_nothing() {
     for (name, _) in suite.pids() {
         suite.signal(&name, Signal::TERM);
     }
-    assert!(collector.requests.lock().unwrap().is_empty(), "{:#?}", collector.spans());
+    assert!(collector.spans().is_empty(), "{:#?}", collector.spans());
 }

@@ -58,8 +58,8 @@ fn an_unwritable_log_file_is_named() {
 #[test]
 fn spans_are_made_at_every_log_level_and_change_no_line() {
     let collector = "http://127.0.0.1:9".parse().unwrap();
-    let ratio = traces::export::Ratio::default();
-    let traces = Some(traces::export::Options { collector, ratio, service: "test".to_owned() });
+    let ratio = otlp::Ratio::default();
+    let traces = Some(otlp::Options { collector, ratio, service: "test".to_owned() });
     let lines = logged(Options { format: Format::Json, traces, ..Options::default() }, |telemetry| {
         let here = || traces::TraceParent::here().is_some();
         crate::span!("one", phase = 3).in_scope(|| {

@@ -1,15 +1,11 @@
-use super::export::{CollectorUrl, Counts, Exporter, Options, Ratio};
 use super::*;
 
 use std::net::TcpListener;
 
+use otlp::{CollectorUrl, Counts, Exporter, Options, Ratio};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-fn refused(url: &str) -> String {
-    url.parse::<CollectorUrl>().unwrap_err()
-}
 
 /// A collector that nobody is at.
 fn nobody() -> CollectorUrl {
@@ -108,18 +104,4 @@ fn more_than_the_queue_holds_is_lost_and_counted_without_waiting() {
     exporter.end();
     assert!(begun.elapsed().as_secs() < 30, "the end is bounded");
     assert_eq!(exporter.counts(), Counts { ended: 10_000, delivered: 0, lost: 10_000 });
-}
-
-#[test]
-fn wrong_settings_say_what_is_expected() {
-    let url: CollectorUrl = "http://collector:4318/".parse().unwrap();
-    assert_eq!(url.to_string(), "http://collector:4318");
-    assert!(refused("https://collector:4318").contains("TLS"));
-    for wrong in ["collector:4318", "", "ftp://x", "http://x/?a=b"] {
-        assert!(refused(wrong).contains("http://127.0.0.1:4318"), "{}", refused(wrong));
-    }
-    assert_eq!("0.25".parse::<Ratio>().unwrap().to_string(), "0.25");
-    for wrong in ["1.1", "-1", "NaN", "all", ""] {
-        assert!(wrong.parse::<Ratio>().unwrap_err().contains("from 0 to 1"));
-    }
 }

@@ -12,6 +12,7 @@ use circle_of_experts::orchestrator::{Member, Options, Orchestrator, Settings};
 use clap::Parser;
 use serving::Target;
 use serving::process::{Signals, raise_open_files, write_whole};
+use serving::traces;
 
 /// Asks a circle of experts and counts their answers as votes. Any number of replicas may run.
 #[derive(Parser)]
@@ -50,6 +51,8 @@ struct Arguments {
     /// Token for /admin; without one, /admin refuses.
     #[arg(long, env = "ORCHESTRATOR_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     admin_token: Option<String>,
+    #[command(flatten)]
+    traces: traces::Flags,
     /// Threads that serve; default = cores.
     #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     threads: Option<usize>,
@@ -96,6 +99,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         settings: arguments.settings,
         seed: arguments.seed,
         admin_token: arguments.admin_token,
+        traces: arguments.traces.start("orchestrator")?,
         ..Options::default()
     })
     .await?;

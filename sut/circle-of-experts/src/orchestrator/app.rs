@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serving::knobs::Latency;
+use serving::traces::Traces;
 use serving::versions::Versions;
 use tokio::time::Instant;
 
@@ -27,6 +28,7 @@ pub(super) struct App {
     pub(super) admin_token: Option<String>,
     pub(super) client: HttpClient,
     pub(super) counters: Counters,
+    pub(super) traces: Traces,
     max_tokens: u32,
     seed: u64,
     circle: RwLock<Arc<Circle>>,
@@ -48,7 +50,13 @@ pub(super) struct Query<'a> {
 }
 
 impl App {
-    pub(super) fn new(circle: Circle, max_tokens: u32, seed: u64, admin_token: Option<String>) -> Self {
+    pub(super) fn new(
+        circle: Circle,
+        max_tokens: u32,
+        seed: u64,
+        admin_token: Option<String>,
+        traces: Traces,
+    ) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let mut client = Client::builder(TokioExecutor::new());
@@ -58,6 +66,7 @@ impl App {
             admin_token,
             client: client.build(connector),
             counters: Counters::default(),
+            traces,
             max_tokens,
             seed,
             circle: RwLock::new(Arc::new(circle)),

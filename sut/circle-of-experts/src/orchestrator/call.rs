@@ -18,6 +18,7 @@ use super::circle::Circle;
 use super::expert::Expert;
 use super::metrics::End;
 use serving::breaker::Admission;
+use serving::traces::Child;
 
 /// Bytes of an answer that are read.
 const BODY_LIMIT: usize = 64 << 10;
@@ -27,6 +28,8 @@ pub(super) struct Call<'a> {
     pub(super) client: &'a HttpClient,
     pub(super) circle: &'a Circle,
     pub(super) expert: &'a Expert,
+    /// Its number in the circle.
+    pub(super) place: usize,
     /// Escaped for a JSON string.
     pub(super) question: &'a str,
     /// When nobody waits for it any longer.
@@ -60,13 +63,16 @@ impl Call<'_> {
             // In the order of their coming; whoever stops waiting leaves the queue.
             let entered = timeout_at(self.deadline, self.expert.bulkhead.enter()).await;
             let Ok(Ok(place)) = entered else { return Err(End::Bulkhead.into()) };
-            self.attempts.add();
+            let span = self.expert.span(self.place, self.attempts.add());
             self.expert.counters.attempt();
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let attempt = attempt(self.client, self.expert, self.question);
+            let attempt = attempt(self.client, self.expert, self.question, &span);
             let limit = left.min(self.circle.settings.attempt_timeout());
             let answered = timeout(limit, attempt).await.unwrap_or(Err(Fault::new(Cause::Timeout, true)));
             drop(place);
+            let cause = answered.as_ref().err().map(|fault| fault.cause.name());
+            span.note("circle.outcome", cause.unwrap_or("answered"));
+            span.ended(cause.map(|cause| (cause, "")));
             let fault = match answered {
                 Ok(answer) => {
                     record(admission, Outcome::Success);
@@ -111,8 +117,15 @@ fn record(admission: Option<Admission<'_>>, outcome: Outcome) {
 }
 
 /// One request and its answer.
-async fn attempt(client: &HttpClient, expert: &Expert, question: &str) -> Result<Answer, Fault> {
-    let response = client.request(expert.request(question)).await.map_err(|error| {
+async fn attempt(
+    client: &HttpClient,
+    expert: &Expert,
+    question: &str,
+    span: &Child,
+) -> Result<Answer, Fault> {
+    let mut request = expert.request(question);
+    span.tell(request.headers_mut());
+    let response = client.request(request).await.map_err(|error| {
         let is_http = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
         Fault::new(
             match is_http {
@@ -124,6 +137,7 @@ async fn attempt(client: &HttpClient, expert: &Expert, question: &str) -> Result
         )
     })?;
     let (head, body) = response.into_parts();
+    span.note("http.response.status_code", i64::from(head.status.as_u16()));
     let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
             return Fault::new(Cause::Http, false);

@@ -13,6 +13,7 @@ use super::member::{Member, http};
 use super::metrics::OfExpert;
 use super::settings::Settings;
 use serving::breaker::Shared;
+use serving::traces::{Child, KeyValue};
 
 pub(super) struct Expert {
     pub(super) member: Member,
@@ -60,6 +61,23 @@ impl Expert {
         };
         let counters = before.map_or_else(Arc::default, |before| Arc::clone(&before.counters));
         Ok(Self { member, breaker, bulkhead, counters, uri, headers, envelope })
+    }
+
+    /// The span of an attempt, from 1, at the expert in this place; after OpenTelemetry's conventions for HTTP clients.
+    pub(super) fn span(&self, place: usize, attempt: u32) -> Child {
+        Child::begin("ask expert", || {
+            let (host, port) = (self.uri.host().unwrap_or_default(), self.uri.port_u16().unwrap_or(80));
+            vec![
+                KeyValue::new("circle.expert", i64::try_from(place).unwrap_or(i64::MAX)),
+                KeyValue::new("circle.expert.type", self.member.kind.name()),
+                KeyValue::new("circle.attempt", i64::from(attempt)),
+                KeyValue::new("http.request.method", "POST"),
+                // Without what may be a secret in it: user and query.
+                KeyValue::new("url.full", format!("http://{host}:{port}{}", self.uri.path())),
+                KeyValue::new("server.address", host.to_owned()),
+                KeyValue::new("server.port", i64::from(port)),
+            ]
+        })
     }
 
     /// A request with a question, which is escaped for a JSON string.

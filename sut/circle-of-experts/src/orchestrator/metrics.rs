@@ -154,6 +154,7 @@ pub(super) fn render(app: &App) -> String {
     let circle = app.circle();
     availability(&mut text, &circle);
     guards(&mut text, &circle);
+    app.traces.render(&mut text);
     text
 }
 

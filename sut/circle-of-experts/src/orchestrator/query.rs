@@ -67,8 +67,9 @@ struct Report {
 pub(super) struct Attempts(AtomicU32);
 
 impl Attempts {
-    pub(super) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Counts one more; its number, from 1.
+    pub(super) fn add(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn count(&self) -> u32 {
@@ -112,7 +113,7 @@ pub(super) async fn ask(
             .filter(|(place, _)| ballots[*place] == Ballot::Outstanding)
             .map(|(place, ((expert, attempts), admission))| {
                 let key = draws::at(key, place as u64);
-                let call = Call { client, circle, expert, question, deadline, key, attempts };
+                let call = Call { client, circle, expert, place, question, deadline, key, attempts };
                 async move { (place, call.run(admission).await) }
             })
             .collect();

@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 use serving::admin::{authorise, refuse};
+use serving::traces::{self, Routes};
 use serving::versions::Versions;
 
 use super::app::App;
@@ -22,8 +23,15 @@ use super::settings::Settings;
 /// Bytes of a question, or of settings, at most.
 const BODY_LIMIT: usize = 64 << 10;
 
+/// What has spans.
+const TRACED: Routes = Routes {
+    scheme: "http",
+    begin: &["/v1/consensus"],
+    join: &["/health", "/ready", "/version", "/metrics", "/admin/{*rest}"],
+};
+
 pub(super) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/v1/consensus", post(consensus))
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -32,8 +40,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/admin/settings", put(set_settings).get(settings))
         .route("/admin/versions", get(versions))
         .route("/admin/versions/{name}", put(roll_out).post(roll_back))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(app)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    app.traces.over(router, TRACED).with_state(app)
 }
 
 #[derive(Deserialize)]
@@ -70,6 +78,7 @@ async fn consensus(State(app): State<Arc<App>>, body: Result<Json<Question>, Jso
     let escaped = serde_json::to_string(&question).unwrap_or_default();
     let escaped = escaped.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
     let verdict = ask(&app.client, &circle, (query.number, query.key()), escaped).await;
+    traces::note("circle.outcome", verdict.outcome.name());
     query.decided(verdict.outcome);
     let status = match verdict.outcome {
         Decision::NoQuorum => StatusCode::SERVICE_UNAVAILABLE,

@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::http::Request;
 use http_body_util::{BodyExt as _, Full, Limited};
 use serving::Target;
+use serving::traces::Traces;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
@@ -52,6 +53,8 @@ pub struct Options {
     pub seed: u64,
     /// Who may change the settings; absent = nobody.
     pub admin_token: Option<String>,
+    /// Where spans of questions and attempts go.
+    pub traces: Traces,
     /// How long questions in progress may take after the signal to stop.
     pub grace: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for Options {
             settings: Settings::default(),
             seed: 0,
             admin_token: None,
+            traces: Traces::default(),
             grace: Duration::from_secs(30),
         }
     }
@@ -140,7 +144,8 @@ impl Target for Orchestrator {
         let bind = |source| Error::Bind { address: wanted, source };
         let listener = TcpListener::bind(wanted).await.map_err(bind)?;
         let address = listener.local_addr()?;
-        let app = App::new(circle, options.max_tokens, options.seed, options.admin_token.clone());
+        let (token, traces) = (options.admin_token.clone(), options.traces.clone());
+        let app = App::new(circle, options.max_tokens, options.seed, token, traces);
         if !options.lists.is_empty() {
             app.set_ready(Some("the lists of experts are not read yet".to_owned()));
         }
@@ -154,7 +159,7 @@ impl Target for Orchestrator {
     async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let router = router(Arc::clone(&self.app));
         tokio::select! {
-            ended = serve(self.listener, router, stop, self.options.grace) => Ok(ended?),
+            ended = serve(self.listener, router, stop, self.options.grace, &self.app.traces) => Ok(ended?),
             never = refresh(&self.app, &self.options) => match never {},
         }
     }

@@ -3,7 +3,7 @@
 mod admin;
 mod guards;
 mod lists;
-mod process;
+pub(crate) mod process;
 mod truth;
 mod wire;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Client;
 use resilience::breaker::Outcome;
+use serving::traces::{Child, KeyValue};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -73,7 +74,9 @@ impl Node {
     ) -> Result<Vec<Row>, Error> {
         let _in_progress = InProgress::new(&self.in_progress);
         self.calls.fetch_add(1, Ordering::Relaxed);
+        let span = self.span(statement);
         let answer = self.ask(delay, statement, parameters).await;
+        span.ended(answer.as_ref().err().map(|error| ("database", error)));
         let outcome = match &answer {
             Ok(_) => Outcome::Success,
             Err(_) => {
@@ -83,6 +86,23 @@ impl Node {
         };
         call.ended(outcome);
         answer
+    }
+
+    /// The span of a statement, after OpenTelemetry's conventions for clients of databases.
+    fn span(&self, statement: &str) -> Child {
+        let (name, operation) = if statement.starts_with("INSERT") {
+            ("INSERT items", "INSERT")
+        } else {
+            ("SELECT items", "SELECT")
+        };
+        Child::begin(name, || {
+            vec![
+                KeyValue::new("db.system.name", "postgresql"),
+                KeyValue::new("db.operation.name", operation),
+                KeyValue::new("db.collection.name", "items"),
+                KeyValue::new("core_services.server", self.name.clone()),
+            ]
+        })
     }
 
     /// Runs a statement, past the breaker.

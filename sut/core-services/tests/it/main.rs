@@ -4,3 +4,4 @@
 mod database;
 mod process;
 mod service;
+mod traces;

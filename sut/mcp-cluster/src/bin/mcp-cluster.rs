@@ -48,7 +48,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         servers_per_region: arguments.servers_per_region,
         replication: arguments.replication,
     };
-    let fleet = Fleet::bind(&shape, Options { port: arguments.port, ..arguments.shared.options() }).await?;
+    let options = Options { port: arguments.port, ..arguments.shared.options("mcp-cluster")? };
+    let fleet = Fleet::bind(&shape, options).await?;
     if let Some(path) = &arguments.members_file {
         write_whole(path, &format!("{}\n", serde_json::to_string_pretty(fleet.members())?))
             .with_context(|| format!("the file {} cannot be written", path.display()))?;

@@ -54,7 +54,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         port: arguments.port,
         peer_port: arguments.peer_port,
         members: arguments.members.as_deref().map(members).transpose()?,
-        ..arguments.shared.options()
+        ..arguments.shared.options("mcp-server")?
     })
     .await?;
     if let Some(path) = &arguments.member_file {

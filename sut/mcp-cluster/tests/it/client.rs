@@ -58,6 +58,11 @@ pub(crate) async fn ask(url: &str, method: &str, params: Value) -> Value {
 /// The result of a tool call.
 pub(crate) async fn call(url: &str, tool: &str, arguments: Value) -> Result<Value, String> {
     let answer = ask(url, "tools/call", json!({ "name": tool, "arguments": arguments })).await;
+    result(&answer)
+}
+
+/// What an answer has of a tool call.
+pub(crate) fn result(answer: &Value) -> Result<Value, String> {
     let result = &answer["result"];
     match result["isError"].as_bool() {
         Some(false) => {

@@ -7,3 +7,4 @@ mod copies;
 mod processes;
 mod protocol;
 mod tools;
+mod traces;

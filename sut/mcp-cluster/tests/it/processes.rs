@@ -25,6 +25,11 @@ impl Drop for Process {
 impl Process {
     /// Starts a server and waits until it listens.
     pub(crate) async fn start(dir: &Path, name: &str, region: &str, kind: &str) -> Self {
+        Self::start_with(dir, name, region, kind, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub(crate) async fn start_with(dir: &Path, name: &str, region: &str, kind: &str, flags: &[&str]) -> Self {
         let file = dir.join(format!("{name}.json"));
         let _ = std::fs::remove_file(&file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-server"));
@@ -32,6 +37,7 @@ impl Process {
         // Long enough for a busy machine: only a server that is frozen is meant to be taken for silent.
         command.args(["--peer-timeout-ms", "5000", "--admin-token", "secret", "--peer-token", "among us"]);
         command.arg("--member-file").arg(&file).stdout(Stdio::null());
+        command.args(flags).env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
         let child = command.spawn().unwrap();
         let member = eventually(&format!("{name} listens"), async || {
             Some(serde_json::from_str(&std::fs::read_to_string(&file).ok()?).unwrap())
@@ -63,12 +69,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many servers that know each other.
     pub(crate) async fn start(count: usize) -> Self {
+        Self::start_with(count, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub(crate) async fn start_with(count: usize, flags: &[&str]) -> Self {
         let mut cluster = Self { dir: tempfile::tempdir().unwrap(), servers: Vec::new() };
         for n in 0..count {
             let (name, region) = (format!("s{n}"), format!("region-{}", n % 3));
-            cluster
-                .servers
-                .push(Process::start(cluster.dir.path(), &name, &region, "storage_controller").await);
+            let (dir, kind) = (cluster.dir.path(), "storage_controller");
+            let server = Process::start_with(dir, &name, &region, kind, flags).await;
+            cluster.servers.push(server);
         }
         cluster.tell().await;
         for server in &cluster.servers {

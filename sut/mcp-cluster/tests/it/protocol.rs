@@ -15,7 +15,12 @@ fn scanner() -> Options {
 }
 
 /// A request of a revision that knows sessions.
-async fn legacy(url: &str, revision: &str, session: Option<&str>, body: Value) -> reqwest::Response {
+pub(crate) async fn legacy(
+    url: &str,
+    revision: &str,
+    session: Option<&str>,
+    body: Value,
+) -> reqwest::Response {
     let mut request = reqwest::Client::new()
         .post(format!("{url}/mcp"))
         .header("accept", "application/json, text/event-stream")
@@ -26,7 +31,7 @@ async fn legacy(url: &str, revision: &str, session: Option<&str>, body: Value) -
     request.send().await.unwrap()
 }
 
-fn initialize(revision: &str) -> Value {
+pub(crate) fn initialize(revision: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": revision, "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },
     } })

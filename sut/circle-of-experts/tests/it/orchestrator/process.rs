@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{agreeing, ask, circle, experts};
 
 /// Kills what a failed test leaves behind.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {

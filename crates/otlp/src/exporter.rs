@@ -1,10 +1,5 @@
-//! Sending spans to a collector: OTLP, protobuf over HTTP, from a thread of its own.
-//!
-//! The queue is bounded: while the collector is away or slow, spans are lost and counted, and nobody waits. A trace is kept
-//! or not where it begins, by [`Ratio`]; whoever takes part in it later follows that.
+//! The queue, the thread that sends what is in it, and the counts.
 
-use std::fmt::{self, Display};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +14,8 @@ use opentelemetry_sdk::trace::{
     SpanExporter, SpanProcessor,
 };
 
+use crate::settings::{CollectorUrl, Options};
+
 /// Spans that wait for the collector; more are lost.
 const QUEUE: u16 = 2048;
 /// Spans that are sent at once.
@@ -31,80 +28,6 @@ const ANSWER: Duration = Duration::from_secs(2);
 const LAST: Duration = Duration::from_secs(3);
 /// The same for a collector that took none before: it may have come back this moment.
 const LAST_TRY: Duration = Duration::from_millis(200);
-
-/// Where a collector is: `http://host:port`, to which `/v1/traces` is added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CollectorUrl(String);
-
-impl FromStr for CollectorUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refused = |found: &str| {
-            Err(format!(
-                "{found}: expected a collector's OTLP address over HTTP, such as http://127.0.0.1:4318"
-            ))
-        };
-        let url = match reqwest::Url::parse(text) {
-            Ok(url) => url,
-            Err(error) => return refused(&error.to_string()),
-        };
-        if url.scheme() == "https" {
-            return refused("TLS is not spoken here, send spans to a collector on this host that does");
-        }
-        if url.scheme() != "http" || !url.has_host() {
-            return refused("it is no http:// address");
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return refused("it has more than a host, a port and a path");
-        }
-        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
-    }
-}
-
-impl Display for CollectorUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The share of traces that are kept, of those that begin in this process: 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ratio(f64);
-
-impl Default for Ratio {
-    fn default() -> Self {
-        Self(1.0)
-    }
-}
-
-impl FromStr for Ratio {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(Self(ratio)),
-            _ => Err("expected a share from 0 to 1, such as 0.1".to_owned()),
-        }
-    }
-}
-
-impl Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Whose spans go where.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Options {
-    /// The collector.
-    pub collector: CollectorUrl,
-    /// The share of traces that are kept.
-    pub ratio: Ratio,
-    /// `service.name`: `gauntlet-scheduler`. Others of these, such as the namespace, come from `OTEL_RESOURCE_ATTRIBUTES`.
-    pub service: String,
-}
 
 /// Spans of this process since it began. What is in none of the last two waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +52,11 @@ struct Tally {
     over: AtomicBool,
 }
 
+/// Why no spans can be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("traces: {0}: allow more threads and open files (ulimit -u, -n), or leave the collector out")]
+pub struct NotStarted(String);
+
 /// The sending of spans. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Exporter {
@@ -142,15 +70,15 @@ impl Exporter {
     ///
     /// # Errors
     /// When no thread or socket can be had for it.
-    pub(crate) fn start(options: &Options) -> Result<Self, String> {
+    pub fn start(options: &Options) -> Result<Self, NotStarted> {
         let exporter = Otlp::builder()
             .with_http()
-            .with_http_client(client()?)
+            .with_http_client(client().map_err(NotStarted)?)
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
             .with_endpoint(format!("{}/v1/traces", options.collector))
             .with_timeout(ANSWER)
             .build()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| NotStarted(error.to_string()))?;
         let tally = Arc::new(Tally::default());
         let told = Told { inner: exporter, tally: Arc::clone(&tally), collector: options.collector.clone() };
         let config = BatchConfigBuilder::default()
@@ -165,14 +93,16 @@ impl Exporter {
             .with_attribute(KeyValue::new("service.instance.id", uuid::Uuid::now_v7().to_string()))
             .build();
         let provider = SdkTracerProvider::builder()
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.ratio.0))))
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.ratio.share()))))
             .with_resource(resource)
             .with_span_processor(Counted { inner, tally: Arc::clone(&tally) })
             .build();
         Ok(Self { provider, tally, collector: options.collector.clone() })
     }
 
-    pub(crate) fn tracer(&self) -> SdkTracer {
+    /// What makes spans that are sent.
+    #[must_use]
+    pub fn tracer(&self) -> SdkTracer {
         self.provider.tracer("gauntlet")
     }
 
@@ -189,7 +119,13 @@ impl Exporter {
     /// Delivers what waits, and ends. It blocks, at most three seconds, and much less where the collector was away before:
     /// what was not delivered until then is lost, which the log says.
     pub fn end(&self) {
-        let patience = if self.tally.away.load(Ordering::Relaxed) { LAST_TRY } else { LAST };
+        self.end_within(LAST);
+    }
+
+    /// The same, but in this time; a fifth of a second is always taken, for a collector that is there needs no more.
+    pub fn end_within(&self, time: Duration) {
+        let away = self.tally.away.load(Ordering::Relaxed);
+        let patience = if away { LAST_TRY } else { time.clamp(LAST_TRY, LAST) };
         // Its error says that time was up, which the counts say better.
         let _ = self.provider.shutdown_with_timeout(patience);
         self.tally.over.store(true, Ordering::Relaxed);
