@@ -1,6 +1,8 @@
 //! Items in PostgreSQL: writes go to the primary, reads to the replica with the fewest in progress. In front of both is a
-//! bulkhead, each server has a circuit breaker and a pool of its own, and what was read or written is cached.
+//! bulkhead, each server has a circuit breaker and a pool of its own, and what was read or written is cached: in two levels
+//! in this process and, with a NATS, in a third that several share.
 
+mod distributed;
 mod integrity;
 mod items;
 mod ledger;
@@ -19,6 +21,8 @@ use resilience::bulkhead::{Bulkhead, Full, Place};
 
 use crate::breaker::Admission;
 
+use distributed::Distributed;
+pub use distributed::Settings as DistributedSettings;
 pub(crate) use ledger::Checksum;
 use ledger::Ledger;
 use limits::Held;
@@ -64,6 +68,7 @@ pub(crate) struct Database {
     held: tokio::sync::Mutex<Held>,
     settings: Settings,
     tiers: Tiers,
+    distributed: Option<Distributed>,
     ledger: Mutex<Ledger>,
 }
 
@@ -76,27 +81,43 @@ impl Database {
         let replicas = named
             .map(|(n, url)| Node::new(format!("replica-{}", n + 1), url, &settings))
             .collect::<Result<_, _>>()?;
-        let tiers = Tiers::new(&settings);
-        let database = Self {
+        let origin = primary.prepare(items).await?;
+        let distributed = match &settings.distributed {
+            Some(cache) => Some(Distributed::new(cache.clone(), settings.breaker, origin).await?),
+            None => None,
+        };
+        Ok(Self {
             primary,
             replicas,
             turn: AtomicUsize::new(0),
             bulkhead: Bulkhead::new(settings.bulkhead),
             held: tokio::sync::Mutex::default(),
-            tiers,
+            tiers: Tiers::new(&settings),
+            distributed,
             ledger: Mutex::default(),
             settings,
-        };
-        database.prepare(items).await?;
-        Ok(database)
+        })
     }
 
     /// Looks after the connections, until it is dropped.
     pub(crate) async fn maintain(&self) {
+        // Beside each other: a server that does not answer keeps nobody from looking after the cache.
+        tokio::join!(self.maintain_pools(), self.maintain_distributed());
+    }
+
+    async fn maintain_pools(&self) {
         loop {
             for node in self.nodes() {
                 node.pool().maintain().await;
             }
+            tokio::time::sleep(MAINTENANCE).await;
+        }
+    }
+
+    async fn maintain_distributed(&self) {
+        let Some(distributed) = &self.distributed else { return };
+        loop {
+            distributed.maintain().await;
             tokio::time::sleep(MAINTENANCE).await;
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use core_services::database::{PoolSettings, Settings};
+use core_services::database::{DistributedSettings, PoolSettings, Settings};
 use core_services::resilience::bulkhead;
 
 /// Where items are kept; without --primary, in memory, and the other flags mean nothing.
@@ -48,6 +48,28 @@ pub(crate) struct Database {
     /// Bytes in its second level.
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 30)]
     l2_bytes: u64,
+    /// NATS with JetStream for a third level, which several processes share: nats://user:password@host:port. Without one,
+    /// there is none.
+    #[arg(
+        long,
+        env = "CORE_SERVICES_CACHE_NATS",
+        hide_env_values = true,
+        value_name = "URL",
+        requires = "primary"
+    )]
+    cache_nats: Option<String>,
+    /// The third level's bucket there; made if it is not there.
+    #[arg(long, value_name = "NAME", default_value = "core-services-items")]
+    cache_bucket: String,
+    /// Bytes in the third level, for all that share it; the last one that connected rules.
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    l3_bytes: u64,
+    /// Seconds that an item stays in the third level; 0 = as long as there is room.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    l3_ttl: u64,
+    /// Milliseconds that a call to the third level may take; then the request goes on without it.
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    l3_timeout_ms: u64,
 }
 
 impl Database {
@@ -69,6 +91,13 @@ impl Database {
             },
             l1_bytes: self.l1_bytes,
             l2_bytes: self.l2_bytes,
+            distributed: self.cache_nats.map(|url| DistributedSettings {
+                url,
+                bucket: self.cache_bucket,
+                bytes: self.l3_bytes,
+                ttl: Duration::from_secs(self.l3_ttl),
+                timeout: Duration::from_millis(self.l3_timeout_ms),
+            }),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use resilience::{breaker, bulkhead};
 
-use super::pool;
+use super::{distributed, pool};
 
 /// Servers and limits. All defaults but the addresses are those of the requirements.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub l1_bytes: u64,
     /// Bytes in the second level, in the memory of this process too; 0 = none.
     pub l2_bytes: u64,
+    /// The third level, which several processes share; absent = none.
+    pub distributed: Option<distributed::Settings>,
 }
 
 impl Settings {
@@ -37,6 +39,7 @@ impl Settings {
             bulkhead: bulkhead::Settings::default(),
             l1_bytes: 256 << 20,
             l2_bytes: 2 << 30,
+            distributed: None,
         }
     }
 

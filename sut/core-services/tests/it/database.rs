@@ -2,6 +2,7 @@
 
 mod breakers;
 mod caches;
+mod distributed;
 mod integrity;
 mod pools;
 mod routing;

@@ -5,7 +5,7 @@ use core_services::access_log::Line;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Kills what a failed test leaves behind.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
