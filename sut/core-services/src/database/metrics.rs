@@ -7,7 +7,7 @@ use super::Database;
 impl Database {
     /// Adds its metrics to the text.
     pub(crate) fn render(&self, text: &mut String) {
-        let nodes: Vec<_> = self.nodes().map(|node| (node, node.pool().status(), node.counts())).collect();
+        let nodes: Vec<_> = self.nodes().map(|node| (node, node.backend().status(), node.counts())).collect();
         let mut of_nodes = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> f64| {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for (n, (node, ..)) in nodes.iter().enumerate() {

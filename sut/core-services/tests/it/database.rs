@@ -6,6 +6,7 @@ mod distributed;
 mod integrity;
 mod pools;
 mod routing;
+mod sqlite;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

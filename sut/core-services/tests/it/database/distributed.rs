@@ -1,7 +1,6 @@
 //! The cache's third level, in a real NATS that each test has for itself.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use async_nats::jetstream::kv::Store;
 use async_nats::jetstream::{self, stream};
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 use test_servers::nats::Nats;
 
 use super::*;
-use crate::process::Process;
+use crate::process::listening;
 
 /// Over an empty database, with a bucket and without replicas. Patient, for a test's machine has other things to do.
 fn settings(nats: &Nats) -> Settings {
@@ -201,16 +200,13 @@ async fn the_flags_say_where_it_is_and_what_it_may_have() {
     let user = "authorization { user: shop, password: \"p@ss word\" }\n";
     let nats =
         Nats::with(|home| format!("{user}jetstream {{ store_dir: \"{}/jetstream\" }}\n", home.display()));
-    let (settings, _) = Cluster::shared().settings();
+    let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_core-services"));
-    command.args(["--primary", &settings.primary, "--l1-bytes", "0", "--l2-bytes", "0"]);
+    command.arg("--sqlite").arg(directory.path().join("items.db"));
+    command.args(["--l1-bytes", "0", "--l2-bytes", "0"]);
     command.args(["--cache-nats", &format!("nats://shop:p%40ss%20word@127.0.0.1:{}", nats.port())]);
     command.args(["--cache-bucket", "shop-items", "--l3-bytes", "65536", "--l3-ttl", "77"]);
-    command.args(["--l3-timeout-ms", "2500"]).stdout(Stdio::piped());
-    let mut process = Process(command.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let url = line.trim_end().strip_prefix("listening on ").unwrap().to_owned();
+    let (_process, url) = listening(command.args(["--l3-timeout-ms", "2500"]));
     let read = || async {
         let answer = reqwest::get(format!("{url}/items/1")).await.unwrap();
         assert_eq!(answer.status(), 200);
