@@ -160,9 +160,10 @@ fn database<'a>(app: &'a App, headers: &HeaderMap) -> Result<&'a Database, Respo
     authorise(app, headers)?;
     match &app.store {
         Store::Database(database) => Ok(database),
-        Store::Memory(_) => {
-            Err(refuse(StatusCode::NOT_FOUND, "there is no database: start with --primary URL"))
-        }
+        Store::Memory(_) => Err(refuse(
+            StatusCode::NOT_FOUND,
+            "there is no database: start with --primary URL or --sqlite PATH",
+        )),
     }
 }
 

@@ -1,6 +1,9 @@
-//! Items in PostgreSQL: writes go to the primary, reads to the replica with the fewest in progress. In front of both is a
-//! bulkhead, each server has a circuit breaker and a pool of its own, and what was read or written is cached.
+//! Items in PostgreSQL or, when there is none, in SQLite: writes go to the primary, reads to the replica with the fewest in
+//! progress. In front of both is a bulkhead, each server has a circuit breaker and a pool of its own, and what was read or written is cached: in two levels
+//! in this process and, with a NATS, in a third that several share.
 
+mod backend;
+mod distributed;
 mod integrity;
 mod items;
 mod ledger;
@@ -8,7 +11,10 @@ mod limits;
 mod metrics;
 mod node;
 mod pool;
+mod postgres;
+mod query;
 mod settings;
+mod sqlite;
 mod tiers;
 
 use std::sync::Mutex;
@@ -19,13 +25,15 @@ use resilience::bulkhead::{Bulkhead, Full, Place};
 
 use crate::breaker::Admission;
 
+use distributed::Distributed;
+pub use distributed::Settings as DistributedSettings;
 pub(crate) use ledger::Checksum;
 use ledger::Ledger;
 use limits::Held;
 pub(crate) use limits::Limits;
 use node::Node;
 pub use pool::Settings as PoolSettings;
-pub use settings::Settings;
+pub use settings::{Primary, Settings};
 pub(crate) use tiers::Level;
 use tiers::Tiers;
 
@@ -64,6 +72,7 @@ pub(crate) struct Database {
     held: tokio::sync::Mutex<Held>,
     settings: Settings,
     tiers: Tiers,
+    distributed: Option<Distributed>,
     ledger: Mutex<Ledger>,
 }
 
@@ -71,32 +80,48 @@ impl Database {
     /// Connects to the primary, makes the table and, if it is empty, `items` made-up items. A replica that is away is no
     /// reason not to begin.
     pub(crate) async fn open(settings: Settings, items: usize) -> Result<Self, Error> {
-        let primary = Node::new("primary".to_owned(), &settings.primary, &settings)?;
+        let primary = Node::primary(&settings)?;
         let named = settings.replicas.iter().enumerate();
         let replicas = named
-            .map(|(n, url)| Node::new(format!("replica-{}", n + 1), url, &settings))
+            .map(|(n, url)| Node::postgres(format!("replica-{}", n + 1), url, &settings))
             .collect::<Result<_, _>>()?;
-        let tiers = Tiers::new(&settings);
-        let database = Self {
+        let origin = primary.prepare(items).await?;
+        let distributed = match &settings.distributed {
+            Some(cache) => Some(Distributed::new(cache.clone(), settings.breaker, origin).await?),
+            None => None,
+        };
+        Ok(Self {
             primary,
             replicas,
             turn: AtomicUsize::new(0),
             bulkhead: Bulkhead::new(settings.bulkhead),
             held: tokio::sync::Mutex::default(),
-            tiers,
+            tiers: Tiers::new(&settings),
+            distributed,
             ledger: Mutex::default(),
             settings,
-        };
-        database.prepare(items).await?;
-        Ok(database)
+        })
     }
 
     /// Looks after the connections, until it is dropped.
     pub(crate) async fn maintain(&self) {
+        // Beside each other: a server that does not answer keeps nobody from looking after the cache.
+        tokio::join!(self.maintain_pools(), self.maintain_distributed());
+    }
+
+    async fn maintain_pools(&self) {
         loop {
             for node in self.nodes() {
-                node.pool().maintain().await;
+                node.backend().maintain().await;
             }
+            tokio::time::sleep(MAINTENANCE).await;
+        }
+    }
+
+    async fn maintain_distributed(&self) {
+        let Some(distributed) = &self.distributed else { return };
+        loop {
+            distributed.maintain().await;
             tokio::time::sleep(MAINTENANCE).await;
         }
     }
@@ -108,7 +133,7 @@ impl Database {
 
     /// Refuses all further calls and closes the connections that nobody uses.
     pub(crate) fn close(&self) {
-        self.nodes().for_each(|node| node.pool().close());
+        self.nodes().for_each(|node| node.backend().close());
     }
 
     fn nodes(&self) -> impl Iterator<Item = &Node> {

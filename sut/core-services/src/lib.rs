@@ -1,7 +1,7 @@
 //! Reference system under test: an HTTP service with knobs for latency, errors and stalls.
 //!
-//! It answers item requests from a cache in front of a store, in memory or in PostgreSQL with replicas, behind a simulated
-//! backend with a circuit breaker. It counts and, if asked, logs every request with the clock that a load generator on the same
+//! It answers item requests from a cache in front of a store, in memory, in PostgreSQL with replicas or in SQLite, behind a
+//! simulated backend with a circuit breaker. It counts and, if asked, logs every request with the clock that a load generator on the same
 //! machine reads, so that measured numbers can be checked against what the target itself saw. Requests whose
 //! `User-Agent` starts with `gauntlet-probe/` are served, but counted apart and never logged.
 #![forbid(unsafe_code)]

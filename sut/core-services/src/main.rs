@@ -14,7 +14,7 @@ use core_services::{Knobs, Options, Server, breaker};
 use serving::process::{Signals, raise_open_files, write_whole};
 use serving::traces;
 
-/// An HTTP service with knobs for latency, errors and stalls, to try a stress test on; alone or over PostgreSQL.
+/// An HTTP service with knobs for latency, errors and stalls, to try a stress test on; alone, over PostgreSQL or over SQLite.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -35,6 +35,7 @@ impl App {
                 found.map(|(level, body)| match level {
                     Level::L1 => ("l1", body),
                     Level::L2 => ("l2", body),
+                    Level::L3 => ("l3", body),
                     Level::Miss => ("miss", body),
                 })
             }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::items::{item, signed};
 use super::ledger::{Checksum, Ledger};
 use super::node::Node;
+use super::query::Query;
 use super::{Database, Error};
 
 /// Items that are looked up at once.
@@ -67,14 +67,10 @@ impl Database {
         while found.checked < acknowledged {
             let limit = BATCH.min(acknowledged - found.checked);
             let part = self.ledger().part(found.checked, limit);
-            let ids: Vec<i64> = part.iter().map(|(id, _)| signed(*id)).collect();
-            let statement = "SELECT id, name, price FROM items WHERE id = ANY($1)";
-            let rows = node.ask(Duration::ZERO, statement, &[&ids]).await?;
-            let mut there = HashMap::with_capacity(rows.len());
-            for row in &rows {
-                let item = item(row)?;
-                there.insert(item.id, Checksum::of(&item));
-            }
+            let ids = part.iter().map(|(id, _)| *id).collect();
+            let answer = node.ask(Duration::ZERO, Query::Items(ids)).await?;
+            let there: HashMap<_, _> =
+                answer.items.iter().map(|item| (item.id, Checksum::of(item))).collect();
             for (id, checksum) in part {
                 match there.get(&id) {
                     Some(present) if *present == checksum => {}

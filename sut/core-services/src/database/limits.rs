@@ -1,6 +1,5 @@
 //! What can be changed about pools, bulkhead and caches while the target runs: how each is exhausted.
 
-use deadpool_postgres::Client;
 use resilience::bulkhead::Place;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +23,7 @@ pub(crate) struct Limits {
 #[derive(Default)]
 pub(super) struct Held {
     limits: Limits,
-    connections: Vec<Client>,
+    connections: Vec<Box<dyn Send>>,
     places: Vec<Place>,
 }
 
@@ -57,10 +56,10 @@ impl Database {
             limits.l2_bytes.unwrap_or(self.settings.l2_bytes),
         );
         for node in self.nodes() {
-            for _ in 0..limits.pool_held {
-                let client = node.pool().get().await;
+            for n in 0..limits.pool_held {
+                let connection = node.backend().hold(n).await;
                 held.connections
-                    .push(client.map_err(|detail| Error::Failed { place: node.name.clone(), detail })?);
+                    .push(connection.map_err(|detail| Error::Failed { place: node.name.clone(), detail })?);
             }
         }
         for _ in 0..limits.bulkhead_held {

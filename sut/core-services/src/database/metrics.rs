@@ -7,7 +7,7 @@ use super::Database;
 impl Database {
     /// Adds its metrics to the text.
     pub(crate) fn render(&self, text: &mut String) {
-        let nodes: Vec<_> = self.nodes().map(|node| (node, node.pool().status(), node.counts())).collect();
+        let nodes: Vec<_> = self.nodes().map(|node| (node, node.backend().status(), node.counts())).collect();
         let mut of_nodes = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> f64| {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for (n, (node, ..)) in nodes.iter().enumerate() {
@@ -68,23 +68,56 @@ impl Database {
     }
 
     fn render_tiers(&self, text: &mut String) {
-        let tiers = [("l1", &self.tiers.l1), ("l2", &self.tiers.l2)];
+        let mut tiers = vec![
+            ("l1", self.tiers.l1.usage(), self.tiers.l1.counts()),
+            ("l2", self.tiers.l2.usage(), self.tiers.l2.counts()),
+        ];
+        tiers.extend(self.distributed.iter().map(|level| ("l3", level.usage(), level.counts())));
         let mut of_tiers = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> f64| {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for (n, (level, _)) in tiers.iter().enumerate() {
+            for (n, (level, ..)) in tiers.iter().enumerate() {
                 let _ = writeln!(text, "{name}{{level=\"{level}\"}} {}", value(n));
             }
         };
-        let usage = |n: usize| tiers[n].1.usage();
+        let usage = |n: usize| tiers[n].1;
         of_tiers("cache_level_bytes", "gauge", "Bytes in it.", &|n| usage(n).0 as f64);
         of_tiers("cache_level_bytes_max", "gauge", "Bytes at most.", &|n| usage(n).1 as f64);
         of_tiers("cache_level_usage_ratio", "gauge", "Bytes in it, of those at most.", &|n| {
             usage(n).0 as f64 / usage(n).1.max(1) as f64
         });
         of_tiers("cache_level_entries", "gauge", "Items in it.", &|n| usage(n).2 as f64);
-        of_tiers("cache_level_hits_total", "counter", "Items found.", &|n| tiers[n].1.counts().0 as f64);
-        of_tiers("cache_level_misses_total", "counter", "Items not found.", &|n| {
-            tiers[n].1.counts().1 as f64
-        });
+        of_tiers("cache_level_hits_total", "counter", "Items found.", &|n| tiers[n].2.0 as f64);
+        of_tiers("cache_level_misses_total", "counter", "Items not found.", &|n| tiers[n].2.1 as f64);
+        self.render_distributed(text);
+    }
+
+    /// What only a level that others keep has.
+    fn render_distributed(&self, text: &mut String) {
+        let Some(distributed) = &self.distributed else { return };
+        let breaker = distributed.breaker();
+        for (name, kind, help, value) in [
+            ("cache_level_failures_total", "counter", "Calls without an answer.", distributed.failures()),
+            (
+                "cache_level_breaker_state",
+                "gauge",
+                "0 closed, 1 open, 2 half open.",
+                u64::from(breaker.state()),
+            ),
+            (
+                "cache_level_breaker_opened_total",
+                "counter",
+                "Times the breaker opened.",
+                breaker.counts().opened,
+            ),
+            (
+                "cache_level_breaker_rejected_total",
+                "counter",
+                "Calls that it did not admit.",
+                breaker.counts().rejected,
+            ),
+        ] {
+            let _ =
+                writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{{level=\"l3\"}} {value}");
+        }
     }
 }

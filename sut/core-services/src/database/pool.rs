@@ -1,12 +1,10 @@
 //! Connections to one server: at least so many are kept, never more than so many are open.
 
+use std::error::Error;
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Client, Manager, ManagerConfig, Pool as Connections, PoolError, QueueMode, RecyclingMethod, Runtime,
-    Status, TimeoutType,
-};
-use tokio_postgres::NoTls;
+use deadpool::managed::{Manager, Object, Pool as Connections, PoolError, QueueMode, TimeoutType};
+use deadpool::{Runtime, Status};
 
 /// The limits of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,21 +25,15 @@ impl Default for Settings {
     }
 }
 
-/// The connections.
-pub(super) struct Pool {
+/// The connections that a manager opens.
+pub(super) struct Pool<M: Manager> {
     settings: Settings,
-    connections: Connections,
+    connections: Connections<M>,
 }
 
-impl Pool {
-    pub(super) fn new(mut config: tokio_postgres::Config, settings: Settings) -> Result<Self, String> {
-        config.connect_timeout(settings.timeout).application_name("core-services");
-        if config.get_options().is_none() {
-            // What nobody waits for any more, the server need not go on with.
-            config.options(format!("-c statement_timeout={}", settings.timeout.as_millis()));
-        }
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let connections = Connections::builder(Manager::from_config(config, NoTls, manager))
+impl<M: Manager<Error: Error + 'static>> Pool<M> {
+    pub(super) fn new(manager: M, settings: Settings) -> Result<Self, String> {
+        let connections = Connections::builder(manager)
             .max_size(settings.max)
             .wait_timeout(Some(settings.timeout))
             .create_timeout(Some(settings.timeout))
@@ -55,7 +47,7 @@ impl Pool {
     }
 
     /// A connection that is not in use, or a new one.
-    pub(super) async fn get(&self) -> Result<Client, String> {
+    pub(super) async fn get(&self) -> Result<Object<M>, String> {
         self.connections.get().await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => {
                 let Settings { max, timeout, .. } = self.settings;
@@ -71,13 +63,13 @@ impl Pool {
         self.connections.status()
     }
 
-    /// Closes connections that are broken, or idle and more than are kept; opens those that are missing. A server that is
-    /// away is tried again the next time.
-    pub(super) async fn maintain(&self) {
+    /// Closes connections that are not usable, or idle and more than are kept; opens those that are missing. A server that
+    /// is away is tried again the next time.
+    pub(super) async fn maintain(&self, is_usable: impl Fn(&M::Type) -> bool) {
         let Settings { keep, idle, .. } = self.settings;
         let mut surplus = self.status().size.saturating_sub(keep);
-        self.connections.retain(|client, metrics| {
-            let stays = !client.is_closed() && (surplus == 0 || metrics.last_used() < idle);
+        self.connections.retain(|connection, metrics| {
+            let stays = is_usable(connection) && (surplus == 0 || metrics.last_used() < idle);
             surplus -= usize::from(!stays && surplus > 0);
             stays
         });
@@ -85,7 +77,7 @@ impl Pool {
         let mut held = Vec::new();
         while self.status().size < keep.min(self.settings.max) && held.len() < keep {
             match self.connections.get().await {
-                Ok(client) => held.push(client),
+                Ok(connection) => held.push(connection),
                 Err(_) => return,
             }
         }
@@ -97,9 +89,9 @@ impl Pool {
 }
 
 /// An error with its causes: what the server said is in the last one.
-pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+pub(super) fn describe(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();

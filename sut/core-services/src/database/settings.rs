@@ -1,17 +1,26 @@
 //! How the target uses its database.
 
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use resilience::{breaker, bulkhead};
 
-use super::pool;
+use super::{distributed, pool};
+
+/// What takes writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Primary {
+    /// The URL of a PostgreSQL: `postgres://user:password@host:port/database`. Plain text: there is no TLS.
+    Postgres(String),
+    /// A file of SQLite, on a local disk; made if it is not there. It has no replicas.
+    Sqlite(PathBuf),
+}
 
 /// Servers and limits. All defaults but the addresses are those of the requirements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// URL of the server that takes writes: `postgres://user:password@host:port/database`. Plain text: there is no TLS.
-    pub primary: String,
-    /// URLs of servers that follow it, for reads; none = the primary serves these too.
+    /// What takes writes.
+    pub primary: Primary,
+    /// URLs of servers that follow a PostgreSQL, for reads; none = the primary serves these too.
     pub replicas: Vec<String>,
     /// Connections to each server.
     pub pool: pool::Settings,
@@ -23,25 +32,33 @@ pub struct Settings {
     pub l1_bytes: u64,
     /// Bytes in the second level, in the memory of this process too; 0 = none.
     pub l2_bytes: u64,
+    /// The third level, which several processes share; absent = none.
+    pub distributed: Option<distributed::Settings>,
 }
 
 impl Settings {
-    /// The defaults, with the primary alone.
+    /// The defaults, with a PostgreSQL alone.
     #[must_use]
-    pub fn new(primary: &str) -> Self {
+    pub fn new(url: &str) -> Self {
+        Self::over(Primary::Postgres(url.to_owned()))
+    }
+
+    /// The defaults, with a SQLite.
+    #[must_use]
+    pub fn sqlite(path: &Path) -> Self {
+        Self::over(Primary::Sqlite(path.to_owned()))
+    }
+
+    fn over(primary: Primary) -> Self {
         Self {
-            primary: primary.to_owned(),
+            primary,
             replicas: Vec::new(),
             pool: pool::Settings::default(),
             breaker: breaker::Settings::default(),
             bulkhead: bulkhead::Settings::default(),
             l1_bytes: 256 << 20,
             l2_bytes: 2 << 30,
+            distributed: None,
         }
-    }
-
-    /// How long a query may take, and a call wait for its turn.
-    pub(super) fn patience(&self) -> Duration {
-        self.pool.timeout
     }
 }

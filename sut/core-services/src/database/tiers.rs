@@ -1,4 +1,4 @@
-//! The cache in two levels, both in memory and bounded in bytes: what the small one lets go is mostly still in the large one.
+//! The cache's first two levels, both in memory and bounded in bytes: what the small one lets go is mostly still in the large one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +20,8 @@ pub(crate) enum Level {
     L1,
     /// The second, whence it is now in the first too.
     L2,
+    /// The third, which other processes fill too; from there it is now in the first two.
+    L3,
     /// None of them: a server was asked.
     Miss,
 }
@@ -59,12 +61,12 @@ impl Tier {
     }
 
     /// (bytes in it, bytes at most, entries).
-    pub(super) fn usage(&self) -> (u64, u64, usize) {
-        (self.cache.weight(), self.cache.capacity(), self.cache.len())
+    pub(super) fn usage(&self) -> (u64, u64, u64) {
+        (self.cache.weight(), self.cache.capacity(), self.cache.len() as u64)
     }
 }
 
-/// Both levels.
+/// Both of them.
 pub(super) struct Tiers {
     pub(super) l1: Tier,
     pub(super) l2: Tier,

@@ -2,9 +2,11 @@
 
 mod breakers;
 mod caches;
+mod distributed;
 mod integrity;
 mod pools;
 mod routing;
+mod sqlite;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

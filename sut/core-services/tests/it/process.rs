@@ -14,17 +14,22 @@ impl Drop for Process {
     }
 }
 
+/// Starts it, and gives its URL once it listens.
+pub(crate) fn listening(command: &mut Command) -> (Process, String) {
+    let mut process = Process(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (process, line.trim_end().strip_prefix("listening on ").unwrap().to_owned())
+}
+
 #[tokio::test]
 async fn it_announces_its_address_and_finishes_requests_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     let (port_file, log) = (directory.path().join("port"), directory.path().join("access.log"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_core-services"));
     command.args(["--port", "0", "--knobs", r#"{"latency":{"kind":"fixed","ms":700}}"#]);
-    command.arg("--port-file").arg(&port_file).arg("--access-log").arg(&log).stdout(Stdio::piped());
-    let mut process = Process(command.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let url = line.trim_end().strip_prefix("listening on ").unwrap().to_owned();
+    command.arg("--port-file").arg(&port_file).arg("--access-log").arg(&log);
+    let (mut process, url) = listening(&mut command);
     let port = std::fs::read_to_string(&port_file).unwrap();
     assert_eq!(url, format!("http://127.0.0.1:{}", port.trim_end()));
 
@@ -61,11 +66,8 @@ async fn it_announces_its_address_and_finishes_requests_on_sigterm() {
 fn it_listens_where_it_is_told() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_core-services"));
     // Loopback has more addresses than one: nothing of this test is reachable from outside.
-    command.args(["--host", "127.0.0.2"]).stdout(Stdio::piped());
-    let mut process = Process(command.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim_end().strip_prefix("listening on http://").unwrap();
+    let (_process, url) = listening(command.args(["--host", "127.0.0.2"]));
+    let address = url.strip_prefix("http://").unwrap();
     assert!(address.starts_with("127.0.0.2:"), "{address}");
     core_services::check::health(address.parse().unwrap()).unwrap();
 }
@@ -77,4 +79,18 @@ fn wrong_knobs_are_refused_before_anything_is_bound() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("error_rate: 3"));
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_refused() {
+    for (flags, why) in [
+        (&["--sqlite", "items.db", "--primary", "postgres://localhost"][..], "cannot be used with"),
+        (&["--replica", "postgres://localhost", "--sqlite", "items.db"][..], "--primary <URL>"),
+        (&["--cache-nats", "nats://localhost"][..], "--primary <URL>|--sqlite <PATH>"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_core-services")).args(flags).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {error}");
+        assert!(error.contains(why), "{flags:?}: {error}");
+    }
 }
