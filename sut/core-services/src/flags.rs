@@ -31,7 +31,8 @@ pub(crate) struct Database {
         hide_env_values = true,
         value_name = "URL",
         value_delimiter = ',',
-        requires = "primary"
+        requires = "primary",
+        conflicts_with = "sqlite"
     )]
     replica: Vec<String>,
     /// Connections to each server that stay open.

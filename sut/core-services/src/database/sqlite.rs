@@ -182,7 +182,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
 pub(super) struct Opener {
     path: PathBuf,
     writes: bool,
-    /// How long a call waits for the lock of another process.
+    /// How long a call may take; it waits half of that for the lock of another process.
     patience: Duration,
 }
 
@@ -211,7 +211,8 @@ fn open(path: &Path, writes: bool, patience: Duration) -> Result<Connection, Fau
     if connection.is_readonly("main")? {
         return Err(Fault::ReadOnly);
     }
-    connection.busy_timeout(patience)?;
+    // Over before the call is: else nobody would hear that the file is locked.
+    connection.busy_timeout(patience / 2)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(Fault::NotWal(mode));

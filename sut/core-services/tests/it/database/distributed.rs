@@ -187,7 +187,8 @@ async fn an_item_stays_for_its_time_and_a_bucket_that_is_gone_is_made_again() {
     assert_eq!(cache_of(&target, 1).await, "miss");
     assert_eq!(l3(&target, "failures_total").await, 0.0, "it is there now");
     let bucket = bucket(async_nats::ConnectOptions::new(), &nats, "core-services-items").await;
-    wait_for("the item to go", || async { bucket.status().await.unwrap().values() == 0 }).await;
+    let entries = || async { bucket.stream.get_info().await.unwrap().state.messages };
+    wait_for("the item to go", || async { entries().await == 0 }).await;
     assert_eq!(cache_of(&target, 1).await, "miss");
 
     let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());

@@ -143,7 +143,7 @@ async fn an_exhausted_pool_is_given_up_after_its_timeout() {
 async fn a_file_that_another_keeps_from_being_written_opens_the_breaker() {
     let (mut settings, directory) = file();
     settings.breaker.open_for = Duration::from_secs(2);
-    settings.pool.timeout = Duration::from_millis(1_500);
+    settings.pool.timeout = Duration::from_secs(4);
     let target = start(uncached(settings));
     let other = connect(&directory);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
