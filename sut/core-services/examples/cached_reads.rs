@@ -1,7 +1,7 @@
 //! How many reads of cached items a second one core serves: one target on one thread, a few connections that are kept, each
 //! with one request at a time, from other threads. Figures say something only where nothing else runs.
 //!
-//! `cargo run --release -p core-services --example throughput -- [SECONDS] [ROUNDS] [CONNECTIONS]`
+//! `cargo run --release -p core-services --example cached_reads -- [SECONDS] [ROUNDS] [CONNECTIONS]`
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "what was measured goes to whoever started it")]
 
