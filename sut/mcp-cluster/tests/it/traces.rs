@@ -144,7 +144,10 @@ async fn whole(dir: &std::path::Path, flags: &[&str]) -> (Child, String) {
     })
     .await;
     let storage = members.servers.iter().find(|server| server.kind == Kind::StorageController).unwrap();
-    ready(&storage.url).await;
+    // Until each knows what the others have, writes are refused.
+    for server in &members.servers {
+        ready(&server.url).await;
+    }
     (child, storage.url.clone())
 }
 
