@@ -45,6 +45,23 @@ fn kind(value: &Value) -> String {
     }
 }
 
+/// The table that a whole configuration is. Text that is no JSON, or no table, is named in `problems`, with `mend` for the
+/// latter: what to write.
+#[inline(never)]
+pub fn whole(text: &str, mend: &str, problems: &mut Problems) -> Option<Map<String, Value>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(table)) => Some(table),
+        Ok(other) => {
+            problems.kind("", "a table", &other, mend);
+            None
+        }
+        Err(error) => {
+            problems.add("", format!("the configuration is not JSON: {error}"), "hand in a JSON object");
+            None
+        }
+    }
+}
+
 // Nothing of this is hot: inlined into their many callers, these functions would double the guest's size.
 /// A table whose keys are asked for one by one; what was not asked for is unknown.
 #[derive(Debug)]

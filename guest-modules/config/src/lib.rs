@@ -12,6 +12,6 @@ mod values;
 
 pub use feed::feed;
 pub use headers::{headers, scalars};
-pub use keys::{Keys, Problems, join};
+pub use keys::{Keys, Problems, join, whole};
 pub use template::{Compiler, Escape, Feeds, Sink, Template, Values, decimal, json_escaped};
 pub use values::{duration, duration_text, is_token, micros, scalar, status_text, statuses, think};

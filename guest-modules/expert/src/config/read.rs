@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use expert_apis::{APIS, Api};
-use guest_config::{Keys, Problems, feed, is_token, join, micros, think};
+use guest_config::{Keys, Problems, feed, is_token, join, micros, think, whole};
 use resilience::{backoff, breaker, budget};
 use serde_json::{Map, Value};
 
@@ -27,18 +27,8 @@ const HISTORY: u32 = 1024;
 
 /// Reads a scenario's configuration. What cannot be read is named in `problems` and left out.
 pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
-    let value: Value = match serde_json::from_str(text) {
-        Ok(value) => value,
-        Err(error) => {
-            problems.add("", format!("the configuration is not JSON: {error}"), "hand in a JSON object");
-            return None;
-        }
-    };
-    let Some(table) = value.as_object() else {
-        problems.kind("", "a table", &value, "write config.experts = [{ … }] and config.prompt = \"…\"");
-        return None;
-    };
-    let mut keys = Keys::new("", table);
+    let table = whole(text, "write config.experts = [{ … }] and config.prompt = \"…\"", problems)?;
+    let mut keys = Keys::new("", &table);
     let usual = Usual {
         stream: keys.flag("stream", problems).unwrap_or(false),
         max_tokens: at_least_one(&mut keys, "max-tokens", 1 << 20, problems).unwrap_or(MAX_TOKENS),

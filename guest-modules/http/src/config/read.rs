@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use gauntlet_sdk::Connection;
-use guest_config::{Keys, Problems, feed, headers, is_token, join, micros, scalar, scalars, statuses, think};
+use guest_config::{
+    Keys, Problems, feed, headers, is_token, join, micros, scalar, scalars, statuses, think, whole,
+};
 use serde_json::{Map, Value};
 
 use super::{Body, Check, Config, From, Order, Query, Step};
@@ -27,18 +29,8 @@ const METHODS: [(&str, &str); 7] = [
 
 /// Reads a scenario's configuration. What cannot be read is named in `problems` and left out.
 pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
-    let value: Value = match serde_json::from_str(text) {
-        Ok(value) => value,
-        Err(error) => {
-            problems.add("", format!("the configuration is not JSON: {error}"), "hand in a JSON object");
-            return None;
-        }
-    };
-    let Some(table) = value.as_object() else {
-        problems.kind("", "a table", &value, "write config.steps = [{ get = \"/\" }]");
-        return None;
-    };
-    let mut keys = Keys::new("", table);
+    let table = whole(text, "write config.steps = [{ get = \"/\" }]", problems)?;
+    let mut keys = Keys::new("", &table);
     let orders = [("weighted", Order::Weighted), ("sequence", Order::Sequence)];
     let order = keys.word("order", &orders, problems).unwrap_or_default();
     let cookies = keys.flag("cookies", problems).unwrap_or(false);

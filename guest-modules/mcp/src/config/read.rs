@@ -1,6 +1,6 @@
 //! From JSON to [`Config`], with all problems at once.
 
-use guest_config::{Compiler, Feeds, Keys, Problems, feed, headers, join, micros, scalars, think};
+use guest_config::{Compiler, Feeds, Keys, Problems, feed, headers, join, micros, scalars, think, whole};
 use serde_json::{Map, Value};
 
 use super::{Action, Arguments, Call, Config, Expected};
@@ -30,18 +30,8 @@ const REVISIONS: [(&str, Option<Revision>); 6] = [
 
 /// Reads a scenario's configuration. What cannot be read is named in `problems` and left out.
 pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
-    let value: Value = match serde_json::from_str(text) {
-        Ok(value) => value,
-        Err(error) => {
-            problems.add("", format!("the configuration is not JSON: {error}"), "hand in a JSON object");
-            return None;
-        }
-    };
-    let Some(table) = value.as_object() else {
-        problems.kind("", "a table", &value, "write config.calls = [{ tool = \"echo\" }]");
-        return None;
-    };
-    let mut keys = Keys::new("", table);
+    let table = whole(text, "write config.calls = [{ tool = \"echo\" }]", problems)?;
+    let mut keys = Keys::new("", &table);
     let revision = keys.word("revision", &REVISIONS, problems).unwrap_or_default();
     let endpoint = keys.text("endpoint", problems).unwrap_or("/mcp").to_owned();
     if !endpoint.starts_with('/') || endpoint.contains(['#', ' ']) || !endpoint.is_ascii() {
