@@ -6,7 +6,10 @@ use crate::guests;
 use crate::paths::{cargo, root, run, target};
 use crate::{bench, proto, tools};
 
-/// Dependency rules, generated code, formatting, lints, then unit, integration, end-to-end and documentation tests.
+/// The one binary of the end-to-end tests.
+pub(crate) const END_TO_END: &str = "end_to_end";
+
+/// Dependency rules, generated code, formatting, lints, then documentation, unit, integration and end-to-end tests.
 pub(crate) fn test() -> anyhow::Result<()> {
     let environment = set_up()?;
     proto::check()?;
@@ -24,7 +27,14 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     build()?;
     bench::hot_path(false)?;
-    run(cargo(&["test", "--workspace", "--no-fail-fast"]).envs(environment))
+    let all = |selection: &[&str]| {
+        let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+        run(tests.args(selection).envs(environment.iter().cloned()))
+    };
+    // Those that fail most, and say most when they do, stand last: where output is cut, it is cut in the middle.
+    let near = [all(&["--doc"]), all(&["--lib", "--bins", "--examples", "--test", "it"])];
+    let far = all(&["--test", END_TO_END]);
+    near.into_iter().chain([far]).collect()
 }
 
 /// Guests and servers, and the variables by which tests find them.

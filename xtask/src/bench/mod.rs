@@ -50,7 +50,7 @@ fn end_to_end() -> anyhow::Result<PathBuf> {
     artifacts
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
         .filter(|artifact| artifact["manifest_path"].as_str().map(PathBuf::from) == Some(manifest.clone()))
-        .filter(|artifact| artifact["target"]["name"] == "it")
+        .filter(|artifact| artifact["target"]["name"] == test::END_TO_END)
         .find_map(|artifact| artifact["executable"].as_str().map(PathBuf::from))
         .context("cargo build names no executable of the end-to-end tests")
 }
