@@ -1,6 +1,6 @@
 //! Steering a run by hand (requirement R2.4): what can be asked, and the box in which it waits for the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use service::Shutdown;
 use tokio::sync::{mpsc, oneshot};
@@ -92,6 +92,8 @@ pub(crate) struct Inbox {
     stopping: bool,
     /// By who asked for it: the share of the wanted rate that is sent; phases come and go, incidents last.
     keeps: BTreeMap<String, f64>,
+    /// What was asked while a phase was being started; at most [`REQUESTS`].
+    put_off: VecDeque<Request>,
 }
 
 /// The service's end of the box.
@@ -101,10 +103,13 @@ pub(crate) struct Outbox {
 }
 
 /// A box for a few requests: nobody has more than one open.
+const REQUESTS: usize = 16;
+
+/// An empty box.
 pub(crate) fn channel(shutdown: Shutdown) -> (Outbox, Inbox) {
-    let (sender, requests) = mpsc::channel(16);
-    let keeps = BTreeMap::new();
-    let inbox = Inbox { requests, shutdown, told: false, deferred: None, stopping: false, keeps };
+    let (sender, requests) = mpsc::channel(REQUESTS);
+    let (keeps, put_off) = (BTreeMap::new(), VecDeque::new());
+    let inbox = Inbox { requests, shutdown, told: false, deferred: None, stopping: false, keeps, put_off };
     (Outbox { requests: sender }, inbox)
 }
 
@@ -148,6 +153,28 @@ impl Inbox {
             request.answer(Ok(()));
         } else {
             request.answer(Err(why.to_owned()));
+        }
+    }
+
+    /// Keeps a request until the phase has started. The history tells of a phase before its workers do, so that who asks
+    /// then is right to.
+    pub(crate) fn put_off(&mut self, request: Request, why: &str) {
+        if matches!(request.action, Action::Shed(_)) || self.put_off.len() >= REQUESTS {
+            self.refuse(request, why);
+        } else {
+            self.put_off.push_back(request);
+        }
+    }
+
+    /// The next request that was put off.
+    pub(crate) fn next_put_off(&mut self) -> Option<Request> {
+        self.put_off.pop_front()
+    }
+
+    /// Refuses all that was put off: the phase does not start.
+    pub(crate) fn refuse_put_off(&mut self, why: &str) {
+        while let Some(request) = self.next_put_off() {
+            self.refuse(request, why);
         }
     }
 
@@ -228,5 +255,27 @@ mod tests {
         assert_eq!(inbox.kept(), 0.5);
         inbox.keep("recovery shop-1", 1.0);
         assert_eq!(inbox.kept(), 1.0);
+    }
+    #[tokio::test]
+    async fn what_is_put_off_is_answered_later_and_a_share_at_once() {
+        let (outbox, mut inbox) = channel(Shutdown::new());
+        let asked = |action| {
+            let outbox = outbox.clone();
+            tokio::spawn(async move { outbox.ask(action, "cli".to_owned()).await })
+        };
+        let (pause, rate) = (asked(Action::Pause), asked(Action::Rate(5.0)));
+        let shed = asked(Action::Shed(0.5));
+        for _ in 0..3 {
+            let Signal::Request(request) = inbox.next().await else { panic!("nobody stops") };
+            inbox.put_off(request, "the phase is being started");
+        }
+        shed.await.unwrap().unwrap();
+        assert_eq!(inbox.kept(), 0.5);
+        let first = inbox.next_put_off().unwrap();
+        assert_eq!(first.action, Action::Pause);
+        first.answer(Ok(()));
+        pause.await.unwrap().unwrap();
+        inbox.refuse_put_off("the phase does not start");
+        assert_eq!(rate.await.unwrap(), Err("the phase does not start".to_owned()));
     }
 }

@@ -15,9 +15,9 @@ use super::live::{Live, Looking, Seen, finished};
 use super::membership::{Joining, joined};
 use super::prepare::worker_reason;
 use super::steer::Over;
-use super::{Run, Trouble, during};
+use super::{Run, Trouble, attended};
 use crate::clock::{ms, ns, signed_ns};
-use crate::control::Signal;
+use crate::control::{Inbox, Signal};
 use crate::links::LinkError;
 use crate::verdict::{Reason, code};
 
@@ -98,11 +98,12 @@ impl Run {
             }
             Ok(lost)
         };
-        let doing = "the phase is being started";
+        let put_off = |inbox: &mut Inbox, request| inbox.put_off(request, "the phase is being started");
         let vital = self.indispensable();
-        let lost = match during(&mut self.inbox, &ctx, &vital, doing, orders).await {
+        let lost = match attended(&mut self.inbox, &ctx, &vital, put_off, orders).await {
             Ok(lost) => lost,
             Err(trouble) => {
+                self.inbox.refuse_put_off("the phase does not begin");
                 // Whoever has started already must not go on.
                 let faults = self.bystanders.end_phase("the phase does not begin".to_owned());
                 let load = async {
@@ -156,6 +157,11 @@ impl Run {
         let mut beside = self.bystanders.look();
         // A look that the decision to hold waits for: the end waits for it, too.
         let mut deciding = false;
+        while let Some(request) = self.inbox.next_put_off() {
+            if let Some(over) = self.steer(live, request).await? {
+                return Ok(over);
+            }
+        }
         loop {
             let paused = live.paused.is_some();
             let decide_at = live.hold_decision().filter(|_| !paused && !deciding);

@@ -31,7 +31,7 @@ use store::{RunState, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::control::{Action, Inbox, Signal};
+use crate::control::{Action, Inbox, Request, Signal};
 use crate::decision::thresholds::Watched;
 use crate::decision::validity::Trap;
 use crate::history::History;
@@ -285,6 +285,18 @@ async fn during<T>(
     doing: &str,
     work: impl Future<Output = Result<T, Trouble>>,
 ) -> Result<T, Trouble> {
+    let refuse = |inbox: &mut Inbox, request| inbox.refuse(request, &format!("no phase is running: {doing}"));
+    attended(inbox, ctx, assigned, refuse, work).await
+}
+
+/// The same, with what is done with requests other than a stop.
+async fn attended<T>(
+    inbox: &mut Inbox,
+    ctx: &Context,
+    assigned: &[WorkerId],
+    asked: impl Fn(&mut Inbox, Request),
+    work: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
     let mut work = std::pin::pin!(work);
     let mut lost = std::pin::pin!(ctx.workers.lost(assigned, ctx.plan.control.worker_timeout));
     loop {
@@ -305,7 +317,7 @@ async fn during<T>(
                     request.answer(Ok(()));
                     return Err(Trouble::Reason(reason));
                 }
-                Signal::Request(request) => inbox.refuse(request, &format!("no phase is running: {doing}")),
+                Signal::Request(request) => asked(inbox, request),
             },
         }
     }
