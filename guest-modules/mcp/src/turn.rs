@@ -69,8 +69,14 @@ impl<'a> Act<'a, '_> {
             Role::Main if done.seq == self.user.exchange.seq && self.user.stage != Stage::Idle => {
                 match done.kind {
                     CompletionKind::Timer => self.alarm(),
-                    CompletionKind::Head => self.user.exchange.streaming = true,
-                    CompletionKind::Event => self.event(done),
+                    CompletionKind::Head => {
+                        self.user.exchange.streaming = true;
+                        self.hold_once_open();
+                    }
+                    CompletionKind::Event => {
+                        self.event(done);
+                        self.hold_once_open();
+                    }
                     CompletionKind::End => self.ended(done),
                     CompletionKind::Cancelled => {}
                 }
@@ -293,17 +299,32 @@ impl<'a> Act<'a, '_> {
         let call = self.current();
         let revision = self.revision();
         if revision.transport() == Transport::Streamable {
-            let seq = self.user.seq(Role::Main);
+            let (seq, timeout_us) = (self.user.seq(Role::Main), self.listen_timeout_us(call));
             self.user.exchange.begin(self.now_us, seq, Method::Listen, 0, 0);
             self.sender()
                 .stream(self.out, revision, &self.user.session, seq, call.step)
                 .operation(CALLING)
-                .timeout_us(call.hold_us.saturating_add(MARGIN_US))
+                .timeout_us(timeout_us)
                 .send();
         } else {
             self.send(Method::Listen, CALLING, call.step);
         }
-        self.wake(Alarm::Held, call.hold_us);
+        self.wake(Alarm::Late, self.deadline_us());
+    }
+
+    /// A stream that is to be held is held from when it is open: a server that is slow to open it has its time for that.
+    fn hold_once_open(&mut self) {
+        let exchange = &self.user.exchange;
+        let waits = exchange.method == Method::Listen && exchange.alarm == Alarm::Late;
+        let is_open = if exchange.count > 0 { exchange.acknowledged } else { exchange.streaming };
+        if waits && is_open && self.user.stage == Stage::Call {
+            self.wake(Alarm::Held, self.current().hold_us);
+        }
+    }
+
+    /// By then the wakes have ended it.
+    fn listen_timeout_us(&self, call: &Call) -> u32 {
+        call.hold_us.saturating_add(self.deadline_us()).saturating_add(MARGIN_US)
     }
 
     /// Sends a request in the dialect of the session, and awaits its response.
@@ -318,6 +339,11 @@ impl<'a> Act<'a, '_> {
         let about = match call {
             Some(call) if call.method == method => About::Call(call),
             _ => About::Method(method.name()),
+        };
+        let timeout_us = match call {
+            Some(call) if call.method == Method::Listen => self.listen_timeout_us(call),
+            Some(call) if call.timeout_us > 0 => call.timeout_us,
+            _ => self.program.timeout_us,
         };
         let sender = self.sender();
         let user = &*self.user;
@@ -340,11 +366,6 @@ impl<'a> Act<'a, '_> {
                 draft = draft.header("mcp-name", crate::tools::coded(&uri));
             }
         }
-        let timeout_us = match call {
-            Some(call) if call.method == Method::Listen => call.hold_us.saturating_add(MARGIN_US),
-            Some(call) if call.timeout_us > 0 => call.timeout_us,
-            _ => self.program.timeout_us,
-        };
         draft = draft.operation(operation).timeout_us(timeout_us).attempt(user.inputs);
         if is_call && !self.program.verifies && revision.transport() != Transport::EventStream {
             draft = draft.interest(Interest::END);

@@ -144,7 +144,7 @@ struct Call {
     list: Option<List>,
     /// Send a ping.
     ping: Option<bool>,
-    /// Hold a stream of the server's messages for so long.
+    /// Hold a stream of the server's messages for so long from when it is open.
     listen: Option<String>,
     /// Arguments of a tool or prompt; texts may have placeholders.
     arguments: Option<Map<String, Value>>,

@@ -310,3 +310,21 @@ fn a_stream_of_the_server_is_held() {
         (vec![], Some(&(3, true)), 1)
     );
 }
+
+#[test]
+fn a_stream_is_held_from_when_it_is_open_and_told_when_it_never_opens() {
+    let mut bench = with(&json!({ "listen": "1s" }));
+    let mut turned = turn(&mut bench, 0, 0, |sent| if method(sent) == "GET" { vec![] } else { sound(sent) });
+    let stream = turned.sent.last().unwrap().clone();
+    let held = Command::WakeAt { user: 0, seq: stream.seq, after_us: 1_000_000 };
+    assert!(!turned.commands.contains(&held), "the server has its time to open it");
+    turned.add(bench.answer(&as_stream(&stream, &[])[..1]));
+    assert!(turned.commands.contains(&held), "{:?}", turned.commands);
+    turned.add(bench.answer(&[Answer::timer(0, stream.seq)]));
+    assert_eq!((turned.failed(), turned.finished.len()), (vec![], 1));
+
+    let mut turned = turn(&mut bench, 0, 1, |sent| if method(sent) == "GET" { vec![] } else { sound(sent) });
+    let seq = turned.sent.last().unwrap().seq;
+    turned.add(bench.answer(&[Answer::timer(0, seq)]));
+    assert_eq!((turned.failed(), turned.finished.len()), (vec!["silent-stream"], 1));
+}

@@ -8,6 +8,7 @@ use super::{Act, CALLING};
 use crate::dialect::About;
 use crate::exchange::Alarm;
 use crate::failure::Failure;
+use crate::result::Method;
 use crate::revision::Transport;
 use crate::user::{Role, Stage};
 
@@ -19,6 +20,7 @@ impl Act<'_, '_> {
             Alarm::GiveUp => self.give_up(),
             Alarm::Held => self.held(),
             Alarm::Late if self.user.stage == Stage::Aside => self.first_call(),
+            Alarm::Late if self.user.exchange.method == Method::Listen => self.held(),
             Alarm::Late => {
                 self.user.exchange.failures.add(Failure::SilentStream);
                 let seq = self.user.exchange.seq;
@@ -72,7 +74,7 @@ impl Act<'_, '_> {
         self.call_over();
     }
 
-    /// A stream was held long enough.
+    /// A stream was held long enough, or is not open after all the time that an answer may take.
     fn held(&mut self) {
         let exchange = &mut self.user.exchange;
         if exchange.count > 0 && !exchange.acknowledged {
