@@ -15,9 +15,9 @@ use super::live::{Live, Looking, Seen, finished};
 use super::membership::{Joining, joined};
 use super::prepare::worker_reason;
 use super::steer::Over;
-use super::{Run, Trouble, attended};
+use super::{Asked, Run, Trouble, during};
 use crate::clock::{ms, ns, signed_ns};
-use crate::control::{Inbox, Signal};
+use crate::control::Signal;
 use crate::links::LinkError;
 use crate::verdict::{Reason, code};
 
@@ -98,9 +98,9 @@ impl Run {
             }
             Ok(lost)
         };
-        let put_off = |inbox: &mut Inbox, request| inbox.put_off(request, "the phase is being started");
+        let asked = Asked::Waits("the phase is being started");
         let vital = self.indispensable();
-        let lost = match attended(&mut self.inbox, &ctx, &vital, put_off, orders).await {
+        let lost = match during(&mut self.inbox, &ctx, &vital, asked, orders).await {
             Ok(lost) => lost,
             Err(trouble) => {
                 self.inbox.refuse_put_off("the phase does not begin");

@@ -31,7 +31,7 @@ use store::{RunState, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::control::{Action, Inbox, Request, Signal};
+use crate::control::{Action, Inbox, Signal};
 use crate::decision::thresholds::Watched;
 use crate::decision::validity::Trap;
 use crate::history::History;
@@ -222,7 +222,7 @@ impl Run {
         let checks = crate::validation::before_phase(&ctx, index, &ids, threads);
         let checks = async { Ok(checks.await) };
         let vital = self.indispensable();
-        let checks = during(&mut self.inbox, &self.ctx, &vital, &doing, checks).await?;
+        let checks = during(&mut self.inbox, &self.ctx, &vital, doing.as_str(), checks).await?;
         // Then nobody waits for it any more.
         self.metrics_lost |= checks.metrics_lost;
         let name = self.ctx.phases[index].name;
@@ -277,26 +277,30 @@ fn silence(lasted: Duration) -> String {
     }
 }
 
-/// Does `work` between phases: a stop ends it, other requests are refused because `doing`, and a lost worker ends it.
-async fn during<T>(
-    inbox: &mut Inbox,
-    ctx: &Context,
-    assigned: &[WorkerId],
-    doing: &str,
-    work: impl Future<Output = Result<T, Trouble>>,
-) -> Result<T, Trouble> {
-    let refuse = |inbox: &mut Inbox, request| inbox.refuse(request, &format!("no phase is running: {doing}"));
-    attended(inbox, ctx, assigned, refuse, work).await
+/// What becomes of requests while something is done, which the text names.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// There is nothing that they could act on.
+    IsRefused(&'a str),
+    /// There will be in a moment.
+    Waits(&'a str),
 }
 
-/// The same, with what is done with requests other than a stop.
-async fn attended<T>(
+impl<'a> From<&'a str> for Asked<'a> {
+    fn from(doing: &'a str) -> Self {
+        Self::IsRefused(doing)
+    }
+}
+
+/// Does `work` between phases: a stop ends it, other requests are refused or wait, and a lost worker ends it.
+async fn during<'a, T>(
     inbox: &mut Inbox,
     ctx: &Context,
     assigned: &[WorkerId],
-    asked: impl Fn(&mut Inbox, Request),
+    asked: impl Into<Asked<'a>>,
     work: impl Future<Output = Result<T, Trouble>>,
 ) -> Result<T, Trouble> {
+    let asked = asked.into();
     let mut work = std::pin::pin!(work);
     let mut lost = std::pin::pin!(ctx.workers.lost(assigned, ctx.plan.control.worker_timeout));
     loop {
@@ -317,7 +321,12 @@ async fn attended<T>(
                     request.answer(Ok(()));
                     return Err(Trouble::Reason(reason));
                 }
-                Signal::Request(request) => asked(inbox, request),
+                Signal::Request(request) => match asked {
+                    Asked::IsRefused(doing) => {
+                        inbox.refuse(request, &format!("no phase is running: {doing}"));
+                    }
+                    Asked::Waits(doing) => inbox.put_off(request, doing),
+                },
             },
         }
     }
