@@ -259,23 +259,22 @@ mod tests {
     #[tokio::test]
     async fn what_is_put_off_is_answered_later_and_a_share_at_once() {
         let (outbox, mut inbox) = channel(Shutdown::new());
-        let asked = |action| {
-            let outbox = outbox.clone();
-            tokio::spawn(async move { outbox.ask(action, "cli".to_owned()).await })
+        let ask = |action| outbox.ask(action, "cli".to_owned());
+        let asked =
+            async { tokio::join!(ask(Action::Pause), ask(Action::Rate(5.0)), ask(Action::Shed(0.5))) };
+        let answered = async {
+            for _ in 0..3 {
+                let Signal::Request(request) = inbox.next().await else { panic!("nobody stops") };
+                inbox.put_off(request, "the phase is being started");
+            }
+            assert_eq!(inbox.kept(), 0.5);
+            let first = inbox.next_put_off().unwrap();
+            assert_eq!(first.action, Action::Pause);
+            first.answer(Ok(()));
+            inbox.refuse_put_off("the phase does not start");
         };
-        let (pause, rate) = (asked(Action::Pause), asked(Action::Rate(5.0)));
-        let shed = asked(Action::Shed(0.5));
-        for _ in 0..3 {
-            let Signal::Request(request) = inbox.next().await else { panic!("nobody stops") };
-            inbox.put_off(request, "the phase is being started");
-        }
-        shed.await.unwrap().unwrap();
-        assert_eq!(inbox.kept(), 0.5);
-        let first = inbox.next_put_off().unwrap();
-        assert_eq!(first.action, Action::Pause);
-        first.answer(Ok(()));
-        pause.await.unwrap().unwrap();
-        inbox.refuse_put_off("the phase does not start");
-        assert_eq!(rate.await.unwrap(), Err("the phase does not start".to_owned()));
+        let ((pause, rate, shed), ()) = tokio::join!(asked, answered);
+        assert_eq!((pause, shed), (Ok(()), Ok(())));
+        assert_eq!(rate, Err("the phase does not start".to_owned()));
     }
 }
