@@ -271,6 +271,9 @@ pub enum EngineCommand {
         phase: u32,
         /// How long operations in progress may go on.
         grace: Duration,
+        /// Whether arrivals that wait may begin within the grace. At a phase's end they stay waiting; of a worker that
+        /// leaves in the middle they would be missing.
+        drains: bool,
     },
     /// Nothing but a wake-up: control asked for a flip of the recorder
     /// ([`crate::record::Recorder::flip_if_asked`], once per turn of the loop) and the loop may be waiting.

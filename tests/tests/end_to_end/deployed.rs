@@ -246,7 +246,7 @@ fn a_worker_that_is_told_to_end_hands_its_part_over_without_a_gap() {
         assert_eq!(
             (seen.len(), count(phase(&summary), "answered")),
             (2_400, 2_400),
-            "told to end at {at} ms"
+            "told to end at {at} ms: {summary:#}"
         );
     }
 }

@@ -142,7 +142,7 @@ impl Rig {
 
     /// Tells the thread to end its phase.
     pub(crate) fn tell_end(&self, phase: u32) {
-        self.handle.send(EngineCommand::EndPhase { phase, grace: Duration::from_secs(5) });
+        self.handle.send(EngineCommand::EndPhase { phase, grace: Duration::from_secs(5), drains: false });
     }
 
     /// Waits for the end of a phase: what it counted, and the CPU time that the thread has had by then.

@@ -245,7 +245,7 @@ impl Active {
         if !std::mem::replace(&mut phase.ending, true) {
             let grace = Duration::from_nanos(command.grace_ns);
             for thread in &self.threads {
-                thread.send(EngineCommand::EndPhase { phase: command.phase, grace });
+                thread.send(EngineCommand::EndPhase { phase: command.phase, grace, drains: false });
             }
         }
     }

@@ -72,7 +72,7 @@ impl SchedulerWatch {
                 false
             }
             Without::RampingDown(_) => {
-                let grace = active.end_alone();
+                let grace = active.end_alone(false);
                 self.without = Without::Ending(now + grace + lease);
                 false
             }
@@ -102,15 +102,15 @@ impl Active {
         }
     }
 
-    /// Ends the running phase as the scheduler would; how long that may take.
-    pub(super) fn end_alone(&mut self) -> Duration {
+    /// Ends the running phase as the scheduler would; how long that may take. What waits may begin meanwhile if it `drains`.
+    pub(super) fn end_alone(&mut self, drains: bool) -> Duration {
         let grace = self.setting.plan.load.grace;
         let Some(phase) = self.phase.as_mut().filter(|phase| !phase.over && !phase.ending) else {
             return Duration::ZERO;
         };
         phase.ending = true;
         for thread in &self.threads {
-            thread.send(EngineCommand::EndPhase { phase: phase.index, grace });
+            thread.send(EngineCommand::EndPhase { phase: phase.index, grace, drains });
         }
         grace
     }

@@ -348,7 +348,7 @@ impl Worker {
 
     fn give_up(&mut self) {
         if let Some(active) = &mut self.active {
-            active.end_alone();
+            active.end_alone(true);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Arrivals: from the schedule to a turn, to the queue, or dropped.
 
 use super::clock::nanos;
+use super::phase::Phase;
 use super::scenario::{Begun, Waiting};
 use super::thread::LoadThread;
 use crate::schedule::Arrival;
@@ -50,7 +51,7 @@ impl LoadThread {
     /// Begins the turns of waiting arrivals as long as users and connections are free, the longest waiting first.
     /// Called at once whenever something becomes free: `now` is when both were free.
     pub(super) fn start_waiting(&mut self, now: u64) {
-        if self.waiting == 0 || self.phase.as_ref().is_none_or(|phase| phase.stopped) {
+        if self.waiting == 0 || !self.phase.as_ref().is_some_and(Phase::begins_waiting) {
             return;
         }
         loop {
@@ -73,7 +74,7 @@ impl LoadThread {
 
     /// Drops what has waited for the request timeout.
     pub(super) fn expire_waiting(&mut self, now: u64) {
-        if self.waiting == 0 || self.phase.as_ref().is_none_or(|phase| phase.stopped) {
+        if self.waiting == 0 || !self.phase.as_ref().is_some_and(Phase::begins_waiting) {
             return;
         }
         for index in 0..self.scenarios.len() {

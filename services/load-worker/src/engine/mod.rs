@@ -78,7 +78,8 @@
 //!
 //! # The end of a phase
 //! Arrivals stop, those that wait stay counted as waiting, turns in progress may finish within the grace; then their
-//! requests are cancelled, guests are told once, and what they leave open is cancelled too.
+//! requests are cancelled, guests are told once, and what they leave open is cancelled too. Where a worker leaves in the
+//! middle, those that wait may begin within the grace: they are nobody else's.
 
 mod answer;
 mod arrivals;

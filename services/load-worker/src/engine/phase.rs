@@ -22,8 +22,10 @@ pub(super) struct Phase {
     pub(super) closed: Option<Vec<ClosedUser>>,
     /// Pause after each turn beside the guest's, nanoseconds.
     pub(super) think: u64,
-    /// No arrival begins any more; what waits goes on waiting.
+    /// No arrival comes any more; what waits goes on waiting, unless it drains.
     pub(super) stopped: bool,
+    /// What waits may begin although it is stopped, within the grace.
+    drains: bool,
     /// When what is in progress is cancelled; only after `stopped`.
     grace_ends: u64,
     /// The grace is over: nothing is sent any more.
@@ -51,6 +53,11 @@ impl Phase {
     /// Nanoseconds since t0; 0 before it.
     pub(super) const fn offset(&self, now: u64) -> u64 {
         now.saturating_sub(self.t0)
+    }
+
+    /// Whether what waits may begin.
+    pub(super) const fn begins_waiting(&self) -> bool {
+        !self.stopped || self.drains
     }
 }
 
@@ -86,6 +93,7 @@ impl LoadThread {
             closed,
             think,
             stopped: false,
+            drains: false,
             grace_ends: 0,
             cut: false,
             follow_at: now,
@@ -244,8 +252,8 @@ impl LoadThread {
         self.arrive(arrival, now, Some(user), now);
     }
 
-    /// Stops arrivals. What is in progress may finish; what waits stays counted as waiting.
-    pub(super) fn stop_phase(&mut self, phase: u32, grace_ns: u64, now: u64) {
+    /// Stops arrivals. What is in progress may finish; what waits stays counted as waiting, unless the phase drains.
+    pub(super) fn stop_phase(&mut self, phase: u32, grace_ns: u64, drains: bool, now: u64) {
         if self.phase.as_ref().is_none_or(|current| current.spec.phase != phase) {
             return;
         }
@@ -256,6 +264,7 @@ impl LoadThread {
             && !current.stopped
         {
             current.stopped = true;
+            current.drains = drains;
             current.grace_ends = now.saturating_add(grace_ns);
             self.timers.at(current.grace_ends, Timer::Grace);
         }
@@ -264,7 +273,7 @@ impl LoadThread {
     /// Ends a stopped phase as soon as nothing is in progress, or the grace is over.
     pub(super) fn end_phase_if_over(&mut self, now: u64) {
         let Some(phase) = self.phase.as_mut().filter(|phase| phase.stopped) else { return };
-        if self.active > 0 {
+        if self.active > 0 || (phase.drains && self.waiting > 0) {
             if now < phase.grace_ends {
                 return;
             }

@@ -219,9 +219,9 @@ impl LoadThread {
                 Ok(EngineCommand::Reassign { phase, at_offset_ns, assignment }) => {
                     self.reassign(phase, at_offset_ns, &assignment);
                 }
-                Ok(EngineCommand::EndPhase { phase, grace }) => {
+                Ok(EngineCommand::EndPhase { phase, grace, drains }) => {
                     let now = self.clock.now();
-                    self.stop_phase(phase, super::clock::nanos(grace), now);
+                    self.stop_phase(phase, super::clock::nanos(grace), drains, now);
                 }
                 // Whoever could tell it to go on is gone.
                 Ok(EngineCommand::Exit) | Err(TryRecvError::Disconnected) => {
@@ -284,7 +284,7 @@ impl LoadThread {
         let arrival = self.phase.as_mut().filter(|phase| !phase.stopped).and_then(|phase| {
             phase.timeline.peek().map(|arrival| phase.t0.saturating_add(arrival.intended_ns))
         });
-        let expiry = self.next_expiry().filter(|_| self.phase.as_ref().is_some_and(|phase| !phase.stopped));
+        let expiry = self.next_expiry().filter(|_| self.phase.as_ref().is_some_and(Phase::begins_waiting));
         let busy = (self.guests_due() || self.unserved || !self.paused.is_empty() || !self.turns.is_empty())
             .then_some(now);
         let next = [timer, arrival, expiry, busy].into_iter().chain(others).flatten().min();

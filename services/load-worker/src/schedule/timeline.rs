@@ -198,7 +198,10 @@ impl Timeline {
         let last = self.successors.back().map_or(0.0, |(position, _)| *position);
         let position = self.profile.integral(at_offset_ns.min(self.end_ns)).max(last);
         self.successors.push_back((position, share.clone()));
-        self.means.push(Means { from_ns: at_offset_ns, connections: *connections, users: *users });
+        // Whoever has nothing more to begin keeps what he sends with: what was due before may still wait.
+        if !share.is_empty() {
+            self.means.push(Means { from_ns: at_offset_ns, connections: *connections, users: *users });
+        }
         if matches!(self.model, LoadModel::Closed { .. }) {
             let mut new: BTreeSet<u64> = share.numbers_below(u64::from(self.total_users)).collect();
             let first_turn = u64::from(*epoch) << TURN_BITS;

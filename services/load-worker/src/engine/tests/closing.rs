@@ -69,6 +69,28 @@ fn what_waits_at_the_end_stays_waiting_and_what_hangs_is_cancelled() {
 }
 
 #[test]
+fn a_phase_that_drains_ends_when_all_that_waited_has_been_answered() {
+    let server = Server::start(|_, _| Act::Gate(ok("")));
+    let rig = Rig::new(vec![endpoint(server.addr)], vec![fire(|_| {})]);
+    let mut spec = rig.phase(rate(100.0), Duration::from_millis(100));
+    (spec.connections, spec.total_connections, spec.users, spec.total_users) = (1, 1, 1, 1);
+    rig.begin(&spec);
+    super::rig::until(spec.t0 + spec.duration);
+    wait_for("a request", || server.requests() == 1);
+    server.gate.open();
+    let (counts, _) = rig.end_as(1, GRACE, true);
+    assert_eq!((counts.scheduled, counts.answered, counts.waiting), (10, 10, 0), "{counts:?}");
+
+    let silent = Server::start(|_, _| Act::Silence);
+    let rig = Rig::new(vec![endpoint(silent.addr)], vec![fire(|_| {})]);
+    let spec = rig.phase(rate(100.0), Duration::from_millis(100));
+    rig.begin(&spec);
+    super::rig::until(spec.t0 + spec.duration);
+    let (counts, _) = rig.end_as(1, Duration::from_millis(20), true);
+    assert_eq!((counts.scheduled, counts.cancelled, counts.waiting), (10, 4, 6), "the grace is its bound");
+}
+
+#[test]
 fn what_waits_too_long_is_dropped() {
     let server = Server::start(|_, _| Act::Silence);
     let rig = Rig::with(

@@ -139,7 +139,7 @@ fn what_ends_within_the_grace_is_answered() {
     let (server, rig, spec) = gated(8, 8, 1, None);
     rig.begin(&spec);
     wait_for("all streams", || server.in_flight() == [8]);
-    assert!(rig.handle.send(crate::spec::EngineCommand::EndPhase { phase: 1, grace: GRACE }));
+    assert!(rig.handle.send(crate::spec::EngineCommand::EndPhase { phase: 1, grace: GRACE, drains: false }));
     server.open_gate();
     let crate::spec::EngineEvent::PhaseEnded { arrivals, .. } = rig.next() else {
         panic!("the end was expected")

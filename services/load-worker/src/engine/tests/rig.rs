@@ -282,7 +282,17 @@ impl Rig {
 
     /// Ends a phase and returns its totals; other events before that are returned too.
     pub(super) fn end(&self, phase: u32, grace: Duration) -> (v1::ArrivalCounts, Vec<EngineEvent>) {
-        assert!(self.handle.send(EngineCommand::EndPhase { phase, grace }));
+        self.end_as(phase, grace, false)
+    }
+
+    /// The same; what waits may begin within the grace if it `drains`.
+    pub(super) fn end_as(
+        &self,
+        phase: u32,
+        grace: Duration,
+        drains: bool,
+    ) -> (v1::ArrivalCounts, Vec<EngineEvent>) {
+        assert!(self.handle.send(EngineCommand::EndPhase { phase, grace, drains }));
         let mut others = Vec::new();
         loop {
             match self.next() {
