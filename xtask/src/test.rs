@@ -32,9 +32,12 @@ pub(crate) fn test() -> anyhow::Result<()> {
         run(tests.args(selection).envs(environment.iter().cloned()))
     };
     // Those that fail most, and say most when they do, stand last: where output is cut, it is cut in the middle.
-    let near = [all(&["--doc"]), all(&["--lib", "--bins", "--examples", "--test", "it"])];
-    let far = all(&["--test", END_TO_END]);
-    near.into_iter().chain([far]).collect()
+    let tested = [
+        all(&["--doc"]),
+        all(&["--lib", "--bins", "--examples", "--test", "it"]),
+        all(&["--test", END_TO_END]),
+    ];
+    tested.into_iter().collect()
 }
 
 /// Guests and servers, and the variables by which tests find them.

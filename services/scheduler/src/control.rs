@@ -102,7 +102,7 @@ pub(crate) struct Outbox {
     requests: mpsc::Sender<Request>,
 }
 
-/// A box for a few requests: nobody has more than one open.
+/// How many requests a box holds: nobody has more than one open.
 const REQUESTS: usize = 16;
 
 /// An empty box.
@@ -256,6 +256,7 @@ mod tests {
         inbox.keep("recovery shop-1", 1.0);
         assert_eq!(inbox.kept(), 1.0);
     }
+
     #[tokio::test]
     async fn what_is_put_off_is_answered_later_and_a_share_at_once() {
         let (outbox, mut inbox) = channel(Shutdown::new());
