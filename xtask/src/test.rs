@@ -11,7 +11,12 @@ pub(crate) const END_TO_END: &str = "end_to_end";
 
 /// Dependency rules, generated code, formatting, lints, then documentation, unit, integration and end-to-end tests.
 pub(crate) fn test() -> anyhow::Result<()> {
+    let began = std::time::Instant::now();
+    // Most of these say nothing for minutes when all is well.
+    let stage = |what: &str| println!("test: {what} ({} s since the start)", began.elapsed().as_secs());
+    stage("guests and servers");
     let environment = set_up()?;
+    stage("generated code and dependencies");
     proto::check()?;
     // Advisories need a database from outside and are left to the user: `cargo deny check advisories`.
     run(std::process::Command::new(tools::cargo_deny()?).current_dir(root()).args([
@@ -23,19 +28,23 @@ pub(crate) fn test() -> anyhow::Result<()> {
         "licenses",
         "sources",
     ]))?;
+    stage("formatting and lints");
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    stage("build");
     build()?;
+    stage("instructions of the hot path");
     bench::hot_path(false)?;
-    let all = |selection: &[&str]| {
+    let all = |what: &str, selection: &[&str]| {
+        stage(what);
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
         run(tests.args(selection).envs(environment.iter().cloned()))
     };
     // Those that fail most, and say most when they do, stand last: where output is cut, it is cut in the middle.
     let tested = [
-        all(&["--doc"]),
-        all(&["--lib", "--bins", "--examples", "--test", "it"]),
-        all(&["--test", END_TO_END]),
+        all("documentation tests", &["--doc"]),
+        all("unit and integration tests", &["--lib", "--bins", "--examples", "--test", "it"]),
+        all("end-to-end tests", &["--test", END_TO_END]),
     ];
     tested.into_iter().collect()
 }

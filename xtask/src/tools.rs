@@ -59,7 +59,8 @@ pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
         run(cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"])
             .arg(&dir)
             // Checks of bans, licenses and sources need no optimised program; it compiles in half the time.
-            .arg("--debug"))?;
+            .arg("--debug")
+            .env("CARGO_PROFILE_DEV_DEBUG", "false"))?;
     }
     Ok(program)
 }

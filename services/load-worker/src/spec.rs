@@ -295,6 +295,14 @@ pub struct Assignment {
     pub users: u32,
 }
 
+impl Assignment {
+    /// Nothing more to begin: what was due before is still sent, over the transports and by the users that are there
+    /// ([`crate::schedule::Timeline::reassign`]).
+    pub fn nothing(epoch: u32) -> Self {
+        Self { epoch, share: Share::none(), connections: 0, users: 0 }
+    }
+}
+
 /// A change of the running phase.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {

@@ -7,7 +7,6 @@ use protocol::v1;
 use super::active::Active;
 use super::phases::Shape;
 use super::running::{Running, running};
-use crate::schedule::Share;
 use crate::spec::{Assignment, EngineCommand, PhaseSpec};
 
 /// By how much a change must lie in the future for all load threads to hear of it in time: they look each 10 ms.
@@ -67,7 +66,7 @@ impl Active {
                 offset_ns,
                 "cut off from the bus: nothing more is sent until told anew"
             );
-            phase.wanted.reassign(offset_ns, &nothing(self.epoch));
+            phase.wanted.reassign(offset_ns, &Assignment::nothing(self.epoch));
         }
     }
 }
@@ -79,10 +78,6 @@ fn assignment(epoch: u32, spec: &PhaseSpec, capacity: u32) -> Assignment {
         connections: spec.connections,
         users: spec.users.min(capacity),
     }
-}
-
-fn nothing(epoch: u32) -> Assignment {
-    Assignment { epoch, share: Share::none(), connections: 0, users: 0 }
 }
 
 impl Running {

@@ -3,7 +3,7 @@
 use super::clock::nanos;
 use super::scenario::BoundFeed;
 use super::thread::{LoadThread, Timer};
-use crate::schedule::{Share, Timeline};
+use crate::schedule::Timeline;
 use crate::spec::{Assignment, Change, EngineEvent, PhaseSpec};
 use plan::model::LoadModel;
 
@@ -179,10 +179,8 @@ impl LoadThread {
         };
         phase.lapsed = ended;
         let offset_ns = phase.offset(base.saturating_add(ended));
-        let (connections, users) = (phase.connections, phase.users);
         let epoch = phase.epoch;
-        let nothing = Assignment { epoch, share: Share::none(), connections, users };
-        phase.timeline.reassign(offset_ns, &nothing);
+        phase.timeline.reassign(offset_ns, &Assignment::nothing(epoch));
         let phase = phase.spec.phase;
         (self.events)(EngineEvent::CutOff { thread: self.spec.index, phase, epoch, offset_ns });
     }
