@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz [SECONDS]`: builds the fuzz targets of what reads a target's bytes and runs them at the same time.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
@@ -22,21 +22,30 @@ pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
         command.current_dir(root()).args(what).args(["--sanitizer", "none", "--fuzz-dir", PACKAGE]);
         command
     };
-    run(&mut cargo_fuzz(&["build"]))?;
+    run(&mut cargo_fuzz(&["build"]))
+        .context("build the fuzz targets; they need a C++ compiler, Debian's g++")?;
     let mut runs = Vec::new();
     for target in targets()? {
         let mut command = cargo_fuzz(&["run"]);
-        command.args([&target, "--", "-max_len=4096", "-print_final_stats=1"]);
+        command.args([&target, "--", "-max_len=4096", "-verbosity=0", "-print_final_stats=1"]);
         command.arg(format!("-max_total_time={seconds}"));
         command.arg(format!("-dict={PACKAGE}/http.dict"));
         println!("fuzz: {target} for {seconds} s");
+        // What it says is a dictionary of a hundred lines if nothing was found: it is kept until that is known.
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         runs.push((target, command.spawn().context("start cargo-fuzz")?));
     }
     let mut failed = Vec::new();
-    for (target, mut child) in runs {
-        let status = child.wait().context("wait for cargo-fuzz")?;
-        if !status.success() {
-            failed.push(format!("{target} ({status})"));
+    for (target, child) in runs {
+        let output = child.wait_with_output().context("wait for cargo-fuzz")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            eprint!("{said}");
+            failed.push(format!("{target} ({})", output.status));
+        } else if let Some(inputs) =
+            said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
+        {
+            println!("fuzz: {target}: nothing found in {} inputs", inputs.trim());
         }
     }
     anyhow::ensure!(

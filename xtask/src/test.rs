@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use crate::guests;
 use crate::paths::{cargo, root, run, target};
-use crate::{bench, proto, tools};
+use crate::{bench, fuzz, proto, tools};
 
 /// The one binary of the end-to-end tests.
 pub(crate) const END_TO_END: &str = "end_to_end";
 
-/// Dependency rules, generated code, formatting, lints, then documentation, unit, integration and end-to-end tests.
+/// Dependency rules, generated code, formatting, lints, fuzz targets and the hot path's cost, then documentation, unit,
+/// integration and end-to-end tests.
 pub(crate) fn test() -> anyhow::Result<()> {
     let began = std::time::Instant::now();
     // Most of these say nothing for minutes when all is well.
@@ -33,6 +34,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
     run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     stage("build");
     build()?;
+    stage("fuzz targets");
+    fuzz::fuzz(fuzz::SECONDS)?;
     stage("instructions of the hot path");
     bench::hot_path(false)?;
     let all = |what: &str, selection: &[&str]| {

@@ -76,7 +76,8 @@ pub(crate) fn cargo_fuzz() -> anyhow::Result<PathBuf> {
         println!("cargo-fuzz: installing version {CARGO_FUZZ} under {}", dir.display());
         run(cargo(&["install", "--quiet", "--locked", "cargo-fuzz", "--version", CARGO_FUZZ, "--root"])
             .arg(&dir)
-            .arg("--debug"))?;
+            .arg("--debug")
+            .env("CARGO_PROFILE_DEV_DEBUG", "false"))?;
     }
     Ok(program)
 }
