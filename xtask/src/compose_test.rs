@@ -42,7 +42,7 @@ pub(crate) fn compose_test() -> anyhow::Result<()> {
     let compose = Compose::read()?;
     guests::build_named(&["http", "expert"])?;
     say("building the programs (release)");
-    let mut build = cargo(&["build", "--quiet", "--release", "--locked"]);
+    let mut build = cargo(&["build", "--release", "--locked"]);
     run(build.args(PACKAGES.iter().flat_map(|package| ["--package", package])))?;
     let work = target()?.join("compose-test");
     let rootfs = images::rootfs(&work)?;

@@ -26,7 +26,7 @@ pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
     guests::build()?;
     println!("demo: building gauntlet and the reference system (release)");
     let packages = TARGETS.iter().flat_map(|(package, _)| ["--package", package]);
-    let build = ["build", "--quiet", "--release", "--package", "gauntlet"].into_iter().chain(packages);
+    let build = ["build", "--release", "--package", "gauntlet"].into_iter().chain(packages);
     run(&mut cargo(&build.collect::<Vec<_>>()))?;
     let target = target()?;
     let dir = target.join("demo");

@@ -31,7 +31,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     ]))?;
     stage("formatting and lints");
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     stage("build");
     build()?;
     stage("fuzz targets");
@@ -71,5 +71,5 @@ pub(crate) fn set_up() -> anyhow::Result<[(&'static str, PathBuf); 10]> {
 
 /// One selection of packages for all builds: with others, cargo unifies other features and compiles wasmtime anew.
 pub(crate) fn build() -> anyhow::Result<()> {
-    run(&mut cargo(&["build", "--quiet", "--workspace", "--all-targets"]))
+    run(&mut cargo(&["build", "--workspace", "--all-targets"]))
 }
