@@ -1,5 +1,7 @@
 //! `cargo xtask fuzz [SECONDS]`: builds the fuzz targets of what reads a target's bytes and runs them at the same time.
 
+mod seeds;
+
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
@@ -13,6 +15,9 @@ const PACKAGE: &str = "services/load-worker/fuzz";
 /// How long each target runs unless told otherwise, seconds.
 pub(crate) const SECONDS: u32 = 60;
 
+/// Bytes of an input at most.
+const MAX_LEN: usize = 4_096;
+
 /// Findings, and the corpus that grows from run to run, are files beside the targets; git ignores them.
 pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
     let program = tools::cargo_fuzz()?;
@@ -24,11 +29,13 @@ pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
     };
     run(&mut cargo_fuzz(&["build"]))
         .context("build the fuzz targets; they need a C++ compiler, Debian's g++")?;
+    let seeds = seeds::write(&root().join(PACKAGE).join("corpus"), MAX_LEN)?;
+    println!("fuzz: {seeds} inputs to begin with are from the committed odd answers");
     let mut runs = Vec::new();
     for target in targets()? {
         let mut command = cargo_fuzz(&["run"]);
-        command.args([&target, "--", "-max_len=4096", "-verbosity=0", "-print_final_stats=1"]);
-        command.arg(format!("-max_total_time={seconds}"));
+        command.args([&target, "--", "-verbosity=0", "-print_final_stats=1"]);
+        command.arg(format!("-max_len={MAX_LEN}")).arg(format!("-max_total_time={seconds}"));
         command.arg(format!("-dict={PACKAGE}/http.dict"));
         println!("fuzz: {target} for {seconds} s");
         // What it says is a dictionary of a hundred lines if nothing was found: it is kept until that is known.

@@ -18,15 +18,18 @@ const USAGE: &str = "usage: cargo xtask <task>
 
   demo     set up what is needed and run the seven phases against the reference target
   test     set up what is needed and run all tests
-  bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers;
-           samples: what the samples of 50 to 1000 load-workers cost the metrics service;
+  bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers; [--release];
+           samples: what the samples of 50 to 1000 load-workers cost the metrics service, which has one core; [--release];
            fault-proxy: what the proxy costs beside a direct connection, and how exact its times are;
            load: the load engine beside wrk, oha, hey, k6, h2load and a raw loop, in turns, on two cores;
            [--case closed|connections|json|tls|http2|paced|paced-hard|memory] [--target bare|nginx]
            [--connections N] [--seconds N] [--rounds N] [--only NAME,…];
+           [--rate N]: requests a second where there is a schedule (paced, paced-hard);
+           [--threads N]: of each client but the raw loop, which then share N cores with the server;
            hot-path: instructions, allocations and futex calls of a request against the committed budget;
            --bless writes the budget anew;
-           guest: instructions and nanoseconds of the guests http and mcp a request, by what they look at; [--release];
+           guest: instructions and nanoseconds of the guests http, mcp and expert a request, by what they look at;
+           [--release];
            threads: what two load threads do more than one where nothing else is part of it; [--release]
   compose-test
            start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
@@ -41,8 +44,10 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments.as_slice() {
         ["demo"] => return demo::demo(),
         ["test"] => test::test()?,
-        ["bench", "control-plane"] => bench::control_plane()?,
-        ["bench", "samples"] => bench::samples()?,
+        ["bench", "control-plane"] => bench::control_plane(false)?,
+        ["bench", "control-plane", "--release"] => bench::control_plane(true)?,
+        ["bench", "samples"] => bench::samples(false)?,
+        ["bench", "samples", "--release"] => bench::samples(true)?,
         ["fuzz"] => fuzz::fuzz(fuzz::SECONDS)?,
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::fuzz(seconds)?,

@@ -1,18 +1,24 @@
-//! What it costs the metrics service to apply the samples of many load-workers. Measures, and asserts nothing but that all were
-//! applied: `cargo xtask bench samples` prints the table.
+//! What it costs the metrics service to apply the samples of many load-workers, and whether it keeps up on one core. Measures,
+//! and asserts nothing but that all were applied: `cargo xtask bench samples` prints the table. With `GAUNTLET_BENCH_JSON` =
+//! a path it is written there, too, for machines.
 //!
 //! The workers are simulated, for a thousand real ones have no place on one host: each says a batch a second by the same
-//! bus, at its own moment of the second. NATS, PostgreSQL and the metrics service are the real ones, on this host.
+//! bus, at its own moment of the second. NATS, PostgreSQL and the metrics service are the real ones, on this host: the metrics
+//! service has a core to itself, all the others share the rest. So a service that falls behind with its core full is too slow,
+//! and one that does so with time to spare waits for another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bus::{Bus, NatsOptions};
-use gauntlet_tests::Alone;
 use gauntlet_tests::suite::Suite;
+use gauntlet_tests::{Alone, wait};
 use protocol::id::{IncarnationId, RunId, WorkerId};
 use protocol::v1;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde_json::json;
 use series::{Hist, Merged};
 use store::RecordKey;
 
@@ -68,26 +74,36 @@ fn batch(seed: u64) -> v1::SampleBatch {
     }
 }
 
+/// What all workers have said.
+#[derive(Default)]
+struct Said {
+    batches: AtomicU64,
+    /// The longest that it took from when a batch was due until the log had it, milliseconds.
+    latest_ms: AtomicU64,
+}
+
 /// One worker's life: a batch a second, until all are said.
 async fn say(
     bus: Bus,
     run: RunId,
     batches: Arc<Vec<v1::SampleBatch>>,
     begin: tokio::time::Instant,
-    said: Arc<AtomicU64>,
+    said: Arc<Said>,
 ) {
     let (worker, incarnation) = (WorkerId::new(), IncarnationId::new());
     let bytes = |id: Vec<u8>| <[u8; 16]>::try_from(id).unwrap();
     let (producer, incarnation) = (bytes(worker.to_bytes()), bytes(incarnation.to_bytes()));
     for second in 0..SECONDS {
-        tokio::time::sleep_until(begin + Duration::from_secs(u64::from(second))).await;
+        let due = begin + Duration::from_secs(u64::from(second));
+        tokio::time::sleep_until(due).await;
         let mut batch = batches[second as usize % batches.len()].clone();
         batch.run = run.to_bytes();
         batch.worker = producer.to_vec();
         batch.start_offset_ns = u64::from(second) * 1_000_000_000;
         let key = RecordKey { producer, incarnation, sequence: u64::from(second) + 1, part: 0 };
         bus.record(&key, &batch).await.unwrap();
-        said.fetch_add(1, Ordering::Relaxed);
+        said.batches.fetch_add(1, Ordering::Relaxed);
+        said.latest_ms.fetch_max(due.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 }
 
@@ -120,19 +136,113 @@ fn memory(pid: u32) -> f64 {
     statm.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 4096.0 / f64::from(1 << 20)
 }
 
-/// A row of the table.
-fn measure(workers: u32, batches: &Arc<Vec<v1::SampleBatch>>) -> String {
+/// The cores that this test may use: one for the metrics service, the rest for all others; where there is only one, they share it.
+fn cores() -> (CpuSet, CpuSet) {
+    let allowed = sched_getaffinity(None).unwrap();
+    let first = (0..CpuSet::MAX_CPU).find(|&core| allowed.is_set(core)).unwrap();
+    let (mut own, mut rest) = (CpuSet::new(), allowed);
+    own.set(first);
+    if allowed.count() > 1 {
+        rest.unset(first);
+    }
+    (own, rest)
+}
+
+/// Moves a process to these cores, with all its threads: a new one has the cores of the thread that began it, so it is done when
+/// a look finds none elsewhere.
+fn move_to(pid: u32, cores: &CpuSet) {
+    let look = || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let ids = tasks.map(|task| task.unwrap().file_name().to_str().unwrap().parse().unwrap());
+        let ids = ids.map(|id| Pid::from_raw(id).unwrap());
+        // One that has ended meanwhile has no cores.
+        let elsewhere = ids.filter(|id| sched_getaffinity(Some(*id)).is_ok_and(|found| found != *cores));
+        let elsewhere: Vec<Pid> = elsewhere.collect();
+        for id in &elsewhere {
+            let moved = sched_setaffinity(Some(*id), cores);
+            assert!(matches!(moved, Ok(()) | Err(rustix::io::Errno::SRCH)), "{moved:?}");
+        }
+        elsewhere.is_empty().then_some(())
+    };
+    wait::until("all threads on their core", Duration::from_secs(10), look, || format!("process {pid}"));
+}
+
+/// What was measured with so many workers.
+struct Row {
+    workers: u32,
+    /// CPU time of the metrics service as a share of a core, from the first batch until all were applied.
+    cores_used: f64,
+    cpu_us_a_batch: f64,
+    /// The longest from when a batch was due until the log had it, seconds.
+    said_late_s: f64,
+    /// Batches in the log that were not applied: the most at any look, and when the last had been said.
+    most_unapplied: u64,
+    unapplied_at_the_end: u64,
+    /// From when the last had been said until all were applied, seconds.
+    applied_after_s: f64,
+    memory_mib: f64,
+}
+
+impl Row {
+    /// Whether the service keeps up with so many: when the last batch is said, no more wait than are said in a second.
+    fn keeps_up(&self) -> &'static str {
+        if self.said_late_s > 1.0 {
+            // What was measured is less than it should have been.
+            "unknown: the others' cores did not say them in time"
+        } else if self.unapplied_at_the_end <= u64::from(self.workers) {
+            "yes"
+        } else if self.cores_used > 0.9 {
+            "no: its core was full"
+        } else {
+            "no, though its core was not full: it waited for others"
+        }
+    }
+
+    fn shown(&self) -> String {
+        format!(
+            "| {} | {:.2} | {:.0} | {:.2} | {} | {} | {:.1} | {:.0} | {} |",
+            self.workers,
+            self.cores_used,
+            self.cpu_us_a_batch,
+            self.said_late_s,
+            self.most_unapplied,
+            self.unapplied_at_the_end,
+            self.applied_after_s,
+            self.memory_mib,
+            self.keeps_up(),
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "workers": self.workers,
+            "cores_used": self.cores_used,
+            "cpu_us_per_batch": self.cpu_us_a_batch,
+            "said_late_s": self.said_late_s,
+            "most_unapplied": self.most_unapplied,
+            "unapplied_at_the_end": self.unapplied_at_the_end,
+            "applied_after_s": self.applied_after_s,
+            "memory_mib": self.memory_mib,
+            "keeps_up": self.keeps_up(),
+        })
+    }
+}
+
+/// Measures with so many workers, the metrics service on these cores.
+fn measure(workers: u32, batches: &Arc<Vec<v1::SampleBatch>>, cores: &CpuSet) -> Row {
     let dir = Alone::new();
     let suite = Suite::monitored(dir.path(), 0);
     let (_, pid) = suite.pids().into_iter().find(|(name, _)| name == "metrics").unwrap();
+    move_to(pid, cores);
     let monitor = suite.nats.monitor().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let said = Arc::new(Said::default());
     let (before, begun) = (cpu(pid), Instant::now());
-    let (most, late) = runtime.block_on(async {
+    let (most, at_the_end, late) = runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
         let options = NatsOptions::new(&suite.nats.url(), "simulated-workers", dir.path().join("objects"));
         let bus = Bus::connect(options).await.unwrap();
-        let (run, said) = (RunId::new(), Arc::new(AtomicU64::new(0)));
+        let run = RunId::new();
         let mut tasks = tokio::task::JoinSet::new();
         for worker in 0..workers {
             let begin = Duration::from_secs(1).mul_f64(f64::from(worker) / f64::from(workers));
@@ -148,7 +258,8 @@ fn measure(workers: u32, batches: &Arc<Vec<v1::SampleBatch>>) -> String {
             }
         }
         let all_said = Instant::now();
-        assert_eq!(said.load(Ordering::Relaxed), u64::from(workers * SECONDS));
+        let at_the_end = unacknowledged(&client, monitor).await;
+        assert_eq!(said.batches.load(Ordering::Relaxed), u64::from(workers * SECONDS));
         tokio::time::timeout(Duration::from_secs(300), async {
             while unacknowledged(&client, monitor).await > 0 {
                 every.tick().await;
@@ -156,34 +267,56 @@ fn measure(workers: u32, batches: &Arc<Vec<v1::SampleBatch>>) -> String {
         })
         .await
         .expect("the metrics service applies what was said within 300 s");
-        (most, all_said.elapsed())
+        (most.max(at_the_end), at_the_end, all_said.elapsed())
     });
-    let samples = f64::from(workers * SECONDS);
     let used = cpu(pid) - before;
-    format!(
-        "| {workers} | {:.2} | {:.0} | {most} | {:.1} | {:.0} |",
-        used / (begun.elapsed().as_secs_f64()),
-        used / samples * 1e6,
-        late.as_secs_f64(),
-        memory(pid),
-    )
+    Row {
+        workers,
+        cores_used: used / begun.elapsed().as_secs_f64(),
+        cpu_us_a_batch: used / f64::from(workers * SECONDS) * 1e6,
+        said_late_s: said.latest_ms.load(Ordering::Relaxed) as f64 / 1e3,
+        most_unapplied: most,
+        unapplied_at_the_end: at_the_end,
+        applied_after_s: late.as_secs_f64(),
+        memory_mib: memory(pid),
+    }
 }
 
 #[test]
 #[ignore = "measures for minutes: cargo xtask bench samples"]
 fn samples() {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let (own, rest) = cores();
+    // What this thread starts from now on stays there, PostgreSQL and NATS among it.
+    sched_setaffinity(None, &rest).unwrap();
     let batches: Arc<Vec<_>> = Arc::new((0..DIFFERENT).map(batch).collect());
     let bytes: usize = batches.iter().map(prost::Message::encoded_len).sum();
+    let kilobytes = bytes as f64 / batches.len() as f64 / 1e3;
     println!(
-        "Each worker says one batch a second for {SECONDS} s: 11 histograms of {VALUES} values, {:.1} kB.",
-        bytes as f64 / batches.len() as f64 / 1e3
+        "Each worker says one batch a second for {SECONDS} s: 11 histograms of {VALUES} values, {kilobytes:.1} kB. Programs: \
+         {profile}. The metrics service has one core{}.",
+        if own == rest { ", with all the others on it, for there is no second one" } else { " to itself" }
     );
     println!();
     println!(
-        "| workers | cores used | CPU a batch, µs | most unapplied | applied so long after the last, s | memory, MiB |"
+        "| workers | cores used | CPU a batch, µs | said late, s | most unapplied | unapplied after the last | all applied so long after it, s | memory, MiB | keeps up on one core |"
     );
-    println!("|{}", "---|".repeat(6));
+    println!("|{}", "---|".repeat(9));
+    let mut rows = Vec::new();
     for workers in WORKERS {
-        println!("{}", measure(workers, &batches));
+        let row = measure(workers, &batches, &own);
+        println!("{}", row.shown());
+        rows.push(row.json());
+    }
+    if let Some(path) = std::env::var_os("GAUNTLET_BENCH_JSON") {
+        let text = json!({
+            "profile": profile,
+            "seconds": SECONDS,
+            "kilobytes_per_batch": kilobytes,
+            "core_to_itself": own != rest,
+            "rows": rows,
+        });
+        std::fs::write(&path, format!("{text:#}\n")).unwrap();
+        println!("\nWrote {}.", std::path::Path::new(&path).display());
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use crate::paths::{cargo, root, run};
+use crate::paths::{cargo, root, run, target};
 use crate::test;
 
 pub(crate) use self::guest::guest;
@@ -18,27 +18,38 @@ pub(crate) use self::hot_path::hot_path;
 pub(crate) use self::load::{Options as LoadOptions, load};
 pub(crate) use self::threads::threads;
 
-/// What the services say to each other over NATS, by number of load-workers.
-pub(crate) fn control_plane() -> anyhow::Result<()> {
-    measured("cost::control_plane")
+/// What the services say to each other over NATS, by number of load-workers. `release`: as released, else as tests are
+/// compiled.
+pub(crate) fn control_plane(release: bool) -> anyhow::Result<()> {
+    run(&mut measured("cost::control_plane", release)?)
 }
 
-/// What samples cost the metrics service, by number of load-workers.
-pub(crate) fn samples() -> anyhow::Result<()> {
-    measured("cost_of_samples::samples")
+/// What samples cost the metrics service, by number of load-workers, and whether it keeps up on one core; writes
+/// `target/bench/samples.json`. `release`: as released, else as tests are compiled, where the service is not optimised at all.
+pub(crate) fn samples(release: bool) -> anyhow::Result<()> {
+    let dir = target()?.join("bench");
+    std::fs::create_dir_all(&dir)?;
+    run(measured("cost_of_samples::samples", release)?.env("GAUNTLET_BENCH_JSON", dir.join("samples.json")))
 }
 
-/// Runs one of the end-to-end tests that only measure.
-fn measured(name: &str) -> anyhow::Result<()> {
+/// Builds, and the command that runs one of the end-to-end tests that only measure.
+fn measured(name: &str, release: bool) -> anyhow::Result<Command> {
     let environment = test::set_up()?;
-    let mut measure = Command::new(end_to_end()?);
-    run(measure.args(["--ignored", "--nocapture", name]).envs(environment))
+    let mut measure = Command::new(end_to_end(release)?);
+    measure.args(["--ignored", "--nocapture", name]).envs(environment);
+    Ok(measure)
 }
 
-/// Builds everything, and finds the executable of the end-to-end tests. Asked for by its package alone, cargo would unify
-/// other features and compile wasmtime anew.
-fn end_to_end() -> anyhow::Result<PathBuf> {
-    let mut build = cargo(&["build", "--quiet", "--workspace", "--all-targets"]);
+/// Builds the programs and the executable of the end-to-end tests, and finds that. Asked for by its package alone, cargo would
+/// unify other features and compile wasmtime anew.
+fn end_to_end(release: bool) -> anyhow::Result<PathBuf> {
+    let mut build = cargo(&["build", "--quiet", "--workspace"]);
+    if release {
+        // Not all targets: nothing else of them has been, or will be, compiled as released.
+        build.args(["--release", "--bins", "--test", test::END_TO_END]);
+    } else {
+        build.arg("--all-targets");
+    }
     let built = build
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())

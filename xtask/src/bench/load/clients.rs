@@ -39,6 +39,8 @@ pub(super) struct Ask {
     pub(super) path: &'static str,
     pub(super) connections: u32,
     pub(super) seconds: u32,
+    /// Threads that a client sends with, where it lets itself be told; the raw loop has one.
+    pub(super) threads: u32,
     /// Requests a second, where there is a schedule.
     pub(super) rate: Option<f64>,
     /// The server's certificate, where it has one.
@@ -151,7 +153,7 @@ impl Client {
     pub(super) fn command(self, ask: &Ask, programs: &Path, dir: &Path) -> anyhow::Result<Command> {
         let url = format!("{}{}", ask.base, ask.path);
         let (connections, seconds) = (ask.connections.to_string(), ask.seconds.to_string());
-        let over = format!("{seconds}s");
+        let (over, threads) = (format!("{seconds}s"), ask.threads.to_string());
         let mut command;
         match self {
             Self::Raw => {
@@ -164,9 +166,10 @@ impl Client {
             }
             Self::Wrk => {
                 command = Command::new(tools::wrk()?);
-                command.args(["-t1", "--latency", "-c", &connections, "-d", &over, &url]);
+                command.args(["-t", &threads, "--latency", "-c", &connections, "-d", &over, &url]);
             }
             Self::Oha => {
+                // It has as many threads as there are cores that it may use.
                 command = Command::new(tools::oha()?);
                 command.args(["--no-tui", "--insecure", "--output-format", "json", "-z", &over]);
                 command.args(["-c", &connections]);
@@ -177,13 +180,13 @@ impl Client {
             }
             Self::Hey => {
                 command = Command::new(tools::hey()?);
-                command.args(["-cpus", "1", "-z", &over, "-c", &connections, &url]);
+                command.args(["-cpus", &threads, "-z", &over, "-c", &connections, &url]);
             }
             Self::K6 => {
                 let script = dir.join("script.js");
                 std::fs::write(&script, k6_script(ask, &url))?;
                 command = Command::new(tools::k6()?);
-                command.env("GOMAXPROCS", "1");
+                command.env("GOMAXPROCS", &threads);
                 command.args(["run", "--quiet", "--no-usage-report", "--insecure-skip-tls-verify"]);
                 command.args(["--vus", &connections, "--duration", &over]);
                 command.args(["--summary-trend-stats", "med,p(99)", "--summary-export"]);
@@ -191,7 +194,8 @@ impl Client {
             }
             Self::H2load => {
                 command = Command::new(tools::h2load()?);
-                command.args(["-t1", "-c", &connections, "-m", &STREAMS.to_string(), "-D", &seconds, &url]);
+                command.args(["-t", &threads, "-c", &connections, "-m", &STREAMS.to_string()]);
+                command.args(["-D", &seconds, &url]);
             }
             Self::GauntletNone | Self::GauntletStatus | Self::GauntletBody | Self::GauntletUsers => {
                 anyhow::bail!("Gauntlet is started by its plan")
@@ -257,9 +261,12 @@ fn raw(text: &str) -> Option<Said> {
             })
         }
     };
+    let requests = value["requests"].as_u64().or_else(|| value["answered"].as_u64())?;
     Some(Said {
-        requests: value["requests"].as_u64().or_else(|| value["answered"].as_u64())?,
-        errors: pace.as_ref().map_or(0, |pace| pace.dropped),
+        requests,
+        // On a schedule, those that were not sent in time and those whose answer did not come; a closed loop ends with its
+        // first error.
+        errors: pace.as_ref().map_or(0, |pace| pace.wanted.saturating_sub(requests)),
         requests_per_second: value["requests_per_second"].as_f64()?,
         p50_us: value["service_us"]["p50"].as_f64(),
         p99_us: value["service_us"]["p99"].as_f64(),
@@ -399,6 +406,15 @@ mod tests {
         let said = hey(text).expect("hey's report");
         assert_eq!((said.requests, said.errors), (47_000, 10));
         assert_eq!((said.p50_us, said.p99_us), (Some(2_400.0), Some(7_700.0)));
+    }
+
+    #[test]
+    fn the_raw_loops_are_read() {
+        let said = raw(r#"{"requests":1000,"requests_per_second":500.0,"cpu_seconds":0.5}"#).expect("closed");
+        assert_eq!((said.requests, said.errors, said.loop_cpu), (1_000, 0, Some(0.5)));
+        let said = raw(r#"{"wanted":1000,"sent":990,"answered":985,"requests_per_second":99.0,"cpu_seconds":0.5,"send_lag_us":{"p50":1.0,"p99":2.0,"max":3.0},"service_us":{"p50":10.0,"p99":20.0}}"#).expect("paced");
+        let pace = said.pace.expect("a schedule");
+        assert_eq!((said.requests, said.errors, pace.sent, pace.dropped), (985, 15, 990, 10));
     }
 
     #[test]

@@ -18,11 +18,13 @@ const ROWS: u32 = 10_000;
 /// The field that is compared, in the bare server's JSON answer.
 pub(super) const PRICE: f64 = 12.5;
 
-/// Name of the thread that sends.
-pub(super) const LOAD_THREAD: &str = "load-0";
-
 /// Pause of each user in [`Case::Memory`]: it is about users who are there, not about requests.
 const THINK: &str = "1s";
+
+/// Names of the threads that send.
+pub(super) fn load_threads(threads: u32) -> Vec<String> {
+    (0..threads).map(|index| format!("load-{index}")).collect()
+}
 
 /// Writes the plan and its feeder, and the command that runs it.
 pub(super) fn command(client: Client, ask: &Ask, dir: &Path) -> anyhow::Result<Command> {
@@ -79,7 +81,7 @@ fn plan(client: Client, ask: &Ask) -> String {
     // A closed model makes the generator as busy as it can be: that is what is measured, and no fault of the run. On a
     // schedule the rules on the generator are part of what is wanted.
     let judge = ask.rate.is_some();
-    let seconds = ask.seconds;
+    let (seconds, threads) = (ask.seconds, ask.threads);
     format!(
         r#"name = "bench {name}"
 seed = 7
@@ -105,7 +107,7 @@ connections = {connections}
 duration = "{seconds}s"
 
 [load]
-threads = 1
+threads = {threads}
 
 [validity]
 judge = {judge}

@@ -1,6 +1,7 @@
 //! `cargo xtask bench load`: Gauntlet's load engine beside other load generators.
 //!
-//! The server and whoever watches have one core, the client has the other to itself. Clients take turns, round by round, so
+//! The server and whoever watches have one core, the client has the other to itself; with `--threads` they share as many as it
+//! says, and the client has that many threads. Clients take turns, round by round, so
 //! that what changes on the machine meanwhile changes for all of them, and ratios are of two runs of the same round.
 //! CPU time is a process's own: user and system, as the kernel accounts for it.
 
@@ -9,6 +10,7 @@ mod clients;
 mod gauntlet;
 mod options;
 mod process;
+mod ratios;
 mod results;
 mod servers;
 
@@ -41,19 +43,19 @@ const PROBE: u32 = 5;
 
 /// Measures and prints.
 pub(crate) fn load(options: &Options) -> anyhow::Result<()> {
-    let cores = Cores::find()?;
+    let cores = Cores::find(options.threads)?;
     guests::build_named(&["http"])?;
     println!("bench: building gauntlet, the bare server and the raw client (release)");
     run(&mut cargo(&["build", "--quiet", "--release", "--package", "gauntlet", "--package", "bench"]))?;
     for client in &options.clients {
         client.install()?;
     }
-    if options.case == Case::PacedHard {
+    if options.case == Case::PacedHard && options.rate.is_none() {
         Client::Wrk.install()?;
     }
     let dir = target()?.join("bench");
     std::fs::create_dir_all(&dir)?;
-    process::move_to(cores.server)?;
+    process::move_to(&cores.server)?;
     let bench = Bench::start(options, cores, dir)?;
     bench.measure()
 }
@@ -74,9 +76,10 @@ impl<'a> Bench<'a> {
         let server =
             if options.nginx { servers::nginx(&dir, cores)? } else { servers::bare(&programs, cores)? };
         let mut bench = Self { options, cores, dir, programs, server, rate: None };
-        bench.rate = match options.case {
-            Case::Paced => Some(PACED_RATE),
-            Case::PacedHard => {
+        bench.rate = match (options.rate, options.case) {
+            (Some(rate), _) => Some(f64::from(rate)),
+            (None, Case::Paced) => Some(PACED_RATE),
+            (None, Case::PacedHard) => {
                 let ask = Ask { seconds: PROBE, ..bench.ask(Client::Wrk, 1) };
                 let wrk = bench.run(Client::Wrk, &ask)?;
                 let rate = HARD_RATE.min((HARD_SHARE * wrk.said.requests_per_second).floor());
@@ -107,7 +110,12 @@ impl<'a> Bench<'a> {
             for ((client, ask), row) in jobs.iter().zip(&mut rows) {
                 println!("bench: round {round} of {}: {}", options.rounds, row.name);
                 match self.run(*client, ask) {
-                    Ok(run) => row.runs.push(Some(run)),
+                    Ok(run) => {
+                        if let Some(why) = results::not_passed(&run) {
+                            println!("bench: {}: {why}", row.name);
+                        }
+                        row.runs.push(Some(run));
+                    }
                     // The others are measured all the same; the table says what is missing.
                     Err(error) => {
                         println!("bench: {}: {error:#}", row.name);
@@ -120,6 +128,13 @@ impl<'a> Bench<'a> {
             self.write(&path, now, &rows)?;
         }
         println!("\n{}\n{}", self.heading(), results::table(options.case, &rows));
+        let ratios = ratios::table(options.case, &rows);
+        if !ratios.is_empty() {
+            println!("{ratios}");
+        }
+        if options.case.is_paced() {
+            println!("`errors`: requests without the answer that was wanted, dropped ones among them.");
+        }
         println!(
             "Percentiles of Gauntlet are from the actual send, as the others'. `others`: CPU time of everything else on the \
              machine, worst round, as a share of one core."
@@ -140,15 +155,15 @@ impl<'a> Bench<'a> {
     fn heading(&self) -> String {
         let Self { options, cores, server, .. } = self;
         let rate = self.rate.map(|rate| format!(", {rate} req/s")).unwrap_or_default();
+        let threads =
+            if options.threads > 1 { format!(", {} threads", options.threads) } else { String::new() };
         format!(
-            "case {}: {} connections{rate}, {} s, {} rounds; {} on core {}, client on core {}",
+            "case {}: {} connections{rate}{threads}, {} s, {} rounds; {}",
             options.case.name(),
             options.connections,
             options.seconds,
             options.rounds,
-            server.name,
-            cores.server,
-            cores.client
+            cores.shown(server.name)
         )
     }
 
@@ -168,6 +183,7 @@ impl<'a> Bench<'a> {
             path: if json { "/json/4711" } else { "/items/4711" },
             connections: options.connections,
             seconds: options.seconds,
+            threads: options.threads,
             rate: self.rate,
             ca,
             users: options.connections * users,
@@ -186,7 +202,7 @@ impl<'a> Bench<'a> {
         let finished = process::Client {
             command,
             dir: &dir,
-            thread: client.is_gauntlet().then_some(gauntlet::LOAD_THREAD),
+            threads: if client.is_gauntlet() { gauntlet::load_threads(ask.threads) } else { vec![] },
             server: self.server.pid,
             limit: Duration::from_secs(u64::from(ask.seconds)) + SPARE,
         }
@@ -195,10 +211,10 @@ impl<'a> Bench<'a> {
             let read = gauntlet::read(client, ask, &finished, &dir)?;
             let (begin, end) = read.phase;
             let in_phase = finished.cpu_between(begin, end).context("too few samples of its CPU time")?;
-            let thread = finished.thread_cpu.context("its load thread was not seen")?;
+            let threads = finished.thread_cpu.context("a load thread of it was not seen")?;
             let cpu = vec![
                 ("process, during the phase", in_phase),
-                ("load thread", thread),
+                (if ask.threads > 1 { "load threads" } else { "load thread" }, threads),
                 ("process, from start to end", finished.cpu),
             ];
             (read.said, cpu, read.details)
@@ -222,10 +238,12 @@ impl<'a> Bench<'a> {
             "seconds": options.seconds,
             "rounds": options.rounds,
             "rate": self.rate,
+            "threads": options.threads,
             "server": self.server.name,
             "reference": options.case.reference().name(),
             "machine": machine(),
             "rows": results::json(options.case, rows),
+            "ratios": ratios::json(options.case, rows),
         });
         let text = serde_json::to_string_pretty(&value)?;
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
@@ -238,7 +256,7 @@ fn row(client: Client, ask: &Ask) -> Row {
         Client::GauntletBody if ask.case != Case::Json => "gauntlet-body (1 KB JSON)".to_owned(),
         _ => client.name().to_owned(),
     };
-    Row { name, runs: vec![], failures: vec![] }
+    Row { client, name, runs: vec![], failures: vec![] }
 }
 
 /// What figures depend on.

@@ -10,6 +10,10 @@ pub(crate) struct Options {
     pub(super) connections: u32,
     pub(super) seconds: u32,
     pub(super) rounds: u32,
+    /// Requests a second, where a case has a schedule and it is not the case's own.
+    pub(super) rate: Option<u32>,
+    /// Threads of a client.
+    pub(super) threads: u32,
     pub(super) clients: Vec<Client>,
     /// nginx instead of the bare server, where a case leaves the choice.
     pub(super) nginx: bool,
@@ -20,7 +24,7 @@ impl Options {
     pub(crate) fn read(arguments: &[&str]) -> anyhow::Result<Self> {
         let (mut case, mut connections, mut seconds, mut rounds, mut only) =
             (Case::Closed, None, None, 5, None);
-        let mut nginx = false;
+        let (mut rate, mut threads, mut nginx) = (None, 1, false);
         let mut rest = arguments.iter();
         while let Some(&flag) = rest.next() {
             let value = rest.next().copied();
@@ -30,6 +34,8 @@ impl Options {
                 "--connections" => connections = Some(number(flag, value, 1..=18_000)?),
                 "--seconds" => seconds = Some(number(flag, value, 1..=3_600)?),
                 "--rounds" => rounds = number(flag, value, 1..=100)?,
+                "--rate" => rate = Some(number(flag, value, 1..=1_000_000)?),
+                "--threads" => threads = number(flag, value, 1..=64)?,
                 "--only" => only = Some(value),
                 "--target" => {
                     nginx = match value {
@@ -39,10 +45,16 @@ impl Options {
                     }
                 }
                 _ => anyhow::bail!(
-                    "{flag} is no flag of bench load; there are --case, --connections, --seconds, --rounds, --only and --target"
+                    "{flag} is no flag of bench load; there are --case, --connections, --seconds, --rounds, --rate, --threads, \
+                     --only and --target"
                 ),
             }
         }
+        anyhow::ensure!(
+            rate.is_none() || case.is_paced(),
+            "--rate: case {} has no schedule; paced and paced-hard have one",
+            case.name()
+        );
         let all = case.clients(nginx);
         let clients = match only {
             None => all,
@@ -55,6 +67,8 @@ impl Options {
             connections: connections.unwrap_or_else(|| case.connections()),
             seconds: seconds.unwrap_or_else(|| case.seconds()),
             rounds,
+            rate,
+            threads,
             clients,
             nginx: nginx || case.wants_nginx(),
         })
@@ -81,8 +95,17 @@ mod tests {
         );
         let options = Options::read(&["--case", "paced", "--rounds", "2"]).expect("a case");
         assert_eq!((options.connections, options.seconds, options.rounds), (2_500, 60, 2));
+        assert_eq!((options.rate, options.threads), (None, 1));
         let options = Options::read(&["--only", "wrk,gauntlet-status"]).expect("two clients");
         assert_eq!(options.clients, [Client::Wrk, Client::GauntletStatus]);
+    }
+
+    #[test]
+    fn a_schedule_may_have_another_rate_and_clients_more_threads() {
+        // The order of flags says nothing.
+        let options = Options::read(&["--rate", "100000", "--case", "paced-hard", "--threads", "2"]);
+        let options = options.expect("a rate and two threads");
+        assert_eq!((options.rate, options.threads, options.connections), (Some(100_000), 2, 10_000));
     }
 
     #[test]
@@ -91,6 +114,9 @@ mod tests {
             (["--case", "x"], "closed"),
             (["--only", "x"], "oha"),
             (["--rounds", "0"], "1 to 100"),
+            (["--rate", "0.5"], "whole number from 1"),
+            (["--rate", "500"], "case closed has no schedule"),
+            (["--threads", "0"], "1 to 64"),
             (["--x", "1"], "--seconds"),
         ] {
             let error = Options::read(&wrong).expect_err("a mistake").to_string();

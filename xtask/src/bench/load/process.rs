@@ -18,37 +18,66 @@ const SAMPLE: Duration = Duration::from_millis(20);
 /// Clock ticks a second in `/proc`: a constant of Linux's interface on all architectures.
 const TICKS: f64 = 100.0;
 
-/// The cores of a measurement: what is measured has one to itself, all others share the other.
+/// The cores of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cores {
-    pub(super) server: usize,
-    pub(super) client: usize,
+    /// Of the server, and of whoever watches.
+    pub(super) server: CpuSet,
+    /// Of what is measured.
+    pub(super) client: CpuSet,
 }
 
 impl Cores {
-    /// The first two that this process may use.
-    pub(super) fn find() -> anyhow::Result<Self> {
-        let allowed = sched_getaffinity(None).context("ask which cores may be used")?;
-        let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
-        match (cores.next(), cores.next()) {
-            (Some(server), Some(client)) => Ok(Self { server, client }),
-            _ => anyhow::bail!(
-                "one core may be used here, and two are needed: one for the server, one for the client"
-            ),
+    /// The first that this process may use, for a client of so many threads.
+    pub(super) fn find(threads: u32) -> anyhow::Result<Self> {
+        Self::among(&sched_getaffinity(None).context("ask which cores may be used")?, threads)
+    }
+
+    /// A client of one thread has a core to itself, and all else is on another. One of more threads shares as many cores with
+    /// the server: two machines are not to be had here, and what both do to each other is a part of what is compared.
+    fn among(allowed: &CpuSet, threads: u32) -> anyhow::Result<Self> {
+        let wanted = usize::try_from(threads.max(2))?;
+        let first: Vec<usize> = listed(allowed).into_iter().take(wanted).collect();
+        anyhow::ensure!(
+            first.len() == wanted,
+            "{} of the cores here may be used, and {wanted} are needed{}",
+            first.len(),
+            if threads > 1 { "" } else { ": one for the server, one for the client" }
+        );
+        let set = |cores: &[usize]| {
+            let mut set = CpuSet::new();
+            cores.iter().for_each(|&core| set.set(core));
+            set
+        };
+        Ok(match first.as_slice() {
+            [server, client] if threads <= 1 => Self { server: set(&[*server]), client: set(&[*client]) },
+            shared => Self { server: set(shared), client: set(shared) },
+        })
+    }
+
+    /// Who is where, for a heading.
+    pub(super) fn shown(&self, server: &str) -> String {
+        let cores = |set| listed(set).iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        if self.server == self.client {
+            format!("{server} and client share cores {}", cores(&self.client))
+        } else {
+            format!("{server} on core {}, client on core {}", cores(&self.server), cores(&self.client))
         }
     }
 }
 
-/// Moves this process to a core; what it starts from then on stays there.
-pub(super) fn move_to(core: usize) -> anyhow::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).with_context(|| format!("move to core {core}"))
+fn listed(set: &CpuSet) -> Vec<usize> {
+    (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect()
 }
 
-/// Starts a process on a core.
-pub(super) fn start_on(core: usize, command: &mut Command, back_to: usize) -> anyhow::Result<Child> {
-    move_to(core)?;
+/// Moves this process to some cores; what it starts from then on stays there.
+pub(super) fn move_to(cores: &CpuSet) -> anyhow::Result<()> {
+    sched_setaffinity(None, cores).with_context(|| format!("move to cores {:?}", listed(cores)))
+}
+
+/// Starts a process on some cores.
+pub(super) fn start_on(cores: &CpuSet, command: &mut Command, back_to: &CpuSet) -> anyhow::Result<Child> {
+    move_to(cores)?;
     let shown = command.get_program().display().to_string();
     let child = command.spawn().with_context(|| format!("start {shown}"));
     move_to(back_to)?;
@@ -93,7 +122,7 @@ pub(super) struct Finished {
     pub(super) stderr: String,
     /// User and system time of the whole process, children not among it, seconds.
     pub(super) cpu: f64,
-    /// Of the thread named in [`Client::thread`].
+    /// Of the threads named in [`Client::threads`] together; absent when one of them was not seen.
     pub(super) thread_cpu: Option<f64>,
     /// From start to end, seconds.
     pub(super) wall: f64,
@@ -125,8 +154,8 @@ pub(super) struct Client<'a> {
     pub(super) command: Command,
     /// Where its output goes until it has ended.
     pub(super) dir: &'a Path,
-    /// A thread of it whose CPU time is wanted by itself.
-    pub(super) thread: Option<&'a str>,
+    /// Threads of it whose CPU time is wanted by itself.
+    pub(super) threads: Vec<String>,
     /// The server, whose CPU time is not others'.
     pub(super) server: u32,
     /// After this it is killed.
@@ -134,7 +163,7 @@ pub(super) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Runs it on its core to its end.
+    /// Runs it on its cores to its end.
     pub(super) fn run(mut self, cores: Cores) -> anyhow::Result<Finished> {
         let shown = self.command.get_program().display().to_string();
         let (out, err) = (self.dir.join("stdout"), self.dir.join("stderr"));
@@ -142,10 +171,11 @@ impl Client<'_> {
         let machine_before = machine_cpu()?;
         let server_before = process_cpu(self.server).unwrap_or(0.0);
         let began = Instant::now();
-        let mut child = start_on(cores.client, &mut self.command, cores.server)?;
+        let mut child = start_on(&cores.client, &mut self.command, &cores.server)?;
         let handle = handle(&child)?;
         let id = child.id();
-        let (mut samples, mut peak_memory, mut thread, mut thread_cpu) = (Vec::new(), None, None, None);
+        let (mut samples, mut peak_memory) = (Vec::new(), None);
+        let mut threads: Vec<Thread> = self.threads.drain(..).map(Thread::named).collect();
         let mut killed = false;
         loop {
             let ended = has_ended_within(&handle, SAMPLE)?;
@@ -154,11 +184,7 @@ impl Client<'_> {
                 samples.push(Sample { at, process });
             }
             peak_memory = peak_of(id).or(peak_memory);
-            if let Some(name) = self.thread {
-                thread = thread.or_else(|| thread_named(id, name));
-                let seen = thread.as_ref().and_then(|task: &String| cpu_of(task));
-                thread_cpu = seen.or(thread_cpu);
-            }
+            threads.iter_mut().for_each(|thread| thread.look(id));
             if ended {
                 break;
             }
@@ -183,7 +209,7 @@ impl Client<'_> {
             stdout: std::fs::read_to_string(&out)?,
             stderr: std::fs::read_to_string(&err)?,
             cpu,
-            thread_cpu,
+            thread_cpu: threads.iter().map(|thread| thread.cpu).sum(),
             wall,
             peak_memory,
             others: (machine - server - cpu).max(0.0) / wall,
@@ -197,14 +223,35 @@ pub(super) fn process_cpu(pid: u32) -> Option<f64> {
     cpu_of(&format!("/proc/{pid}/stat"))
 }
 
-/// The file with the CPU time of a thread.
-fn thread_named(pid: u32, name: &str) -> Option<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    let tasks = tasks.flatten().map(|task| task.path());
-    let found = tasks
-        .into_iter()
-        .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name))?;
-    Some(found.join("stat").display().to_string())
+/// A thread whose CPU time is looked at.
+struct Thread {
+    name: String,
+    /// The file with it, once the thread was seen.
+    stat: Option<String>,
+    /// As last seen, seconds.
+    cpu: Option<f64>,
+}
+
+impl Thread {
+    fn named(name: String) -> Self {
+        Self { name, stat: None, cpu: None }
+    }
+
+    fn look(&mut self, pid: u32) {
+        if self.stat.is_none() {
+            self.stat = self.find(pid);
+        }
+        self.cpu = self.stat.as_deref().and_then(cpu_of).or(self.cpu);
+    }
+
+    fn find(&self, pid: u32) -> Option<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let is_it = |task: &std::path::PathBuf| {
+            std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == self.name)
+        };
+        let found = tasks.flatten().map(|task| task.path()).find(is_it)?;
+        Some(found.join("stat").display().to_string())
+    }
 }
 
 fn cpu_of(stat: &str) -> Option<f64> {
@@ -231,4 +278,33 @@ fn machine_cpu() -> anyhow::Result<f64> {
     // user nice system idle iowait irq softirq steal; guests are in user already.
     let busy = [0, 1, 2, 5, 6, 7].iter().filter_map(|&field| fields.get(field)).sum::<f64>();
     Ok(busy / TICKS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(cores: &[usize]) -> CpuSet {
+        let mut set = CpuSet::new();
+        cores.iter().for_each(|&core| set.set(core));
+        set
+    }
+
+    #[test]
+    fn a_client_of_one_thread_has_its_own_core_and_one_of_more_shares_them() {
+        let cores = Cores::among(&of(&[1, 4, 5]), 1).expect("cores");
+        assert_eq!((cores.server, cores.client), (of(&[1]), of(&[4])));
+        assert_eq!(cores.shown("nginx"), "nginx on core 1, client on core 4");
+        let cores = Cores::among(&of(&[1, 4, 5]), 2).expect("cores");
+        assert_eq!((cores.server, cores.client), (of(&[1, 4]), of(&[1, 4])));
+        assert_eq!(cores.shown("nginx"), "nginx and client share cores 1, 4");
+    }
+
+    #[test]
+    fn too_few_cores_are_told() {
+        for (threads, told) in [(1, "one for the server"), (2, "2 are needed"), (3, "3 are needed")] {
+            let error = Cores::among(&of(&[0]), threads).expect_err("one core").to_string();
+            assert!(error.starts_with("1 of the cores") && error.contains(told), "{error}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::cases::Case;
-use super::clients::Said;
+use super::clients::{Client, Said};
 
 /// One run of one client.
 #[derive(Clone, Debug)]
@@ -25,6 +25,7 @@ pub(super) struct Run {
 /// All runs of a client.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
+    pub(super) client: Client,
     pub(super) name: String,
     /// One a round; absent where it failed.
     pub(super) runs: Vec<Option<Run>>,
@@ -50,14 +51,14 @@ impl Spread {
         Some(Self { min, median: middle.iter().sum::<f64>() / middle.len() as f64, max })
     }
 
-    fn json(of: Option<Self>) -> Value {
+    pub(super) fn json(of: Option<Self>) -> Value {
         of.map_or(
             Value::Null,
             |Self { min, median, max }| json!({ "min": min, "median": median, "max": max }),
         )
     }
 
-    fn shown(of: Option<Self>, show: impl Fn(f64) -> String) -> String {
+    pub(super) fn shown(of: Option<Self>, show: impl Fn(f64) -> String) -> String {
         of.map_or_else(
             || "–".to_owned(),
             |Self { min, median, max }| format!("{} ({}–{})", show(median), show(min), show(max)),
@@ -72,7 +73,7 @@ impl Row {
     }
 
     /// The figure as a multiple of the reference's in the same round.
-    fn ratio(
+    pub(super) fn ratio(
         &self,
         reference: &Self,
         figure: impl Fn(&Run) -> Option<f64>,
@@ -96,11 +97,13 @@ fn per_cpu(run: &Run, basis: &str) -> Option<f64> {
     (*seconds > 0.0).then(|| run.said.requests as f64 / seconds)
 }
 
-fn first_per_cpu(run: &Run) -> Option<f64> {
+/// Requests of a second of that CPU time which is compared.
+pub(super) fn first_per_cpu(run: &Run) -> Option<f64> {
     per_cpu(run, run.cpu.first()?.0)
 }
 
-fn lag_p99(run: &Run) -> Option<f64> {
+/// Microseconds.
+pub(super) fn lag_p99(run: &Run) -> Option<f64> {
     Some(run.said.pace.as_ref()?.lag_p99_us)
 }
 
@@ -115,8 +118,22 @@ pub(super) fn table(case: Case, rows: &[Row]) -> String {
         for failure in &row.failures {
             let _ = writeln!(lines, "{}: {failure}", row.name);
         }
+        for (run, round) in row.runs.iter().zip(1..) {
+            if let Some(why) = run.as_ref().and_then(not_passed) {
+                let _ = writeln!(lines, "{}: round {round}: {why}", row.name);
+            }
+        }
     }
     lines
+}
+
+/// The verdict of a run of Gauntlet that did not pass, with its reasons: the rule on the generator that it broke, what was seen,
+/// and where cores were too few, how many it takes.
+pub(super) fn not_passed(run: &Run) -> Option<String> {
+    let verdict = run.details["verdict"].as_str().filter(|verdict| *verdict != "passed")?;
+    let reasons: Vec<_> =
+        run.details["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    Some(format!("{verdict}: {}", reasons.join("; ")))
 }
 
 fn closed(case: Case, rows: &[Row]) -> String {
@@ -169,11 +186,12 @@ fn paced(case: Case, rows: &[Row]) -> String {
     let name = case.reference().name();
     let reference = rows.iter().find(|row| row.name == name);
     let mut text = format!(
-        "{:<18} {:>10} {:>10} {:>8} {:>30} {:>34} {:>12} {:>19} {:>12} {:>8} {:>7}  {}\n",
+        "{:<18} {:>10} {:>10} {:>8} {:>8} {:>30} {:>34} {:>12} {:>19} {:>12} {:>8} {:>7}  {}\n",
         "client",
         "sent",
         "of wanted",
         "dropped",
+        "errors",
         "send lag p50",
         "send lag p99",
         "max",
@@ -192,11 +210,12 @@ fn paced(case: Case, rows: &[Row]) -> String {
         let share = pace(|pace| 100.0 * pace.sent as f64 / pace.wanted.max(1) as f64);
         let _ = writeln!(
             text,
-            "{:<18} {:>10} {:>10} {:>8} {:>30} {:>34} {:>12} {:>19} {:>12} {:>8} {:>7}  {}",
+            "{:<18} {:>10} {:>10} {:>8} {:>8} {:>30} {:>34} {:>12} {:>19} {:>12} {:>8} {:>7}  {}",
             row.name,
             sum(row, |run| run.said.pace.as_ref().map_or(0, |pace| pace.sent)),
             share.map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share.median)),
             sum(row, |run| run.said.pace.as_ref().map_or(0, |pace| pace.dropped)),
+            sum(row, |run| run.said.errors),
             Spread::shown(pace(|pace| pace.lag_p50_us), micros),
             Spread::shown(pace(|pace| pace.lag_p99_us), micros),
             shown(pace(|pace| pace.lag_max_us)),
@@ -338,6 +357,7 @@ fn run_json(run: &Run) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clients::Pace;
     use super::*;
 
     #[test]
@@ -348,24 +368,52 @@ mod tests {
         assert_eq!(Spread::of([]), None);
     }
 
+    fn run(said: Said, details: Value) -> Option<Run> {
+        let cpu = vec![("process", 1.0)];
+        Some(Run { said, cpu, wall: 1.0, peak_memory: None, others: 0.0, details })
+    }
+
+    fn row(client: Client, runs: Vec<Option<Run>>) -> Row {
+        Row { client, name: client.name().to_owned(), runs, failures: vec![] }
+    }
+
     #[test]
     fn ratios_are_of_the_same_round() {
-        let run = |requests| {
-            Some(Run {
-                said: Said { requests, ..Said::default() },
-                cpu: vec![("process", 1.0)],
-                wall: 1.0,
-                peak_memory: None,
-                others: 0.0,
-                details: Value::Null,
-            })
-        };
-        let row = |name: &str, runs| Row { name: name.to_owned(), runs, failures: vec![] };
-        let wrk = row("wrk", vec![run(100), run(50), None]);
-        let ours = row("ours", vec![run(150), run(50), run(900)]);
+        let run = |requests| run(Said { requests, ..Said::default() }, Value::Null);
+        let wrk = row(Client::Wrk, vec![run(100), run(50), None]);
+        let ours = row(Client::GauntletStatus, vec![run(150), run(50), run(900)]);
         let ratio = ours.ratio(&wrk, first_per_cpu, first_per_cpu);
         assert_eq!(ratio, Some(Spread { min: 1.0, median: 1.25, max: 1.5 }));
         let text = table(Case::Closed, &[wrk, ours]);
         assert!(text.contains("1.25 (1.00–1.50)"), "{text}");
+    }
+
+    #[test]
+    fn a_schedule_has_its_errors_shown_and_an_invalid_verdict_its_reasons() {
+        let run = |dropped, errors, details| {
+            let pace = Pace {
+                wanted: 1_000,
+                sent: 1_000 - dropped,
+                dropped,
+                lag_p50_us: 1.0,
+                lag_p99_us: 10.0,
+                lag_max_us: 100.0,
+            };
+            run(Said { requests: 1_000 - errors, errors, pace: Some(pace), ..Said::default() }, details)
+        };
+        let raw = row(Client::Raw, vec![run(0, 0, Value::Null), run(0, 0, Value::Null)]);
+        let reason = "phase heavy: load thread busy: over 90 % for 12 s; 9/s would take 2 load threads";
+        let invalid = json!({ "verdict": "invalid", "reasons": [reason] });
+        let passed = json!({ "verdict": "passed", "reasons": [] });
+        let ours = row(Client::GauntletStatus, vec![run(0, 3, passed), run(10, 14, invalid)]);
+        let text = table(Case::Paced, &[raw, ours]);
+        let cells = |line: usize| -> Vec<&str> {
+            text.lines().nth(line).unwrap_or_default().split_whitespace().take(6).collect()
+        };
+        assert_eq!(cells(0), ["client", "sent", "of", "wanted", "dropped", "errors"], "{text}");
+        assert_eq!(cells(1), ["raw", "2000", "100.00", "%", "0", "0"], "{text}");
+        assert_eq!(cells(2), ["gauntlet-status", "1990", "99.50", "%", "10", "17"], "{text}");
+        let told = text.lines().filter(|line| line.contains("round"));
+        assert_eq!(told.collect::<Vec<_>>(), [format!("gauntlet-status: round 2: invalid: {reason}")]);
     }
 }

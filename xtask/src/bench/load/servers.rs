@@ -1,4 +1,4 @@
-//! What is loaded: the bare server and nginx, each on the server's core.
+//! What is loaded: the bare server and nginx, each on the server's cores.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -53,11 +53,11 @@ pub(crate) fn bare_server(programs: &Path) -> anyhow::Result<BareServer> {
         .map(BareServer)
 }
 
-/// Starts the bare server on the server's core.
+/// Starts the bare server on the server's cores.
 pub(super) fn bare(programs: &Path, cores: Cores) -> anyhow::Result<Server> {
     let mut command = Command::new(programs.join("bare-server"));
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    listening(start_on(cores.server, &mut command, cores.server)?)
+    listening(start_on(&cores.server, &mut command, &cores.server)?)
 }
 
 fn listening(mut child: Child) -> anyhow::Result<Server> {
@@ -80,7 +80,7 @@ pub(super) fn nginx(dir: &Path, cores: Cores) -> anyhow::Result<Server> {
     std::fs::write(dir.join("nginx.conf"), configuration(&dir, http, https))?;
     let mut command = Command::new(program);
     command.arg("-e").arg(dir.join("error.log")).arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf"));
-    let child = start_on(cores.server, command.stdin(Stdio::null()), cores.server)?;
+    let child = start_on(&cores.server, command.stdin(Stdio::null()), &cores.server)?;
     // Without a master there is one process, which is the one to measure.
     let pid = child.id();
     let server = Server { child, pid, http, https: Some((https, dir.join("cert.pem"))), name: "nginx" };
