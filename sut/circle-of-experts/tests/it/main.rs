@@ -1,6 +1,7 @@
 //! The experts as their users meet them: over HTTP.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod fleet;
 mod orchestrator;
 mod traces;
 
