@@ -21,7 +21,11 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { orchestrators: 3, experts: server::Options::default(), orchestrator: orchestrator::Options::default() }
+        Self {
+            orchestrators: 3,
+            experts: server::Options::default(),
+            orchestrator: orchestrator::Options::default(),
+        }
     }
 }
 
@@ -35,7 +39,9 @@ pub enum Error {
     #[error(transparent)]
     Orchestrator(#[from] orchestrator::Error),
     /// There are fewer ports behind the first one than orchestrators.
-    #[error("port {first}: the orchestrators take the {orchestrators} ports behind it, and 65535 is the last one there is")]
+    #[error(
+        "port {first}: the orchestrators take the {orchestrators} ports behind it, and 65535 is the last one there is"
+    )]
     Ports {
         /// Of the experts.
         first: u16,
