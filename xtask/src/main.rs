@@ -20,13 +20,14 @@ const USAGE: &str = "usage: cargo xtask <task>
   test     set up what is needed and run all tests
   bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers;
            samples: what the samples of 50 to 1000 load-workers cost the metrics service;
+           experts: times to first tokens and between them, beside a server's log and a raw client; nothing else may run;
            fault-proxy: what the proxy costs beside a direct connection, and how exact its times are;
            load: the load engine beside wrk, oha, hey, k6, h2load and a raw loop, in turns, on two cores;
            [--case closed|connections|json|tls|http2|paced|paced-hard|memory] [--target bare|nginx]
            [--connections N] [--seconds N] [--rounds N] [--only NAME,…];
            hot-path: instructions, allocations and futex calls of a request against the committed budget;
            --bless writes the budget anew;
-           guest: instructions and nanoseconds of the guests http and mcp a request, by what they look at; [--release];
+           guest: instructions and nanoseconds of the guests http, mcp and expert a request, by what they look at; [--release];
            threads: what two load threads do more than one where nothing else is part of it; [--release]
   compose-test
            start compose.yaml on a container engine of its own and have a plan run across the containers (root; apt)
@@ -43,6 +44,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["test"] => test::test()?,
         ["bench", "control-plane"] => bench::control_plane()?,
         ["bench", "samples"] => bench::samples()?,
+        ["bench", "experts"] => bench::experts()?,
         ["fuzz"] => fuzz::fuzz(fuzz::SECONDS)?,
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::fuzz(seconds)?,

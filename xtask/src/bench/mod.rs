@@ -28,6 +28,12 @@ pub(crate) fn samples() -> anyhow::Result<()> {
     measured("cost_of_samples::samples")
 }
 
+/// Times of experts' answers beside a server's own log and a raw client's clock; each fails when it is too far off.
+pub(crate) fn experts() -> anyhow::Result<()> {
+    measured("expert::ttft_and_itl_are_those_of_the_log")?;
+    measured("expert::aimock_times::times_are_those_of_a_raw_client")
+}
+
 /// Runs one of the end-to-end tests that only measure.
 fn measured(name: &str) -> anyhow::Result<()> {
     let environment = test::set_up()?;
