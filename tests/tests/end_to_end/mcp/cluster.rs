@@ -7,7 +7,7 @@ use gauntlet_tests::gauntlet::start_run;
 use gauntlet_tests::mcp_cluster::{McpCluster, McpServers};
 use serde_json::{Value, json};
 
-use super::{Deviation, UNKNOWN, assert_sound, plan, run};
+use super::{Deviation, UNKNOWN, assert_sound, plan, run, run_plan};
 
 /// What of the objects that a server acknowledged is there.
 fn integrity(url: &str) -> Value {
@@ -104,6 +104,29 @@ fn scanners_and_commanders_with_a_token() {
         assert_sound(run(dir.path(), &commander, &config), &[], &[("progress", 30), ("given up", 10)]);
         let summary = run(dir.path(), &url, &format!("{}{SCANNER}]", head("bad"))).expect(0).summary();
         assert_eq!(super::broken(&summary), ["valid", "401"], "{revision}");
+    }
+}
+
+#[test]
+fn a_scanner_over_tls() {
+    let dir = Alone::new();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (dir.path().join("certificate.pem"), dir.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    let cluster = McpCluster::start(dir.path(), &["--tls-certificate", &certificate, "--tls-key", &key]);
+    let url = cluster.url("us-east-1-security_scanner");
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    for revision in ["2025-11-25", "2026-07-28"] {
+        let config = format!("revision = \"{revision}\"\n{SCANNER}{UNKNOWN}]");
+        let load = "users = 50\nthink = \"200ms\"\nconnections = 120\nduration = \"4s\"";
+        let plain = plan(&url, &config, load);
+        let trusting = plain
+            .replace("\n\n[[scenarios]]", &format!("\ntls = {{ ca = \"{certificate}\" }}\n\n[[scenarios]]"));
+        assert_ne!(plain, trusting);
+        let steps = [("tools/list", 20), ("tools/call scan", 10), ("tools/call scan_text", 10)];
+        assert_sound(run_plan(dir.path(), &trusting), &[], &steps);
     }
 }
 
