@@ -166,7 +166,7 @@ calls = [
 const EVERYTHING_DEVIATIONS: &[Deviation] = &[UNKNOWN_TOOL];
 
 /// In a network namespace of its own, where nothing outside is reached and nobody reaches in.
-fn alone_on_a_network(test: &str, work: impl FnOnce()) {
+pub(crate) fn alone_on_a_network(test: &str, work: impl FnOnce()) {
     match Network::new() {
         Ok(network) => network.inside(Side::Near, work),
         Err(why) => network::skipped(test, &why),
