@@ -20,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   test     set up what is needed and run all tests
   bench    measure and print; control-plane: what the services say over NATS, with 1 to 200 load-workers; [--release];
            samples: what the samples of 50 to 1000 load-workers cost the metrics service, which has one core; [--release];
+           experts: times to first tokens and between them, beside a server's log and a raw client; nothing else may run;
            fault-proxy: what the proxy costs beside a direct connection, and how exact its times are;
            load: the load engine beside wrk, oha, hey, k6, h2load and a raw loop, in turns, on two cores;
            [--case closed|connections|json|tls|http2|paced|paced-hard|memory] [--target bare|nginx]
@@ -48,6 +49,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["bench", "control-plane", "--release"] => bench::control_plane(true)?,
         ["bench", "samples"] => bench::samples(false)?,
         ["bench", "samples", "--release"] => bench::samples(true)?,
+        ["bench", "experts"] => bench::experts()?,
         ["fuzz"] => fuzz::fuzz(fuzz::SECONDS)?,
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::fuzz(seconds)?,

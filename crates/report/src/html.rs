@@ -1,5 +1,6 @@
 //! `report.html`: one self-contained page: verdict first, then one timeline, then the tables.
 
+mod availability;
 mod chaos_events;
 mod events;
 mod faults;
@@ -16,10 +17,11 @@ use crate::run_dir::WriteError;
 use crate::summary::{Check, Percentiles, PhaseSummary, Summary};
 use crate::{RunData, charts};
 
-const TEMPLATES: [(&str, &str); 3] = [
+const TEMPLATES: [(&str, &str); 4] = [
     ("report.html", include_str!("../assets/report.html.jinja")),
     ("timeline.html", include_str!("../assets/timeline.html.jinja")),
     ("faults.html", include_str!("../assets/faults.html.jinja")),
+    ("availability.html", include_str!("../assets/availability.html.jinja")),
 ];
 
 /// The page.
@@ -53,6 +55,7 @@ pub(crate) fn render(data: &RunData, summary: &Summary) -> Result<String, WriteE
         plot_left => charts::LEFT / charts::WIDTH * 100.0,
         plot_width => (charts::WIDTH - charts::LEFT - charts::RIGHT) / charts::WIDTH * 100.0,
         events => Serde(events::listed(data)),
+        availability => Serde(availability::matrices(summary)),
         slowest => Serde(slowest(data, summary)),
         lags => Serde(lag::lags(summary)),
         lag_rule => crate::lag::rule(summary),

@@ -1,5 +1,6 @@
 //! A made-up run, from which each view is checked.
 
+mod availability;
 mod broken;
 mod faults;
 

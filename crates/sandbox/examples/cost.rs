@@ -27,7 +27,11 @@ struct Case {
 impl Case {
     /// Answers carry the numbers of their requests.
     fn responds(&self) -> bool {
-        self.name.starts_with("mcp-") || self.name == "expert"
+        self.name.starts_with("mcp-") || self.is_of_expert()
+    }
+
+    fn is_of_expert(&self) -> bool {
+        self.name.starts_with("expert")
     }
 }
 
@@ -81,7 +85,14 @@ const CASES: &[Case] = &[
         interest: Some(Interest::BODY),
         told: CompletionKind::End,
     },
-    // A query of one model, whose whole answer is verified: its shape, its end, its tokens.
+    // A query of one model; of the answer its status and head, or all of it verified: its shape, its end, its tokens.
+    Case {
+        name: "expert-status",
+        config: r#"{ "prompt": "What is {arrival}? Answer in one sentence.", "verify": "status",
+            "experts": [{ "name": "a", "api": "deepseek", "model": "m", "key": "k" }] }"#,
+        interest: Some(Interest::HEAD),
+        told: CompletionKind::End,
+    },
     Case {
         name: "expert",
         config: r#"{ "prompt": "What is {arrival}? Answer in one sentence.",
@@ -218,27 +229,32 @@ impl Told {
 impl Told {
     /// Answers to requests of the guests that number theirs; messages of the mcp guest have the number in them, too.
     fn respond(&mut self, requests: &[Request], case: &Case, half: usize) {
-        let is_verified = case.interest.is_some_and(|wanted| wanted.contains(Interest::BODY));
+        let wants = |interest: Interest| case.interest.is_some_and(|wanted| wanted.contains(interest));
+        let is_verified = wants(Interest::BODY);
         self.arena.clear();
         self.done[half].clear();
-        let mut put = |bytes: std::fmt::Arguments<'_>| {
+        let mut put = |bytes: std::fmt::Arguments<'_>, wanted: bool| {
             let off = self.arena.len();
-            if is_verified {
+            if wanted {
                 // A Vec takes whatever is written.
                 let _ = self.arena.write_fmt(bytes);
             }
             let slice = |place: usize| u32::try_from(place).unwrap_or(0);
             Slice { off: slice(off), len: slice(self.arena.len() - off) }
         };
-        let head = put(format_args!("{}", String::from_utf8_lossy(HEAD)));
+        let head =
+            put(format_args!("{}", String::from_utf8_lossy(HEAD)), is_verified || wants(Interest::HEAD));
         for request in requests {
-            let body = if case.name == "expert" {
-                put(format_args!("{CHAT}"))
+            let body = if case.is_of_expert() {
+                put(format_args!("{CHAT}"), is_verified)
             } else {
-                put(format_args!(
-                    r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[{{"type":"text","text":"Echo: hello"}}],"isError":false,"resultType":"complete"}}}}"#,
-                    request.seq
-                ))
+                put(
+                    format_args!(
+                        r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[{{"type":"text","text":"Echo: hello"}}],"isError":false,"resultType":"complete"}}}}"#,
+                        request.seq
+                    ),
+                    is_verified,
+                )
             };
             self.done[half].push(Completion {
                 kind: CompletionKind::End,

@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) budget: Option<budget::Settings>,
     pub(crate) breaker: Option<breaker::Settings>,
     pub(crate) slo: Option<Slo>,
+    /// Answers are read; else only their HTTP status is looked at.
+    pub(crate) verifies: bool,
     pub(crate) conversation: Option<Conversation>,
     pub(crate) circle: Option<Circle>,
     /// Microseconds, both ends included.
@@ -73,6 +75,13 @@ pub(crate) struct Slo {
     pub(crate) ttft_us: u32,
     pub(crate) tpot_us: u32,
     pub(crate) e2e_us: u32,
+}
+
+impl Slo {
+    /// Whether an objective is about when tokens come.
+    pub(crate) const fn is_of_streams(self) -> bool {
+        self.ttft_us > 0 || self.tpot_us > 0
+    }
 }
 
 /// Turns of a user that know of each other.

@@ -30,6 +30,8 @@ pub(crate) struct Program {
     pub(crate) budget: Option<budget::Settings>,
     pub(crate) breaker: Option<breaker::Settings>,
     pub(crate) slo: Option<Slo>,
+    /// Answers are read; else only their HTTP status is looked at.
+    pub(crate) verifies: bool,
     pub(crate) conversation: Option<Conversation>,
     pub(crate) circle: Option<Circle>,
     pub(crate) think_us: (u32, u32),
@@ -55,8 +57,8 @@ pub(crate) struct Expert {
 #[derive(Debug)]
 pub(crate) struct Checks {
     pub(crate) answers: u32,
-    pub(crate) stop: u32,
-    pub(crate) usage: u32,
+    pub(crate) stop: Option<u32>,
+    pub(crate) usage: Option<u32>,
     pub(crate) objectives: Option<u32>,
     pub(crate) right: Option<u32>,
     pub(crate) dated: u32,
@@ -126,7 +128,7 @@ pub(crate) fn compile(config: &Config, problems: &mut Problems) -> (Program, Set
         problems.add("feed", message, "write {column} in the prompt, or remove the feed");
     }
     let circle = config.circle.as_ref().map(|circle| self::circle(circle, config, &mut setup));
-    let streams = config.experts.iter().any(|expert| expert.stream);
+    let streams = config.verifies && config.experts.iter().any(|expert| expert.stream);
     let experts = config.experts.iter().zip(headers);
     let experts: Vec<_> = experts.map(|(from, headers)| expert(from, headers, config, &mut setup)).collect();
     let program = Program {
@@ -142,6 +144,7 @@ pub(crate) fn compile(config: &Config, problems: &mut Problems) -> (Program, Set
         budget: config.budget,
         breaker: config.breaker,
         slo: config.slo,
+        verifies: config.verifies,
         conversation: config.conversation,
         circle,
         think_us: config.think_us,
@@ -195,8 +198,8 @@ fn expert(
     let mut check = |what: &str| setup.check(&format!("{name}: {what}"));
     let checks = Checks {
         answers: check("answers"),
-        stop: check("known reason to stop"),
-        usage: check("token counts"),
+        stop: config.verifies.then(|| check("known reason to stop")),
+        usage: config.verifies.then(|| check("token counts")),
         objectives: config.slo.map(|_| check("within its objectives")),
         right: config.expect.as_ref().map(|_| check("right answer")),
         dated: check("Retry-After in seconds"),
@@ -210,8 +213,11 @@ fn expert(
         options: &from.options,
     };
     // Of answers with an error the head says when to come again.
-    let mut interest = Interest::END | Interest::HEAD | Interest::BODY;
-    if from.stream {
+    let mut interest = Interest::END | Interest::HEAD;
+    if config.verifies {
+        interest = interest | Interest::BODY;
+    }
+    if config.verifies && from.stream {
         interest = interest | Interest::EVENTS;
     }
     Expert {

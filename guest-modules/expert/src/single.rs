@@ -43,8 +43,10 @@ pub(crate) fn end(
     verdict(expert.checks.answers, outcome.is_ok(), out);
     let sent = e2e_us(expert, call, done);
     if outcome.is_ok() {
-        verdict(expert.checks.stop, call.answer.stop != Some(Stop::Unknown), out);
-        verdict(expert.checks.usage, has_usage(call), out);
+        if let (Some(stop), Some(usage)) = (expert.checks.stop, expert.checks.usage) {
+            verdict(stop, call.answer.stop != Some(Stop::Unknown), out);
+            verdict(usage, has_usage(call), out);
+        }
         measure(&desk.program.metrics, expert, call, done, out);
         if let (Some(check), Some(column)) = (expert.checks.right, desk.program.expect) {
             verdict(check, says(call.answer.kept(), prompt::kept(&user.row, column)), out);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serving::admin::{authorise, refuse};
 use serving::traces::Routes;
+use serving::versions::Versions;
 
 use crate::answer::answer;
 use crate::app::App;
@@ -25,7 +26,7 @@ use crate::shape::Shape;
 const TRACED: Routes = Routes {
     scheme: "http",
     begin: &["/experts/{expert}/{*path}"],
-    join: &["/experts", "/health", "/metrics", "/admin/{*rest}"],
+    join: &["/experts", "/health", "/version", "/metrics", "/admin/{*rest}"],
 };
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -33,8 +34,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/experts/{expert}/{*path}", any(answer))
         .route("/experts", get(experts))
         .route("/health", get(health))
+        .route("/version", get(version))
         .route("/metrics", get(prometheus))
         .route("/admin/circle", put(set_circle).get(circle))
+        .route("/admin/versions", get(versions))
+        .route("/admin/versions/{name}", put(roll_out).post(roll_back))
         .route("/admin/plan", get(planned))
         .route("/admin/flush", get(flush));
     app.traces.over(router, TRACED).with_state(app)
@@ -76,16 +80,74 @@ async fn set_circle(
     if let Err(refusal) = authorise(app.admin_token.as_deref(), &headers) {
         return refusal;
     }
-    let circle = match body {
-        Ok(Json(circle)) => circle,
-        Err(rejection) => return refuse(rejection.status(), &rejection.body_text()),
-    };
-    let problems = circle.problems(app.count());
-    if !problems.is_empty() {
-        return refuse(StatusCode::UNPROCESSABLE_ENTITY, &problems.join("; "));
+    match sensible(&app, body) {
+        Ok(circle) => app.set_circle(circle),
+        Err(refusal) => return refusal,
     }
-    app.set_circle(circle);
     Json(&*app.circle()).into_response()
+}
+
+#[expect(clippy::result_large_err, reason = "the error is the answer, made once per refused request")]
+fn sensible(app: &App, body: Result<Json<Circle>, JsonRejection>) -> Result<Circle, Response> {
+    let Json(circle) = body.map_err(|rejection| refuse(rejection.status(), &rejection.body_text()))?;
+    let problems = circle.problems(app.count());
+    if problems.is_empty() {
+        return Ok(circle);
+    }
+    Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, &problems.join("; ")))
+}
+
+async fn version(State(app): State<Arc<App>>) -> Response {
+    Json(json!({ "version": app.versions().active() })).into_response()
+}
+
+/// Which version is active, and those that can be rolled back to.
+async fn versions(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = authorise(app.admin_token.as_deref(), &headers) {
+        return refusal;
+    }
+    let versions = app.versions();
+    let kept = versions.kept().iter().map(|(name, circle)| json!({ "version": name, "circle": circle }));
+    Json(json!({ "active": versions.active(), "kept": kept.collect::<Vec<_>>() })).into_response()
+}
+
+/// Rolls out a version, which is a name for a circle.
+async fn roll_out(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<Circle>, JsonRejection>,
+) -> Response {
+    if let Err(refusal) = authorise(app.admin_token.as_deref(), &headers) {
+        return refusal;
+    }
+    if !Versions::<Circle>::is_name(&name) {
+        let expected = "expected 1 to 64 letters, digits and the signs . - _ +";
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, &format!("version {name:?}: {expected}"));
+    }
+    let circle = match sensible(&app, body) {
+        Ok(circle) => circle,
+        Err(refusal) => return refusal,
+    };
+    // Both under one lock, so that name and circle are of the same version.
+    let mut versions = app.versions();
+    versions.roll_out(&name, circle.clone());
+    app.set_circle(circle);
+    Json(json!({ "active": versions.active() })).into_response()
+}
+
+/// Rolls back (or forward) to a version that is kept.
+async fn roll_back(State(app): State<Arc<App>>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = authorise(app.admin_token.as_deref(), &headers) {
+        return refusal;
+    }
+    let mut versions = app.versions();
+    let Some(circle) = versions.roll_back(&name) else {
+        let kept = versions.kept().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        return refuse(StatusCode::NOT_FOUND, &format!("there is no version {name}; there are: {kept}"));
+    };
+    app.set_circle(circle);
+    Json(json!({ "active": versions.active() })).into_response()
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,11 @@
 //! The state that all requests share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use serving::knobs::Ballast;
 use serving::traces::Traces;
+use serving::versions::Versions;
 
 use crate::clock;
 use crate::metrics::Counters;
@@ -17,6 +19,9 @@ pub(crate) struct App {
     pub(crate) traces: Traces,
     pub(crate) experts: Vec<Expert>,
     circle: RwLock<Arc<Circle>>,
+    versions: Mutex<Versions<Circle>>,
+    /// What the memory knob holds.
+    ballast: Ballast,
     numbers: AtomicU64,
 }
 
@@ -45,15 +50,19 @@ impl App {
         log: Option<WriteLog>,
         traces: Traces,
     ) -> Self {
-        Self {
+        let app = Self {
             api_key,
             admin_token,
             log,
             traces,
             experts: (0..experts).map(|_| Expert::default()).collect(),
-            circle: RwLock::new(Arc::new(circle)),
+            circle: RwLock::default(),
+            versions: Mutex::new(Versions::new(circle.clone())),
+            ballast: Ballast::default(),
             numbers: AtomicU64::new(0),
-        }
+        };
+        app.set_circle(circle);
+        app
     }
 
     /// How many experts there are.
@@ -65,7 +74,13 @@ impl App {
         Arc::clone(&self.circle.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(crate) fn versions(&self) -> MutexGuard<'_, Versions<Circle>> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the circle; requests in progress keep theirs.
     pub(crate) fn set_circle(&self, circle: Circle) {
+        self.ballast.hold(circle.memory_mb * 1_000_000);
         *self.circle.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(circle);
     }
 

@@ -7,6 +7,7 @@
 //! same question and counts their votes.
 #![forbid(unsafe_code)]
 
+pub mod fleet;
 pub mod model;
 pub mod orchestrator;
 pub mod plan;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::app::App;
+use crate::clock;
 use crate::shape::Shape;
 
 /// What became of a request.
@@ -97,6 +98,12 @@ pub(crate) fn render(app: &App) -> String {
         let in_progress = expert.counters.in_progress.load(Ordering::Relaxed);
         let _ = writeln!(text, "{name}{{expert=\"{number}\"}} {in_progress}");
     }
+    let name = "process_resident_memory_bytes";
+    let _ = writeln!(
+        text,
+        "# HELP {name} Resident memory.\n# TYPE {name} gauge\n{name} {}",
+        clock::resident_bytes()
+    );
     let lost = app.log.as_ref().map_or(0, crate::write_log::WriteLog::lost);
     let name = "write_log_lost_lines_total";
     let _ = writeln!(

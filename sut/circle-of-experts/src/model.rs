@@ -14,6 +14,8 @@ pub struct Circle {
     pub all: Model,
     /// Single experts, by their number, each with a whole model of its own.
     pub experts: BTreeMap<u32, Model>,
+    /// Megabytes (10⁶ bytes) of memory that the process holds for nothing.
+    pub memory_mb: usize,
 }
 
 /// One expert.
@@ -90,6 +92,8 @@ impl Default for Model {
 
 /// The largest wait that a model may ask for, milliseconds.
 const MAX_MS: f64 = 600_000.0;
+/// Megabytes that are held at most.
+const MAX_MEMORY_MB: usize = 16_000;
 /// Tokens of the longest answer.
 const MAX_TOKENS: u32 = 4_096;
 
@@ -104,6 +108,9 @@ impl Circle {
     #[must_use]
     pub fn problems(&self, experts: u32) -> Vec<String> {
         let mut problems = self.all.problems("all");
+        if self.memory_mb > MAX_MEMORY_MB {
+            problems.push(format!("memory_mb: {} is above {MAX_MEMORY_MB}", self.memory_mb));
+        }
         for (number, model) in &self.experts {
             if *number >= experts {
                 problems.push(format!("experts.{number}: there are only the {experts} from 0 on"));
@@ -149,9 +156,17 @@ mod tests {
     #[test]
     fn wrong_values_are_all_named() {
         assert_eq!(Circle::default().problems(10), Vec::<String>::new());
-        let text = r#"{"all": {"quality": 2, "tokens": [1, 5], "token_ms": [9, 3]}, "experts": {"10": {"failure_rate": -1}}}"#;
+        let text = r#"{"all": {"quality": 2, "tokens": [1, 5], "token_ms": [9, 3]}, "experts": {"10": {"failure_rate": -1}}, "memory_mb": 99999}"#;
         let problems = serde_json::from_str::<Circle>(text).unwrap().problems(10).join("\n");
-        for place in ["all.quality", "all.tokens", "all.token_ms", "experts.10:", "experts.10.failure_rate"] {
+        let places = [
+            "all.quality",
+            "all.tokens",
+            "all.token_ms",
+            "experts.10:",
+            "experts.10.failure_rate",
+            "memory_mb",
+        ];
+        for place in places {
             assert!(problems.contains(place), "{place} in\n{problems}");
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use resilience::breaker::Outcome;
-use serving::knobs::burn;
+use serving::knobs::{Ballast, burn};
 use serving::traces::Traces;
 use serving::versions::Versions;
 
@@ -34,6 +34,8 @@ pub(crate) struct App {
     pub(crate) started_unix_ns: u64,
     tuning: RwLock<Arc<Tuning>>,
     versions: Mutex<Versions<Knobs>>,
+    /// What the memory knob holds.
+    ballast: Ballast,
     numbers: AtomicU64,
 }
 
@@ -65,7 +67,7 @@ impl App {
         knobs: Knobs,
         traces: Traces,
     ) -> Self {
-        Self {
+        let app = Self {
             store,
             breaker: breaker::Shared::new(breaker),
             counters: Counters::default(),
@@ -74,9 +76,12 @@ impl App {
             traces,
             started_unix_ns: clock::unix_ns(),
             versions: Mutex::new(Versions::new(knobs.clone())),
-            tuning: RwLock::new(Arc::new(Tuning { knobs, set_ns: clock::monotonic_ns() })),
+            ballast: Ballast::default(),
+            tuning: RwLock::new(Arc::new(Tuning { knobs: Knobs::default(), set_ns: clock::monotonic_ns() })),
             numbers: AtomicU64::new(0),
-        }
+        };
+        app.tune(knobs);
+        app
     }
 
     pub(crate) fn tuning(&self) -> Arc<Tuning> {
@@ -85,6 +90,7 @@ impl App {
 
     /// Replaces all knobs; a stall's time counts from now.
     pub(crate) fn tune(&self, knobs: Knobs) {
+        self.ballast.hold(knobs.memory_mib << 20);
         let tuning = Arc::new(Tuning { knobs, set_ns: clock::monotonic_ns() });
         *self.tuning.write().unwrap_or_else(PoisonError::into_inner) = tuning;
     }

@@ -1,4 +1,4 @@
-//! What can be changed at run time: latency, errors, stalls and CPU cost.
+//! What can be changed at run time: latency, errors, stalls, CPU cost and memory.
 
 use std::time::Duration;
 
@@ -22,9 +22,14 @@ pub struct Knobs {
     pub stall: Option<Stall>,
     /// Microseconds of computing for each request.
     pub cpu_burn_us: u64,
+    /// Mebibytes that are in use for nothing.
+    pub memory_mib: usize,
     /// Of the draws for latency and errors.
     pub seed: u64,
 }
+
+/// Mebibytes that the knob takes at most.
+const MAX_MEMORY_MIB: usize = 16_384;
 
 impl Knobs {
     /// What is wrong with these values; empty = nothing.
@@ -39,6 +44,9 @@ impl Knobs {
         }
         if self.cpu_burn_us > 10_000_000 {
             problems.push(format!("cpu_burn_us: {} is above 10 s", self.cpu_burn_us));
+        }
+        if self.memory_mib > MAX_MEMORY_MIB {
+            problems.push(format!("memory_mib: {} is above {MAX_MEMORY_MIB}", self.memory_mib));
         }
         problems
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rmcp::model::Tool;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use serving::knobs::burn;
+use serving::knobs::{Ballast, burn};
 use serving::traces::Traces;
 use serving::versions::Versions;
 
@@ -42,7 +42,7 @@ pub(crate) struct App {
     pub(crate) traces: Traces,
     tuning: RwLock<Arc<Tuning>>,
     versions: Mutex<Versions<Knobs>>,
-    ballast: Mutex<Vec<u8>>,
+    ballast: Ballast,
     calls: AtomicU64,
     /// Calls by tool and how they ended.
     by_tool: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
@@ -76,7 +76,7 @@ impl App {
             traces,
             tuning: RwLock::new(Arc::new(Tuning { knobs: Knobs::default(), set: Instant::now() })),
             versions: Mutex::new(Versions::new(knobs.clone())),
-            ballast: Mutex::default(),
+            ballast: Ballast::default(),
             calls: AtomicU64::new(0),
             by_tool: Mutex::default(),
         };
@@ -90,8 +90,7 @@ impl App {
 
     /// Replaces all knobs; a stall's time counts from now.
     pub(crate) fn tune(&self, knobs: Knobs) {
-        // Not zeros: pages that were never written are not in memory.
-        *self.ballast.lock().unwrap_or_else(PoisonError::into_inner) = vec![1; knobs.memory_mib << 20];
+        self.ballast.hold(knobs.memory_mib << 20);
         let tuning = Arc::new(Tuning { knobs, set: Instant::now() });
         *self.tuning.write().unwrap_or_else(PoisonError::into_inner) = tuning;
     }

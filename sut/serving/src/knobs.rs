@@ -1,5 +1,6 @@
-//! What the knobs of systems under test are made of: latencies, stalls, computing, and seeded draws.
+//! What the knobs of systems under test are made of: latencies, stalls, computing, memory, and seeded draws.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,22 @@ pub fn burn(microseconds: u64) {
     let time = Duration::from_micros(microseconds);
     while begun.elapsed() < time {
         std::hint::spin_loop();
+    }
+}
+
+/// Memory that is in use for nothing.
+#[derive(Debug, Default)]
+pub struct Ballast(Mutex<Vec<u8>>);
+
+impl Ballast {
+    /// Holds so many bytes, in the place of those that were held.
+    pub fn hold(&self, bytes: usize) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() != bytes {
+            // Those before are given back first. Not zeros: pages that were never written are not in memory.
+            *held = Vec::new();
+            *held = vec![1; bytes];
+        }
     }
 }
 

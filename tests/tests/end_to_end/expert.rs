@@ -1,6 +1,6 @@
 //! The expert guest in whole runs: what it says of answers, tokens, retries and votes is what the servers know.
 
-mod aimock;
+pub(crate) mod aimock;
 mod aimock_times;
 mod model;
 mod patterns;

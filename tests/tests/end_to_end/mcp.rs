@@ -100,9 +100,9 @@ fn answered(summary: &Value) -> BTreeMap<String, u64> {
 }
 
 /// The run went well but for `deviations`; each of `steps` was answered at least so often. How often is for each of them a small part of
-/// what its server does: a busy machine makes few calls in a run, and what is awaited is that none was left out.
+/// what its server does: a busy machine makes few calls in a run, and what is awaited is that none was left out. Returns the summary.
 #[track_caller]
-fn assert_sound(ended: Ended, deviations: &[Deviation], steps: &[(&str, u64)]) {
+fn assert_sound(ended: Ended, deviations: &[Deviation], steps: &[(&str, u64)]) -> Value {
     let summary = ended.expect(0).summary();
     assert_closes(phase(&summary));
     let mut known: Vec<_> = deviations.iter().map(|(class, _)| *class).collect();
@@ -124,6 +124,26 @@ fn assert_sound(ended: Ended, deviations: &[Deviation], steps: &[(&str, u64)]) {
     // Everything was looked at: an exchange each, and several for an operation that opens a session.
     let (passed, _) = checked(&summary, "valid");
     assert!(passed >= good.values().sum(), "{passed} exchanges were valid, of {good:#?}");
+    summary
+}
+
+/// The report has the guest's times of the calls of `step`, which tell their progress, in their order.
+#[track_caller]
+fn assert_times_of_progress(summary: &Value, step: &str) {
+    let metrics = phase(summary)["metrics"].as_array().cloned().unwrap_or_default();
+    let mean = |name: &str| {
+        let found = metrics.iter().find(|metric| metric["step"] == step && metric["name"] == name);
+        let values = &found.unwrap_or_else(|| panic!("no {name} of {step} in {metrics:#?}"))["values"];
+        assert!(values["count"].as_u64().is_some_and(|count| count > 0), "{name}: {values}");
+        values["mean"].as_f64().unwrap_or_default()
+    };
+    let [message, progress, end] =
+        ["first message (ms)", "first progress (ms)", "final answer (ms)"].map(mean);
+    // The first message is progress; histograms have three digits.
+    assert!(0.0 < message && message <= progress * 1.01, "{message} ms, {progress} ms");
+    assert!(progress < end, "progress after {progress} ms, the answer after {end} ms");
+    let connects = phase(summary)["generator"]["connects"].as_u64();
+    assert!(connects.is_some_and(|connects| connects > 0), "{connects:?}");
 }
 
 /// What the server of the reference implementation offers in both of its transports.
@@ -146,7 +166,7 @@ calls = [
 const EVERYTHING_DEVIATIONS: &[Deviation] = &[UNKNOWN_TOOL];
 
 /// In a network namespace of its own, where nothing outside is reached and nobody reaches in.
-fn alone_on_a_network(test: &str, work: impl FnOnce()) {
+pub(crate) fn alone_on_a_network(test: &str, work: impl FnOnce()) {
     match Network::new() {
         Ok(network) => network.inside(Side::Near, work),
         Err(why) => network::skipped(test, &why),
@@ -172,7 +192,9 @@ fn server_everything_over_streamable_http() {
                 ("listen", 1),
                 ("ping", 1),
             ];
-            assert_sound(run(dir.path(), &server.url(), &config), EVERYTHING_DEVIATIONS, &steps);
+            let summary =
+                assert_sound(run(dir.path(), &server.url(), &config), EVERYTHING_DEVIATIONS, &steps);
+            assert_times_of_progress(&summary, "long");
         }
     });
 }
@@ -200,17 +222,23 @@ fn server_everything_over_one_event_stream() {
         let server = McpServer::everything(dir.path(), "sse");
         // Here the server has a way to ask for roots, whoever calls.
         let more = r#"{ tool = "get-roots-list", weight = 1 },"#;
-        let config = format!("revision = \"2024-11-05\"\nendpoint = \"/sse\"\n{EVERYTHING}{UNKNOWN}{more} ]");
-        let steps = [
-            ("initialize", 20),
-            ("tools/list", 20),
-            ("tools/call echo", 20),
-            ("long", 1),
-            ("sampling", 1),
-            ("tools/call get-roots-list", 1),
-            ("answer to the server", 2),
-        ];
-        assert_sound(run(dir.path(), &server.url(), &config), EVERYTHING_DEVIATIONS, &steps);
+        // Who asks for the era first learns from what the address says to POST that it is one for a stream.
+        for revision in ["2024-11-05", "auto"] {
+            let config =
+                format!("revision = \"{revision}\"\nendpoint = \"/sse\"\n{EVERYTHING}{UNKNOWN}{more} ]");
+            let steps = [
+                ("initialize", 20),
+                ("tools/list", 20),
+                ("tools/call echo", 20),
+                ("long", 1),
+                ("sampling", 1),
+                ("tools/call get-roots-list", 1),
+                ("answer to the server", 2),
+            ];
+            let summary =
+                assert_sound(run(dir.path(), &server.url(), &config), EVERYTHING_DEVIATIONS, &steps);
+            assert_times_of_progress(&summary, "long");
+        }
     });
 }
 

@@ -32,6 +32,12 @@ pub(crate) fn samples(release: bool) -> anyhow::Result<()> {
     run(measured("cost_of_samples::samples", release)?.env("GAUNTLET_BENCH_JSON", dir.join("samples.json")))
 }
 
+/// Times of experts' answers beside a server's own log and a raw client's clock; each fails when it is too far off.
+pub(crate) fn experts() -> anyhow::Result<()> {
+    run(&mut measured("expert::ttft_and_itl_are_those_of_the_log", false)?)?;
+    run(&mut measured("expert::aimock_times::times_are_those_of_a_raw_client", false)?)
+}
+
 /// Builds, and the command that runs one of the end-to-end tests that only measure.
 fn measured(name: &str, release: bool) -> anyhow::Result<Command> {
     let environment = test::set_up()?;

@@ -1,19 +1,41 @@
-//! What a session of the mcp guest takes of its memory.
+//! What a session of the mcp guest, and a user of the expert guest, take of its memory.
 
 use sandbox::Instance;
-use sandbox::abi::{self, Completion, CompletionKind, Failure, Output, Slice, Start};
+use sandbox::abi::{self, Completion, CompletionKind, Failure, Output, Request, Slice, Start};
 
 use crate::components::component;
 use crate::wat::Bench;
 
-const CONFIG: &str = r#"{ "revision": "2025-11-25", "list-tools": false,
+const MCP: &str = r#"{ "revision": "2025-11-25", "list-tools": false,
     "calls": [{ "tool": "echo", "arguments": { "message": "hello {user}" } }] }"#;
+/// Two models, and an answer that is kept for what it says: as much as a single query has.
+const EXPERT: &str = r#"{ "prompt": "What is {question}?", "feed": "questions.csv", "expect": "answer", "experts": [
+    { "name": "d", "api": "deepseek", "model": "m", "key": "k" },
+    { "name": "o", "api": "openrouter", "model": "m", "key": "k" }] }"#;
 /// Turns that begin in one call, as many as a plan has by default.
 const BATCH: u32 = 64;
 /// Users of the smaller and of the larger instance: what all share is in both.
 const USERS: (u32, u32) = (2_000, 10_000);
-/// Linear memory of a session with a call under way, bytes.
+/// Linear memory of a session or a user with a call under way, bytes.
 const MOST: usize = 2_048;
+
+/// The end of a request with this answer.
+fn ended(request: &Request, status: u32, head: Slice, body: Slice) -> Completion {
+    Completion {
+        kind: CompletionKind::End,
+        user: request.user,
+        seq: request.seq,
+        status,
+        failure: Failure::None,
+        queue_us: 0,
+        first_byte_us: 900,
+        first_event_us: 0,
+        last_byte_us: 1000,
+        events: 0,
+        head,
+        body,
+    }
+}
 
 /// Answers to what opens a session, over the arena that comes with them; a call of the tool is left without one.
 fn answers(said: &Output) -> (Vec<Completion>, Vec<u8>) {
@@ -43,20 +65,7 @@ fn answers(said: &Output) -> (Vec<Completion>, Vec<u8>) {
             assert!(has("tools/call"), "{}", String::from_utf8_lossy(body));
             continue;
         };
-        done.push(Completion {
-            kind: CompletionKind::End,
-            user: request.user,
-            seq: request.seq,
-            status,
-            failure: Failure::None,
-            queue_us: 0,
-            first_byte_us: 900,
-            first_event_us: 0,
-            last_byte_us: 1000,
-            events: 0,
-            head,
-            body,
-        });
+        done.push(ended(request, status, head, body));
     }
     (done, arena)
 }
@@ -87,9 +96,57 @@ fn memory_of(instance: &mut Instance, users: u32) -> usize {
 fn a_session_of_the_mcp_guest_takes_less_than_two_kilobytes() {
     let bench = Bench::new();
     let guest = bench.host.load(&component("mcp")).unwrap();
-    let of = |users| memory_of(&mut guest.instantiate(CONFIG, 7, users).unwrap(), users);
+    assert_small("a session", |users| memory_of(&mut guest.instantiate(MCP, 7, users).unwrap(), users));
+}
+
+#[track_caller]
+fn assert_small(what: &str, of: impl Fn(u32) -> usize) {
     let (few, many) = (of(USERS.0), of(USERS.1));
     let each = (many - few) / (USERS.1 - USERS.0) as usize;
-    println!("a session takes {each} bytes; {} users {few}, {} users {many}", USERS.0, USERS.1);
-    assert!(each < MOST, "a session takes {each} bytes");
+    println!("{what} takes {each} bytes; {} users {few}, {} users {many}", USERS.0, USERS.1);
+    assert!(each < MOST, "{what} takes {each} bytes");
+}
+
+/// The memory of an instance whose users have all had an answer to a first query, and have a second one under way.
+fn memory_of_asking(instance: &mut Instance, users: u32) -> usize {
+    // Its columns are filled as the feed's rows would: a question and its answer.
+    let row: Vec<u8> = ["the colour of the sky at noon", "blue"]
+        .iter()
+        .flat_map(|text| [&u32::try_from(text.len()).unwrap().to_le_bytes()[..], text.as_bytes()].concat())
+        .collect();
+    let rows = Slice { off: 0, len: u32::try_from(row.len()).unwrap() };
+    for turn in 0..2 {
+        for first in (0..users).step_by(BATCH as usize) {
+            let batch = first..users.min(first + BATCH);
+            let arrival = |user: u32| u64::from(turn * users + user);
+            let starts: Vec<_> = batch.map(|user| Start { user, arrival: arrival(user), rows }).collect();
+            let said = instance.step(0, &starts, &[], &row).unwrap();
+            assert_eq!(said.requests.len(), starts.len());
+            if turn == 0 {
+                let mut arena = row.clone();
+                let off = u32::try_from(arena.len()).unwrap();
+                arena.extend_from_slice(CHAT.as_bytes());
+                let body = Slice { off, len: u32::try_from(CHAT.len()).unwrap() };
+                let none = Slice { off: 0, len: 0 };
+                let done: Vec<_> =
+                    said.requests.iter().map(|request| ended(request, 200, none, body)).collect();
+                let said = instance.step(0, &[], &done, &arena).unwrap();
+                assert!(said.verdicts.iter().all(|verdict| verdict.pass), "{said:?}");
+                assert_eq!(said.finished.len(), done.len());
+            }
+        }
+    }
+    instance.memory_bytes()
+}
+
+/// A chat completion, as both of these APIs have it.
+const CHAT: &str = r#"{"id":"1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"It is blue."},"finish_reason":"stop"}],"usage":{"prompt_tokens":16,"completion_tokens":4,"total_tokens":20}}"#;
+
+#[test]
+fn a_user_of_the_expert_guest_takes_less_than_two_kilobytes() {
+    let bench = Bench::new();
+    let guest = bench.host.load(&component("expert")).unwrap();
+    assert_small("a user", |users| {
+        memory_of_asking(&mut guest.instantiate(EXPERT, 7, users).unwrap(), users)
+    });
 }

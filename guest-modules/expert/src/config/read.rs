@@ -43,6 +43,7 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
     let attempt_timeout_us = micros(&mut keys, "attempt-timeout", problems).unwrap_or(ATTEMPT_TIMEOUT_US);
     let experts = experts(&mut keys, &usual, problems);
     let circle = keys.table("circle", problems).map(|table| circle(table, experts.len(), problems));
+    let verify = keys.word("verify", &[("full", true), ("status", false)], problems);
     let config = Config {
         prompt: prompt.unwrap_or_default(),
         system: keys.text("system", problems).map(str::to_owned),
@@ -56,6 +57,7 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
         budget: budget(&mut keys, problems),
         breaker: breaker(&mut keys, circle.is_some(), problems),
         slo: keys.table("slo", problems).map(|table| slo(table, problems)),
+        verifies: verify.unwrap_or(true),
         conversation: keys.table("conversation", problems).map(|table| conversation(table, problems)),
         think_us: think(&mut keys, problems),
         experts,
@@ -68,11 +70,11 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
             "remove `conversation` or `circle`",
         );
     }
+    if !config.verifies {
+        unread(&config, problems);
+    }
     let streams = config.experts.iter().any(|expert| expert.stream);
-    if config.slo.is_some_and(|slo| slo.ttft_us > 0 || slo.tpot_us > 0)
-        && !streams
-        && !config.experts.is_empty()
-    {
+    if config.slo.is_some_and(Slo::is_of_streams) && !streams && !config.experts.is_empty() {
         problems.add(
             "slo",
             "without streams there are no first token and no times between tokens",
@@ -81,6 +83,19 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Config> {
     }
     keys.finish(problems);
     Some(config)
+}
+
+/// Names what cannot be without reading answers.
+fn unread(config: &Config, problems: &mut Problems) {
+    let wants = [
+        ("circle", config.circle.is_some(), "votes are what answers say"),
+        ("conversation", config.conversation.is_some(), "a conversation goes on with what answers say"),
+        ("expect", config.expect.is_some(), "the right answer is looked for in what answers say"),
+        ("slo", config.slo.is_some_and(Slo::is_of_streams), "ttft and tpot are times of what answers say"),
+    ];
+    for (key, _, why) in wants.into_iter().filter(|(_, wanted, _)| *wanted) {
+        problems.add(key, format!("{why}, and verify = \"status\" reads none"), "remove `verify`");
+    }
 }
 
 /// What experts have unless they say otherwise.

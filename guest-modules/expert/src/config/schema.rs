@@ -50,6 +50,8 @@ struct Config {
     breaker: Option<Breaker>,
     /// What a good answer keeps.
     slo: Option<Slo>,
+    /// What is verified of answers; default full.
+    verify: Option<Verify>,
     /// Turns of a user that know of each other.
     conversation: Option<Conversation>,
     /// Every query goes to all experts, who vote.
@@ -187,6 +189,16 @@ struct Slo {
 }
 
 #[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only their schema is used")]
+enum Verify {
+    /// All of an answer.
+    Full,
+    /// Of an answer the HTTP status.
+    Status,
+}
+
+#[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only their schema is used")]
 struct Conversation {
@@ -288,6 +300,7 @@ fn defaults() {
     assert_eq!((backoff.retries, backoff.base.as_millis(), backoff.cap.as_secs()), (3, 500, 8));
     assert_eq!(config.budget.map(|budget| (budget.percent, budget.reserve)), Some((10, 10)));
     assert!(config.breaker.is_none() && config.slo.is_none() && config.size == super::Size::Text);
+    assert!(config.verifies);
     let expert = &config.experts[0];
     assert_eq!((expert.name.as_str(), expert.weight, expert.target), ("expert 0", 1000, 0));
     assert_eq!((expert.max_tokens, expert.stream), (256, false));

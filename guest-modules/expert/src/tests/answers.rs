@@ -172,3 +172,23 @@ fn a_request_that_the_worker_gave_up_leaves_the_turn_to_it() {
     assert_eq!((said.finished.len(), said.commands.len(), said.verdicts.len()), (0, 0, 0));
     only(&bench.start(0, 1, &[]));
 }
+
+#[test]
+fn only_statuses_are_looked_at_where_the_plan_says_so() {
+    let config =
+        one("anthropic", json!({ "verify": "status", "stream": true, "retries": 1, "slo": { "e2e": "5s" } }));
+    let mut bench = bench(&config);
+    let sent = only(&bench.start(0, 0, &[]));
+    assert_eq!(sent.interest, gauntlet_sdk::Interest::END | gauntlet_sdk::Interest::HEAD);
+    // Who comes too early is told so by the head, whatever the body says.
+    let said = bench.answer(&[Answer::to(&sent).status(429).header("retry-after", "3")]);
+    assert_eq!(checks(&said, false), ["anthropic: cause: rate limited"]);
+    let again = only(&said);
+    assert!(again.delay_us >= 3_000_000, "{again:?}");
+    let said = bench.answer(&[Answer::to(&again).last_byte_us(4_000_000)]);
+    assert_eq!(checks(&said, true), ["anthropic: answers", "anthropic: within its objectives"]);
+    assert_eq!((checks(&said, false).len(), ended(&said)), (0, Some(true)));
+    let setup = setup(&config);
+    assert_eq!(observed(&setup, &said, "E2E"), [4_000.0]);
+    assert!(!setup.metrics.iter().any(|metric| metric.starts_with("TTFT")), "{:?}", setup.metrics);
+}

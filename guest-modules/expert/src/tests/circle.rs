@@ -125,6 +125,59 @@ fn a_retry_that_was_just_sent_is_cancelled_when_the_worker_has_it() {
     assert_eq!((said.finished.len(), ended(&said)), (1, Some(true)));
 }
 
+/// One consensus has 30 s with all attempts and pauses in it: who would have to be asked again after that abstains.
+#[test]
+fn a_retry_after_the_end_of_the_consensus_is_an_abstention() {
+    let config = circle(json!({}), json!({ "retries": 3 }));
+    let mut bench = bench(&config);
+    bench.set_now_us(1_000_000);
+    let requests = bench.start(0, 0, &[]).requests;
+    bench.set_now_us(2_000_000);
+    let yes = |at: usize| Answer::to(&requests[at]).body(whole(APIS[at], "yes", 2));
+    let said = bench.answer(&[yes(1), yes(2)]);
+    assert!(said.finished.is_empty(), "two of four may still become a tie");
+    // Of 30 s, 6 are left, for the pause and the next attempt.
+    bench.set_now_us(25_000_000);
+    let overloaded =
+        |at: usize, wait: &str| Answer::to(&requests[at]).status(529).header("retry-after", wait);
+    let said = bench.answer(&[overloaded(3, "2")]);
+    let retry = only(&said);
+    assert!(retry.delay_us >= 2_000_000 && retry.delay_us + retry.timeout_us == 6_000_000, "{retry:?}");
+    // The other one is asked to come back when it is too late: it takes no part, and its abstention decides.
+    let said = bench.answer(&[overloaded(0, "6")]);
+    assert_eq!(said.requests.len(), 0, "{said:?}");
+    let failed = checks(&said, false);
+    for check in ["cause: overloaded", "cause: no time for a retry", "answers"] {
+        assert!(failed.contains(&format!("anthropic: {check}").as_str()), "{check}: {failed:?}");
+    }
+    // The retry was sent at this very moment, so it is given up a moment later.
+    assert!(said.finished.is_empty(), "{said:?}");
+    let wake = said.commands.iter().find_map(|command| match command {
+        Command::WakeAt { seq, .. } => Some(*seq),
+        _ => None,
+    });
+    bench.set_now_us(25_000_001);
+    let said = bench.answer(&[Answer::timer(0, wake.unwrap())]);
+    assert!(said.commands.contains(&Command::Cancel { user: 0, seq: retry.seq }), "{said:?}");
+    assert_eq!((said.finished.len(), ended(&said)), (1, Some(true)));
+    assert_eq!(observed(&setup(&config), &said, "experts who voted"), [2.0]);
+}
+
+/// Nobody is left who could change it: the outcome stands when the last one has no time for a retry.
+#[test]
+fn without_time_for_retries_a_circle_ends_without_quorum() {
+    let mut bench = bench(&circle(json!({}), json!({ "retries": 3, "breaker": false })));
+    let requests = bench.start(0, 0, &[]).requests;
+    bench.set_now_us(29_000_000);
+    let late = |at: usize| Answer::to(&requests[at]).status(529).header("retry-after", "2");
+    let said = bench.answer(&[late(0), late(1), late(2)]);
+    assert_eq!((said.requests.len(), said.finished.len(), ended(&said)), (0, 1, Some(false)));
+    let failed = checks(&said, false);
+    let untimely = failed.iter().filter(|check| check.ends_with("cause: no time for a retry")).count();
+    assert!(untimely == 3 && failed.contains(&"circle: quorum"), "{failed:?}");
+    assert!(said.commands.contains(&Command::Cancel { user: 0, seq: requests[3].seq }), "{said:?}");
+}
+
 #[test]
 fn without_quorum_or_winner_the_operation_fails() {
     let config = circle(json!({ "early": false }), json!({}));

@@ -86,6 +86,17 @@ fn what_does_not_fit_together_is_said() {
     wrong(json!({ "expect": "answer" }), "expect", "nothing provides {answer}");
     wrong(json!({ "expect": "arrival" }), "expect", "no column");
     wrong(json!({ "slo": { "ttft": "1s" } }), "slo", "without streams");
+    wrong(json!({ "verify": "status", "circle": {} }), "circle", "votes are what answers say");
+    wrong(
+        json!({ "verify": "status", "conversation": { "turns": 2 } }),
+        "conversation",
+        "verify = \"status\" reads none",
+    );
+    wrong(
+        json!({ "verify": "status", "stream": true, "slo": { "ttft": "1s" } }),
+        "slo",
+        "times of what answers say",
+    );
     wrong(json!({ "promt": "x" }), "promt", "unknown key");
     wrong(json!({ "circle": { "quorum": 1 } }), "circle.quorum", "unknown key");
     wrong(json!({ "size": { "median": 5, "min": 3 } }), "size", "do not make a distribution");

@@ -78,6 +78,27 @@ fn a_turn_is_a_session_on_one_stream() {
 }
 
 #[test]
+fn who_takes_no_post_there_is_spoken_to_on_a_stream() {
+    let mut config = config();
+    config["revision"] = json!("auto");
+    let mut bench = bench(config);
+    // As the revision has it: an address for a stream alone, and another one for messages.
+    let mut server = Server::new();
+    let mut old = |sent: &Sent| match (sent.method.as_str(), sent.target.as_str()) {
+        ("POST", "/sse") => vec![Answer::to(sent).status(405)],
+        _ => server.answer(sent),
+    };
+    let turned = turn(&mut bench, 0, 0, &mut old);
+    let session = ["GET", "initialize", "notifications/initialized", "tools/list", "tools/call"];
+    assert_eq!(turned.methods(), [&["server/discover", "initialize"][..], &session].concat());
+    assert_eq!((turned.failed(), turned.ended()), (vec![], vec![(1, true), (2, true), (3, true)]));
+    assert_eq!((turned.sent[3].target.as_str(), turned.finished.len()), ("/message?sessionId=7", 1));
+    // Whoever comes next knows.
+    let next = turn(&mut bench, 1, 1, &mut old);
+    assert_eq!((next.methods(), next.failed()), (session.map(str::to_owned).to_vec(), vec![]));
+}
+
+#[test]
 fn a_turn_makes_as_many_calls_as_a_session_has() {
     let mut with = config();
     with["session"] = json!({ "calls": 3 });

@@ -189,3 +189,28 @@ fn a_server_that_names_the_revision_which_it_refused_is_asked_once_more() {
     let twice = turn(&mut bench(echo("2026-07-28")), 0, 0, refuses(2));
     assert_eq!((twice.methods().len(), twice.failed()), (2, vec!["version-unsupported"]));
 }
+
+#[test]
+fn the_pages_of_a_list_are_for_the_same_readers() {
+    let failed = |scopes: [&'static str; 3]| {
+        let config = json!({ "revision": "2026-07-28", "calls": [{ "list": "prompts" }] });
+        let turned = turn(&mut bench(config), 0, 0, |sent| {
+            if method(sent) != "prompts/list" {
+                return sound(sent);
+            }
+            let page = body(sent)["params"]["cursor"].as_str().map_or(0, str::len);
+            let mut list = result("prompts/list");
+            list["cacheScope"] = json!(scopes[page]);
+            if page + 1 < scopes.len() {
+                list["nextCursor"] = json!("p".repeat(page + 1));
+            }
+            vec![as_json(sent, &response(sent, list))]
+        });
+        assert_eq!(turned.methods().iter().filter(|method| *method == "prompts/list").count(), 3);
+        turned.failed().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(failed(["public"; 3]), [""; 0]);
+    assert_eq!(failed(["private"; 3]), [""; 0]);
+    assert_eq!(failed(["public", "private", "private"]), ["cache-fields"]);
+    assert_eq!(failed(["public", "public", "private"]), ["cache-fields"]);
+}

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use serving::knobs::Latency;
+use serving::knobs::{Ballast, Latency};
 use serving::traces::Traces;
 use serving::versions::Versions;
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ pub(super) struct App {
     numbers: AtomicU64,
     in_progress: AtomicUsize,
     /// What the memory knob holds.
-    ballast: Mutex<Vec<u8>>,
+    ballast: Ballast,
 }
 
 /// A question until it is answered: dropped before, who asked has gone.
@@ -74,9 +74,9 @@ impl App {
             versions: Mutex::new(Versions::new(settings.clone())),
             numbers: AtomicU64::new(0),
             in_progress: AtomicUsize::new(0),
-            ballast: Mutex::new(Vec::new()),
+            ballast: Ballast::default(),
         };
-        app.hold(settings.knobs.memory_mb);
+        app.ballast.hold(settings.knobs.memory_mb * 1_000_000);
         app
     }
 
@@ -95,7 +95,7 @@ impl App {
     pub(super) fn tune(&self, settings: Settings) -> Result<(), String> {
         let memory_mb = settings.knobs.memory_mb;
         self.change(|before| (before.members(), settings))?;
-        self.hold(memory_mb);
+        self.ballast.hold(memory_mb * 1_000_000);
         Ok(())
     }
 
@@ -141,14 +141,6 @@ impl App {
 
     pub(super) fn in_progress(&self) -> usize {
         self.in_progress.load(Ordering::Relaxed)
-    }
-
-    /// Holds so many megabytes.
-    fn hold(&self, memory_mb: usize) {
-        let mut ballast = lock(&self.ballast);
-        // Anew, and written to, so that it is memory and not a promise of it.
-        *ballast = Vec::new();
-        *ballast = vec![1; memory_mb * 1_000_000];
     }
 }
 

@@ -1,6 +1,7 @@
 //! The experts as their users meet them: over HTTP.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod fleet;
 mod orchestrator;
 mod traces;
 
@@ -306,6 +307,55 @@ async fn a_circle_needs_the_token_and_sensible_values() {
         (&listed["experts"][3]["weight"], &listed["experts"][4]["weight"]),
         (&json!(2.5), &json!(1.0))
     );
+}
+
+#[tokio::test]
+async fn a_bad_version_is_rolled_out_and_back() {
+    let experts = start(quick());
+    let client = reqwest::Client::new();
+    let url = |name: &str| format!("{}/admin/versions{name}", experts.url());
+    let version = async || {
+        let answer = client.get(format!("{}/version", experts.url())).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["version"].clone()
+    };
+    let bad = Circle { seed: 5, all: always(Failure::Overloaded), ..Circle::default() };
+    let bad = client.put(url("/2-bad")).json(&bad);
+    assert_eq!(bad.try_clone().unwrap().send().await.unwrap().status(), 401);
+    assert_eq!(version().await, "1");
+    assert_eq!(bad.bearer_auth(TOKEN).send().await.unwrap().status(), 200);
+    assert_eq!((version().await, ask(&experts, 0, false).await.status().as_u16()), (json!("2-bad"), 529));
+
+    let none = client.post(url("/3")).bearer_auth(TOKEN).send().await.unwrap();
+    assert_eq!(none.status(), 404);
+    assert!(none.text().await.unwrap().contains("there are: 1, 2-bad"));
+    assert_eq!(client.post(url("/1")).bearer_auth(TOKEN).send().await.unwrap().status(), 200);
+    assert_eq!((version().await, ask(&experts, 0, false).await.status().as_u16()), (json!("1"), 200));
+
+    for (name, circle) in [("/a%20b", json!({})), ("/4", json!({ "all": { "quality": 3 } }))] {
+        let wrong = client.put(url(name)).bearer_auth(TOKEN).json(&circle).send().await.unwrap();
+        assert_eq!(wrong.status(), 422, "{name}");
+    }
+    let kept: Value = client.get(url("")).bearer_auth(TOKEN).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&kept["active"], kept["kept"].as_array().unwrap().len()), (&json!("1"), 2), "{kept}");
+    assert_eq!(kept["kept"][1]["circle"]["all"]["failure_rate"], 1.0);
+}
+
+#[tokio::test]
+async fn the_memory_knob_holds_memory() {
+    let experts = start(quick());
+    let client = reqwest::Client::new();
+    let resident = async || {
+        let text =
+            client.get(format!("{}/metrics", experts.url())).send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let before = resident().await;
+    let put = client.put(format!("{}/admin/circle", experts.url())).json(&json!({ "memory_mb": 300 }));
+    assert_eq!(put.bearer_auth(TOKEN).send().await.unwrap().status(), 200);
+    // Tests beside this one in the process use and free some, too.
+    let held = resident().await;
+    assert!(held > before + 200_000_000, "{before} and then {held}");
 }
 
 #[test]

@@ -118,7 +118,7 @@ async fn ask(client: &reqwest::Client, url: &str, question: &str) -> (u16, Value
 
 /// Experts of which all but those named are alike.
 fn circle(all: Model, others: &[(u32, Model)]) -> Circle {
-    Circle { seed: 5, all, experts: others.iter().cloned().collect() }
+    Circle { seed: 5, all, experts: others.iter().cloned().collect(), ..Circle::default() }
 }
 
 /// Quick experts who are always right.

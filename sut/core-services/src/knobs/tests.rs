@@ -37,10 +37,11 @@ fn wrong_values_are_all_named() {
         error_rate: 1.5,
         miss_ms: -1.0,
         cpu_burn_us: 20_000_000,
+        memory_mib: 1 << 20,
         ..Knobs::default()
     };
     let problems = knobs.problems().join("\n");
-    for key in ["latency.min_ms", "error_rate", "miss_ms", "cpu_burn_us"] {
+    for key in ["latency.min_ms", "error_rate", "miss_ms", "cpu_burn_us", "memory_mib"] {
         assert!(problems.contains(key), "{key} is missing in {problems}");
     }
     assert!(Knobs::default().problems().is_empty());

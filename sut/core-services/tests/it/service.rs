@@ -171,6 +171,23 @@ async fn latency_and_stalls_hold_answers_back() {
 }
 
 #[tokio::test]
+async fn memory_that_is_in_use_for_nothing_is_resident_until_it_is_given_back() {
+    let target = start(Options::default());
+    let resident = async || metric(&target, "process_resident_memory_bytes").await;
+    let before = resident().await;
+    let (status, refusal) = put_knobs(&target, &json!({ "memory_mib": 20_000 })).await;
+    assert!(status == 422 && refusal["error"].as_str().unwrap().contains("memory_mib: 20000"), "{refusal}");
+    let (status, set) = put_knobs(&target, &json!({ "memory_mib": 300 })).await;
+    assert_eq!((status, &set["memory_mib"]), (200, &json!(300)));
+    // Tests beside this one in the process use and free some, too.
+    let held = resident().await;
+    assert!(held > before + 200e6, "{before} and then {held}");
+    put_knobs(&target, &json!({})).await;
+    let after = resident().await;
+    assert!(after < held - 200e6, "{held} and then {after}");
+}
+
+#[tokio::test]
 async fn the_access_log_has_one_line_for_each_request_that_is_no_probe() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");

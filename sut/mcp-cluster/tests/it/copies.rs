@@ -22,6 +22,17 @@ async fn get(url: &str, n: usize) -> Result<String, String> {
     Ok(object["content"].as_str().unwrap().to_owned())
 }
 
+/// Puts objects, numbered from 1, until there is one that the server which acknowledges them does not hold itself: its number
+/// and its holders.
+async fn held_by_others(cluster: &Cluster) -> (usize, Vec<String>) {
+    let (mut n, mut held) = (0, vec!["s0".to_owned()]);
+    while held.contains(&"s0".to_owned()) {
+        n += 1;
+        held = put(cluster.of("s0").url(), n, "here").await.unwrap();
+    }
+    (n, held)
+}
+
 /// Waits until all that a server acknowledged is there in three copies.
 async fn whole(url: &str, acknowledged: usize) {
     let report = eventually("all copies are there", async || {
@@ -84,6 +95,30 @@ async fn any_two_holders_die_and_it_is_still_read_and_copied_again() {
 }
 
 #[tokio::test]
+async fn each_pair_of_holders_of_an_object_dies_and_it_is_still_read() {
+    let mut cluster = Cluster::start(5).await;
+    let (n, held) = held_by_others(&cluster).await;
+    for last in &held {
+        let killed: Vec<_> =
+            held.iter().filter(|name| *name != last).map(|name| cluster.kill(name)).collect();
+        assert_eq!(killed.len(), 2);
+        for server in &cluster.servers {
+            let found = get(server.url(), n).await;
+            assert_eq!(found.as_deref(), Ok("here"), "by {}, with {last} alone", server.member.name);
+        }
+        // Ready, the two that take their places have got back what is at home on them: all three hold it again.
+        for member in &killed {
+            cluster.replace(member).await;
+        }
+        cluster.tell().await;
+        for server in &cluster.servers {
+            ready(server.url()).await;
+        }
+        whole(cluster.of("s0").url(), n).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_acknowledged_while_servers_die_is_there() {
     let mut cluster = Cluster::start(5).await;
     let url = cluster.of("s0").url().to_owned();
@@ -120,12 +155,7 @@ async fn what_is_acknowledged_while_servers_die_is_there() {
 #[tokio::test]
 async fn more_than_two_dead_holders_are_told_and_never_taken_for_nothing() {
     let mut cluster = Cluster::start(5).await;
-    // An object that the server which acknowledges it does not hold itself.
-    let (mut n, mut held) = (0, vec!["s0".to_owned()]);
-    while held.contains(&"s0".to_owned()) {
-        n += 1;
-        held = put(cluster.of("s0").url(), n, "here").await.unwrap();
-    }
+    let (n, held) = held_by_others(&cluster).await;
     for name in &held {
         cluster.kill(name);
     }

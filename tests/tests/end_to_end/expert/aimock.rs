@@ -17,18 +17,15 @@ const TEXT: &str = "Paris is the capital of France.";
 /// What it counts: 8 tokens. Pieces of 4 characters make as many contents.
 const TOKENS: u32 = 8;
 
-pub(super) struct Aimock {
+pub(crate) struct Aimock {
     child: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Aimock {
     /// Starts one whose streams begin after so many milliseconds and have so many tokens a second; `cargo xtask test`
     /// installs it.
     pub(super) fn start(dir: &Path, first_ms: u32, per_second: u32) -> Self {
-        let modules =
-            std::env::var_os("GAUNTLET_TEST_AIMOCK").expect("GAUNTLET_TEST_AIMOCK: run cargo xtask test");
-        let program = PathBuf::from(modules).join("@copilotkit/aimock/dist/cli.js");
         let usage = json!({
             "input_tokens": 11, "output_tokens": TOKENS, "prompt_tokens": 11, "completion_tokens": TOKENS,
             "promptTokenCount": 11, "candidatesTokenCount": TOKENS,
@@ -42,6 +39,14 @@ impl Aimock {
         let busy = json!({ "match": { "userMessage": "0." }, "response": { "error": error, "status": 529 } });
         let fixtures = dir.join("fixtures.json");
         std::fs::write(&fixtures, json!({ "fixtures": [busy, good] }).to_string()).unwrap();
+        Self::with_fixtures(&fixtures)
+    }
+
+    /// Starts one that answers as a file says.
+    pub(crate) fn with_fixtures(fixtures: &Path) -> Self {
+        let modules =
+            std::env::var_os("GAUNTLET_TEST_AIMOCK").expect("GAUNTLET_TEST_AIMOCK: run cargo xtask test");
+        let program = PathBuf::from(modules).join("@copilotkit/aimock/dist/cli.js");
         let port = ports::free();
         let child = Command::new("node")
             .arg(program)

@@ -5,9 +5,9 @@ use std::time::Duration;
 use gauntlet_tests::Alone;
 use gauntlet_tests::gauntlet::start_run;
 use gauntlet_tests::mcp_cluster::{McpCluster, McpServers};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Deviation, UNKNOWN, assert_sound, plan, run};
+use super::{Deviation, UNKNOWN, assert_sound, plan, run, run_plan};
 
 /// What of the objects that a server acknowledged is there.
 fn integrity(url: &str) -> Value {
@@ -108,25 +108,91 @@ fn scanners_and_commanders_with_a_token() {
 }
 
 #[test]
-fn two_servers_are_killed_under_load_and_no_client_misses_an_object() {
+fn a_scanner_over_tls() {
+    let dir = Alone::new();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (dir.path().join("certificate.pem"), dir.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    let cluster = McpCluster::start(dir.path(), &["--tls-certificate", &certificate, "--tls-key", &key]);
+    let url = cluster.url("us-east-1-security_scanner");
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    for revision in ["2025-11-25", "2026-07-28"] {
+        let config = format!("revision = \"{revision}\"\n{SCANNER}{UNKNOWN}]");
+        let load = "users = 50\nthink = \"200ms\"\nconnections = 120\nduration = \"4s\"";
+        let plain = plan(&url, &config, load);
+        let trusting = plain
+            .replace("\n\n[[scenarios]]", &format!("\ntls = {{ ca = \"{certificate}\" }}\n\n[[scenarios]]"));
+        assert_ne!(plain, trusting);
+        let steps = [("tools/list", 20), ("tools/call scan", 10), ("tools/call scan_text", 10)];
+        assert_sound(run_plan(dir.path(), &trusting), &[], &steps);
+    }
+}
+
+/// Puts an object on the server, which answers with its three holders.
+fn put(url: &str, key: &str, content: &str) -> Vec<String> {
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {
+            "name": "put", "arguments": { "key": key, "content": content },
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+        },
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let text = runtime.block_on(async {
+        let post = reqwest::Client::new()
+            .post(format!("{url}/mcp"))
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", "put");
+        post.json(&body).send().await.unwrap().text().await.unwrap()
+    });
+    // The answer is JSON, or a stream of events whose last one has it.
+    let last = text.lines().filter_map(|line| line.strip_prefix("data:")).next_back().unwrap_or(&text);
+    let answer: Value = serde_json::from_str(last).unwrap();
+    let holders = &answer["result"]["structuredContent"]["holders"];
+    holders.as_array().unwrap_or_else(|| panic!("{text}")).iter().map(name).collect()
+}
+
+fn name(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn two_holders_of_an_object_are_killed_under_load_and_no_client_misses_it() {
     let dir = Alone::new();
     let mut servers = McpServers::start(dir.path(), 5);
     let url = servers.url(0);
     let config = |call: &str| format!("revision = \"2026-07-28\"\ncalls = [{call}]");
-    let put = r#"{ tool = "put", arguments = { key = "user/{user}", content = "of {user}" } }"#;
-    assert_sound(run(dir.path(), &url, &config(put)), &[], &[("tools/call put", 50)]);
+    let store = r#"{ tool = "put", arguments = { key = "user/{user}", content = "of {user}" } }"#;
+    assert_sound(run(dir.path(), &url, &config(store)), &[], &[("tools/call put", 50)]);
+    // Once more the object of one user, for this answer is read: two of its holders, but not the server that the load is on.
+    let holders = put(&url, "user/7", "of 7");
+    let killed: Vec<_> = holders.iter().filter(|name| *name != "s0").take(2).collect();
+    assert_eq!((holders.len(), killed.len()), (3, 2), "{holders:?}");
 
     let get = r#"{ tool = "get", arguments = { key = "user/{user}" } }"#;
     let load = "users = 50\nthink = \"200ms\"\nconnections = 120\nduration = \"6s\"";
     let running = start_run(dir.path(), &plan(&url, &config(get), load), &[]);
     running.until_history_has("phase-started");
-    servers.kill("s1");
-    servers.kill("s2");
+    for name in &killed {
+        servers.kill(name);
+    }
     assert_sound(running.wait(Duration::from_secs(180)), &[], &[("tools/call get", 100)]);
 
-    // s2 is alone in its region, so each object had a copy there; s1 is one of two in its own.
+    // Of what they held there are fewer copies now, and none is made elsewhere: it is their servers' place.
     let report = integrity(&url);
-    let count = |key: &str| report[key].as_u64().unwrap();
-    assert_eq!((count("missing"), count("altered"), count("under_copied")), (0, 0, count("acknowledged")));
-    assert_eq!(report["unanswered"], serde_json::json!(["s1", "s2"]), "{report}");
+    assert_eq!((&report["missing"], &report["altered"]), (&json!(0), &json!(0)), "{report}");
+    let under_copied: Vec<_> = report["under_copied_keys"].as_array().unwrap().iter().map(name).collect();
+    assert!(under_copied.iter().any(|key| key == "user/7"), "{report}");
+    let mut unanswered: Vec<_> = report["unanswered"].as_array().unwrap().iter().map(name).collect();
+    let mut killed: Vec<_> = killed.into_iter().cloned().collect();
+    unanswered.sort_unstable();
+    killed.sort_unstable();
+    assert_eq!(unanswered, killed, "{report}");
 }

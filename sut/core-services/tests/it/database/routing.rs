@@ -1,3 +1,4 @@
+use core_services::database::PoolSettings;
 use futures::future::join_all;
 
 use super::*;
@@ -83,4 +84,32 @@ async fn reads_go_to_the_replica_with_the_fewest_in_progress() {
     });
     assert_eq!(statuses, [200; 30]);
     assert_eq!(calls(&target).await, [0.0, 10.0, 10.0, 10.0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_keep_away_from_a_replica_that_is_busy() {
+    let cluster = Cluster::shared();
+    let (settings, database) = cluster.settings();
+    // A read that hangs is neither given up nor held against its server while the others are read.
+    let pool = PoolSettings { timeout: Duration::from_secs(300), ..settings.pool };
+    let target = start(Settings { pool, ..uncached(settings) });
+    cluster.replicated(&database, 100);
+    assert_eq!(put(&target, "/admin/knobs", &json!({ "query_ms": 200_000.0 })).await.0, 200);
+    let hangs = get(&target, "/items/1");
+    let others = async {
+        wait_for("a read in progress", || async { calls(&target).await.contains(&1.0) }).await;
+        // Whoever took the next turn regardless would give the busy one a third of these.
+        assert_eq!(put(&target, "/admin/knobs", &json!({})).await.0, 200);
+        for id in 2..=21 {
+            assert_eq!(status(&target, &format!("/items/{id}")).await, 200);
+        }
+        calls(&target).await
+    };
+    let calls = tokio::select! {
+        answer = hangs => panic!("the read was to hang, and was answered {}", answer.status()),
+        calls = others => calls,
+    };
+    let [primary, replicas @ ..] = &calls[..] else { panic!("{calls:?}") };
+    let busy = replicas.iter().filter(|calls| **calls == 1.0).count();
+    assert_eq!((*primary, busy, replicas.iter().sum::<f64>()), (0.0, 1, 21.0), "{calls:?}");
 }
