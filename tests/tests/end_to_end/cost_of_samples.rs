@@ -136,7 +136,8 @@ fn memory(pid: u32) -> f64 {
     statm.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 4096.0 / f64::from(1 << 20)
 }
 
-/// The cores that this test may use: one for the metrics service, the rest for all others; where there is only one, they share it.
+/// The cores that this test may use: one for the metrics service, the rest for all others; where there is only one, they
+/// share it.
 fn cores() -> (CpuSet, CpuSet) {
     let allowed = sched_getaffinity(None).unwrap();
     let first = (0..CpuSet::MAX_CPU).find(|&core| allowed.is_set(core)).unwrap();
@@ -148,8 +149,8 @@ fn cores() -> (CpuSet, CpuSet) {
     (own, rest)
 }
 
-/// Moves a process to these cores, with all its threads: a new one has the cores of the thread that began it, so it is done when
-/// a look finds none elsewhere.
+/// Moves a process to these cores, with all its threads: a new one has the cores of the thread that began it, so it is done
+/// when a look finds none elsewhere.
 fn move_to(pid: u32, cores: &CpuSet) {
     let look = || {
         let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();

@@ -20,8 +20,8 @@ struct Seed {
     bytes: Vec<u8>,
 }
 
-/// Writes those of at most so many bytes into the targets' directories below `corpus`; gives their number. What stands there of an
-/// earlier run stays, and has the same name where it is the same row's.
+/// Writes those of at most so many bytes into the targets' directories below `corpus`; gives their number. What stands there
+/// of an earlier run stays.
 pub(super) fn write(corpus: &Path, max_len: usize) -> anyhow::Result<usize> {
     let table = std::fs::read_to_string(root().join(TABLE)).with_context(|| format!("read {TABLE}"))?;
     let seeds = seeds(&table)?;

@@ -1,9 +1,9 @@
 //! `cargo xtask bench load`: Gauntlet's load engine beside other load generators.
 //!
-//! The server and whoever watches have one core, the client has the other to itself; with `--threads` they share as many as it
-//! says, and the client has that many threads. Clients take turns, round by round, so
-//! that what changes on the machine meanwhile changes for all of them, and ratios are of two runs of the same round.
-//! CPU time is a process's own: user and system, as the kernel accounts for it.
+//! The server and whoever watches have one core, the client has the other to itself; with `--threads N` the client has N threads,
+//! and all share N cores. Clients take turns, round by round, so that what changes on the machine meanwhile changes for all
+//! of them, and ratios are of two runs of the same round. CPU time is a process's own: user and system, as the kernel
+//! accounts for it.
 
 mod cases;
 mod clients;
