@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum FailureClass {
     /// The connection was refused, unreachable or not made within the connect deadline.
     Connect = 0,
-    /// The TLS handshake failed.
+    /// The TLS handshake failed, or was not done within the connect deadline.
     Tls = 1,
     /// The peer reset or closed the connection before the answer was whole.
     Reset = 2,

@@ -33,7 +33,8 @@ pub struct Setup {
     pub expectations: Vec<Expectation>,
     /// Bytes of a body that the scenario wants to see at most; longer ones are cut.
     pub body_limit: u32,
-    /// Turns depend on nothing but (seed, arrival, rows), so they may be handed in before they are due.
+    /// Turns depend on nothing but (seed, arrival, rows): the scenario keeps nothing between them. Reserved: a worker that
+    /// hands in turns before they are due would look at it, and none does so far.
     pub stateless: bool,
 }
 

@@ -159,7 +159,7 @@ fn what_depends_on_users_is_not_stateless() {
 
 #[test]
 fn many_turns_in_one_call_keep_their_order() {
-    // What a worker hands in ahead of time: many turns in one call, in the order in which they came.
+    // Many turns in one call, in the order in which they came.
     let mut bench = step(json!({ "get": "/{arrival}" }));
     let starts: Vec<_> =
         (0..100).map(|n| gauntlet_sdk::testing::Start { user: 1, arrival: n, rows: &[] }).collect();

@@ -12,13 +12,20 @@ use crate::schedule::Arrival;
 pub(super) const LATE: u64 = 5_000_000;
 
 impl LoadThread {
-    /// Takes all arrivals that are due, in order: each begins its turn, waits, or is dropped.
+    /// Takes the arrivals that are due, in order: each begins its turn, waits, or is dropped. When the thread was away, not
+    /// all of them at once: see [`super::catch_up`].
     pub(super) fn take_due(&mut self, now: u64) {
+        if let Some(until) = self.phase.as_mut().and_then(|phase| phase.takes_until(now)) {
+            self.take_until(until, now);
+        }
+    }
+
+    /// Takes all arrivals up to a time of the schedule.
+    pub(super) fn take_until(&mut self, until: u64, now: u64) {
         while let Some(phase) = &mut self.phase
             && !phase.stopped
-            && now >= phase.t0
             && let Some(arrival) = phase.timeline.peek()
-            && phase.t0.saturating_add(arrival.intended_ns) <= now
+            && phase.t0.saturating_add(arrival.intended_ns) <= until
         {
             phase.timeline.pop();
             let intended = phase.t0.saturating_add(arrival.intended_ns);

@@ -37,6 +37,10 @@
 //! timeout. A drop is *by the generator* when it was decided more than 5 ms after it was due: had the thread been there
 //! in time, something might have been free. In closed models it is a user who waits, and only the timeout drops.
 //!
+//! # Catching up
+//! Of what came due while the thread was away 20 ms of the schedule are taken at once; the rest follows at twice the schedule's
+//! pace, in order, with the intended times it had (`catch_up`). What is still overdue when the phase ends is taken at once.
+//!
 //! # Connections
 //! Each target has a pool ([`crate::io::pool`]) with its share of the phase's transports, kept across phases. A
 //! request that finds none waits first come first served; its deadline counts from when it could have been sent. An
@@ -84,6 +88,7 @@
 mod answer;
 mod arrivals;
 mod balancing;
+mod catch_up;
 mod clock;
 mod connect_pace;
 mod expect;

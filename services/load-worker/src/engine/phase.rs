@@ -1,5 +1,6 @@
 //! Phases: beginning, changing, ending.
 
+use super::catch_up::CatchUp;
 use super::clock::nanos;
 use super::scenario::BoundFeed;
 use super::thread::{LoadThread, Timer};
@@ -14,6 +15,7 @@ const FOLLOW: u64 = 10_000_000;
 pub(super) struct Phase {
     pub(super) spec: Box<PhaseSpec>,
     pub(super) timeline: Timeline,
+    catch_up: CatchUp,
     /// On the thread's clock.
     pub(super) t0: u64,
     /// Operations in progress at most, at the last look.
@@ -59,6 +61,24 @@ impl Phase {
     pub(super) const fn begins_waiting(&self) -> bool {
         !self.stopped || self.drains
     }
+
+    /// Up to which time of the schedule arrivals are to be taken; `None` = none comes for now.
+    pub(super) fn takes_until(&mut self, now: u64) -> Option<u64> {
+        if self.stopped {
+            return None;
+        }
+        let oldest = self.timeline.peek()?;
+        Some(self.catch_up.until(self.t0.saturating_add(oldest.intended_ns), now))
+    }
+
+    /// When the next arrival is to be taken.
+    pub(super) fn next_taken_at(&mut self) -> Option<u64> {
+        if self.stopped {
+            return None;
+        }
+        let next = self.timeline.peek()?;
+        Some(self.catch_up.due(self.t0.saturating_add(next.intended_ns)))
+    }
 }
 
 impl LoadThread {
@@ -88,6 +108,7 @@ impl LoadThread {
         self.phase = Some(Phase {
             spec,
             timeline,
+            catch_up: CatchUp::default(),
             t0,
             users,
             closed,
@@ -255,9 +276,9 @@ impl LoadThread {
         if self.phase.as_ref().is_none_or(|current| current.spec.phase != phase) {
             return;
         }
-        // Up to this moment the schedule counts.
+        // Up to this moment the schedule counts. What is overdue has no later time to be caught up in.
         self.obey_lease(now);
-        self.take_due(now);
+        self.take_until(now, now);
         if let Some(current) = &mut self.phase
             && !current.stopped
         {

@@ -12,6 +12,7 @@ mod http2_failures;
 mod http2_hostile;
 mod http2_server;
 mod leases;
+mod memory;
 mod models;
 mod proxies;
 mod rig;

@@ -281,9 +281,7 @@ impl LoadThread {
             }
             Timer::Restart | Timer::Uneject { .. } | Timer::Grace => false,
         });
-        let arrival = self.phase.as_mut().filter(|phase| !phase.stopped).and_then(|phase| {
-            phase.timeline.peek().map(|arrival| phase.t0.saturating_add(arrival.intended_ns))
-        });
+        let arrival = self.phase.as_mut().and_then(Phase::next_taken_at);
         let expiry = self.next_expiry().filter(|_| self.phase.as_ref().is_some_and(Phase::begins_waiting));
         let busy = (self.guests_due() || self.unserved || !self.paused.is_empty() || !self.turns.is_empty())
             .then_some(now);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::rig::{Rig, endpoint, fire, rate, until, wait_for};
+use super::rig::{Rig, endpoint, fire, rate, stalling, until, wait_for};
 use super::server::{Act, Server, ok};
 use crate::lease::Lease;
 use crate::schedule::Share;
@@ -45,4 +45,25 @@ fn a_lease_that_ends_cuts_off_once_and_an_assignment_ends_that() {
     assert!(others.is_empty(), "{others:?}");
     // What was due in between is nobody's: not counted as scheduled here.
     assert!(counts.scheduled <= requests.load(Ordering::SeqCst) + 4, "{counts:?}");
+}
+
+#[test]
+fn a_lease_that_ends_while_the_thread_is_away_leaves_it_what_was_due_before() {
+    // Away from 100 to 700 ms of the phase; the lease ends in between.
+    let server = Server::start(|_, _| Act::Reply(ok("")));
+    let lease = Lease::for_now(MS(500));
+    let ends = lease.base() + MS(500);
+    let guest = stalling(100, MS(600), &Arc::default());
+    let rig = Rig::with(vec![endpoint(server.addr)], vec![guest], |spec| spec.lease = lease);
+    let mut spec = rig.phase(rate(1_000.0), Duration::from_secs(60));
+    spec.t0 = ends - MS(400);
+    (spec.connections, spec.users, spec.capacity) = (64, 512, 512);
+    rig.begin(&spec);
+    let EngineEvent::CutOff { offset_ns, .. } = rig.next() else { panic!("not cut off") };
+    assert_eq!(offset_ns, 400_000_000);
+    wait_for("what was due before", || server.requests() == 400);
+    // Twice as long as catching up takes.
+    until(spec.t0 + MS(1_300));
+    let (counts, _) = rig.end(1, Duration::from_secs(20));
+    assert_eq!((counts.scheduled, counts.answered, server.requests()), (400, 400, 400));
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use plan::model::{Arrivals, LoadModel};
@@ -132,6 +132,28 @@ where
     S: FnMut(&[abi::Start], &[abi::Completion], &[u8]) -> Result<abi::Output, Fault> + Send + 'static,
 {
     Arc::new(Script { setup, make: move || -> Box<Step> { Box::new(make()) } })
+}
+
+/// A guest whose call with arrival `at` takes so long, once; it notes the arrivals that it hears of.
+pub(super) fn stalling(at: u64, stall: Duration, heard: &Arc<Mutex<Vec<u64>>>) -> Arc<dyn Source> {
+    let heard = Arc::clone(heard);
+    script(setup(), move || {
+        let heard = Arc::clone(&heard);
+        let mut stalled = false;
+        move |starts: &[abi::Start], _: &[abi::Completion], _: &[u8]| {
+            let mut output = empty();
+            for start in starts {
+                let number = start.arrival & ((1 << 40) - 1);
+                heard.lock().unwrap().push(number);
+                if number >= at && !std::mem::replace(&mut stalled, true) {
+                    until(Instant::now() + stall);
+                }
+                request(&mut output, start.user, u32::try_from(number).unwrap());
+                finish(&mut output, start.user);
+            }
+            Ok(output)
+        }
+    })
 }
 
 pub(super) fn endpoint(addr: SocketAddr) -> Endpoint {

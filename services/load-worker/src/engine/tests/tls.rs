@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::server::WebPkiClientVerifier;
 use rustls::{HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use super::rig::{PATIENCE, Rig, fire, rate, wait_for};
+use super::rig::{PATIENCE, Rig, fire, rate, until, wait_for};
 use super::server::read_request;
 use crate::control::endpoints;
 use crate::spec::TargetSpec;
@@ -232,6 +232,60 @@ fn a_version_that_the_server_does_not_speak_is_a_tls_failure() {
         assert_eq!(server.handshakes(), []);
         // Without bounds it is spoken.
         assert_eq!(ten(server.target("127.0.0.1", &format!("tls = {{ {TRUSTING} }}"))), (10, vec![]));
+    }
+}
+
+#[test]
+fn a_server_that_is_silent_in_the_handshake_is_a_tls_failure_within_the_connect_timeout() {
+    // A server hello announced, of which nothing more comes; or nothing at all.
+    for said in [&b""[..], b"\x16\x03\x03\x00\x7a\x02"] {
+        for keep_alive in [true, false] {
+            let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+            let addr = silent.local_addr().unwrap();
+            let held = Arc::<Mutex<Vec<Duration>>>::default();
+            let log = Arc::clone(&held);
+            std::thread::spawn(move || {
+                while let Ok((mut stream, _)) = silent.accept() {
+                    let log = Arc::clone(&log);
+                    std::thread::spawn(move || {
+                        let begun = std::time::Instant::now();
+                        let _ = stream.write_all(said);
+                        while stream.read(&mut [0; 1024]).is_ok_and(|n| n > 0) {}
+                        log.lock().unwrap().push(begun.elapsed());
+                    });
+                }
+            });
+            let server = Secure::start(BOTH, Clients::All, Way::Keep(ANSWER));
+            let keys = format!("keep-alive = {keep_alive}\ntls = {{ {TRUSTING} }}");
+            let mut target = server.target("127.0.0.1", &keys);
+            target.endpoints[0].addrs = vec![addr];
+            let mut rig = Rig::with(vec![], vec![fire(|_| {})], |spec| {
+                (spec.targets, spec.connect_timeout) = (vec![target], Duration::from_millis(300));
+            });
+            let mut spec = rig.phase(rate(20.0), Duration::from_millis(500));
+            (spec.connections, spec.total_connections) = (10, 10);
+            (spec.users, spec.total_users, spec.capacity) = (10, 10, 10);
+            rig.begin(&spec);
+            until(spec.t0 + Duration::from_secs(2));
+            let (counts, _) = rig.end(1, GRACE);
+            let case = format!("{} bytes said, keep-alive {keep_alive}: {counts:?}", said.len());
+            assert_eq!(
+                (counts.scheduled, counts.failed + counts.waiting, counts.dropped),
+                (10, 10, 0),
+                "{case}"
+            );
+            // Places of a pool are filled by one attempt at a time once one has failed.
+            assert!(counts.failed >= if keep_alive { 4 } else { 10 }, "{case}");
+            let batch = rig.samples();
+            let errors: Vec<_> = batch.series[0].errors.iter().map(|e| (e.class.as_str(), e.count)).collect();
+            assert_eq!(errors, [("tls", counts.failed)], "{case}");
+            assert_eq!(batch.threads[0].connects, 0, "{case}");
+            rig.handle.join();
+            wait_for("all attempts to end", || held.lock().unwrap().len() as u64 >= counts.failed);
+            let longest = held.lock().unwrap().iter().max().copied();
+            // A request has 20 s.
+            assert!(longest < Some(Duration::from_secs(3)), "{case}: {longest:?}");
+        }
     }
 }
 

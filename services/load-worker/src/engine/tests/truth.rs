@@ -167,6 +167,25 @@ fn counts_and_bytes_are_the_servers_at_the_edges_of_phases_and_when_answers_are_
 }
 
 #[test]
+fn counts_and_bytes_are_the_servers_when_a_phase_is_stopped_and_answers_may_end() {
+    // Stopped long before its end, with answers of up to 2 s under way; the grace is longer than any.
+    for spoilt in [0, 10] {
+        let server = Logged::start(3, spoilt);
+        let mut rig = rig(&server);
+        rig.begin(&phase(&rig, 1, 200.0, Duration::from_secs(60)));
+        wait_for("some answers", || server.entries().len() >= 100);
+        let ended = server.entries().len() as u64;
+        let (counts, _) = rig.end(1, GRACE);
+        // An answer is written before it is logged.
+        wait_for("the log", || server.entries().len() as u64 >= counts.started);
+        let (batch, log) = (rig.samples(), server.entries());
+        assert_eq!(batch.arrivals, Some(counts));
+        assert!(counts.started > ended, "nothing was under way: {counts:?}");
+        agrees(&batch, &log);
+    }
+}
+
+#[test]
 fn counts_are_the_servers_when_a_phase_is_cut_short() {
     let server = Logged::start(2, 0);
     let mut rig = rig(&server);
