@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+#[cfg(test)]
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -18,6 +20,9 @@ pub(crate) struct Clock {
     epoch: Instant,
     /// The system's reading of the same clock at the epoch; below 0, wrapped, on a host that has just started.
     base: u64,
+    /// What it shows instead, where a test sets it.
+    #[cfg(test)]
+    by_hand: Option<&'static AtomicU64>,
 }
 
 impl Clock {
@@ -25,11 +30,27 @@ impl Clock {
         let (now, base) = (Instant::now(), monotonic::nanos());
         // A phase may have begun before this thread did.
         let before = Duration::from_secs(3600);
-        let earlier = |epoch| Self { epoch, base: base.wrapping_sub(nanos(before)) };
-        now.checked_sub(before).map_or(Self { epoch: now, base }, earlier)
+        let earlier = |epoch| (epoch, base.wrapping_sub(nanos(before)));
+        let (epoch, base) = now.checked_sub(before).map_or((now, base), earlier);
+        Self {
+            epoch,
+            base,
+            #[cfg(test)]
+            by_hand: None,
+        }
+    }
+
+    /// One that is set by hand, nanoseconds from `epoch`.
+    #[cfg(test)]
+    pub(crate) const fn by_hand(epoch: Instant, time: &'static AtomicU64) -> Self {
+        Self { epoch, base: 0, by_hand: Some(time) }
     }
 
     pub(crate) fn now(self) -> u64 {
+        #[cfg(test)]
+        if let Some(time) = self.by_hand {
+            return time.load(Ordering::Relaxed);
+        }
         monotonic::nanos().wrapping_sub(self.base)
     }
 

@@ -179,7 +179,7 @@ pub fn start(
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let (commands, receiver) = channel();
     let name = format!("load-{}", spec.index);
-    let load = LoadThread::new(spec, poll, recorder, receiver, Box::new(events))?;
+    let load = LoadThread::new(spec, poll, clock::Clock::new(), recorder, receiver, Box::new(events))?;
     let thread = std::thread::Builder::new().name(name).spawn(move || load.run())?;
     Ok(ThreadHandle { commands, waker, thread: Some(thread) })
 }

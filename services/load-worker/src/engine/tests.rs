@@ -19,6 +19,8 @@ mod rig;
 mod sending;
 mod server;
 mod sockets;
+mod stepping;
 mod streams;
+mod timings;
 mod tls;
 mod truth;

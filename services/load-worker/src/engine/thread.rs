@@ -34,7 +34,7 @@ const TURN: u64 = 10_000_000;
 const SPIN: u64 = 50_000;
 
 /// Events taken from the poller at once: so many answers an arrival may stand behind, at a few microseconds each.
-const EVENTS: usize = 128;
+pub(super) const EVENTS: usize = 128;
 
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 64 * 1024;
@@ -111,12 +111,12 @@ impl LoadThread {
     pub(super) fn new(
         mut spec: ThreadSpec,
         poll: Poll,
+        clock: Clock,
         recorder: Recorder,
         commands: Receiver<EngineCommand>,
         events: Box<dyn FnMut(EngineEvent) + Send>,
     ) -> io::Result<Self> {
         let wake_timer = WakeTimer::new(poll.registry(), TIMER)?;
-        let clock = Clock::new();
         let outbox = if spec.io_uring { Outbox::new() } else { None };
         let endpoints = spec.targets.iter_mut().flat_map(|target| &mut target.endpoints);
         endpoints.filter_map(|endpoint| endpoint.tls.as_mut()).for_each(own_sessions);
@@ -160,53 +160,63 @@ impl LoadThread {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         let mut turn_began = self.clock.now();
-        loop {
-            self.obey_commands();
-            if self.exit {
-                return;
-            }
-            let now = self.clock.now();
-            self.run_timers(now);
-            self.obey_lease(now);
-            let follow_at = self.follow(now);
-            self.expire_waiting(now);
-            self.take_due(now);
-            if self.unserved {
-                self.serve_queues(now);
-            }
-            self.start_waiting(now);
-            self.call_guests();
-            self.read_on(now);
-            let now = self.clock.now();
-            let refill_at = self.refill(now);
-            self.end_phase_if_over(now);
-            self.drive_streams();
-            self.gauges();
-            let offset = self.phase.as_ref().map_or(0, |phase| phase.offset(now));
-            self.recorder.flip_if_asked(offset);
-            let until = if self.unread.is_empty() { self.next_due(now, [follow_at, refill_at]) } else { now };
-            self.flush_sends();
+        while let Some(until) = self.work() {
             let poll_begins = self.clock.now();
             if let Err(error) = self.wait(&mut events, until) {
                 self.fatal(format!("the poller failed: {error}"));
                 return;
             }
             let poll_ended = self.clock.now();
-            self.read_unread();
-            for event in &events {
-                if event.token().0 >= FIRST_TRANSPORT {
-                    self.transport_event(event);
-                    if std::mem::take(&mut self.crowded) {
-                        self.call_guests();
-                    }
-                }
-            }
-            self.flush_sends();
+            self.hear(&events);
             let waited = poll_ended.saturating_sub(poll_begins);
             let total = poll_ended.saturating_sub(turn_began);
             self.recorder.busy(total.saturating_sub(waited), total);
             turn_began = poll_ended;
         }
+    }
+
+    /// The part of a turn that comes before sockets are waited for: until when to wait at most. `None` = exit.
+    pub(super) fn work(&mut self) -> Option<u64> {
+        self.obey_commands();
+        if self.exit {
+            return None;
+        }
+        let now = self.clock.now();
+        self.run_timers(now);
+        self.obey_lease(now);
+        let follow_at = self.follow(now);
+        self.expire_waiting(now);
+        self.take_due(now);
+        if self.unserved {
+            self.serve_queues(now);
+        }
+        self.start_waiting(now);
+        self.call_guests();
+        self.read_on(now);
+        let now = self.clock.now();
+        let refill_at = self.refill(now);
+        self.end_phase_if_over(now);
+        self.drive_streams();
+        self.gauges();
+        let offset = self.phase.as_ref().map_or(0, |phase| phase.offset(now));
+        self.recorder.flip_if_asked(offset);
+        let until = if self.unread.is_empty() { self.next_due(now, [follow_at, refill_at]) } else { now };
+        self.flush_sends();
+        Some(until)
+    }
+
+    /// The part of a turn that comes after it: what the sockets say.
+    pub(super) fn hear(&mut self, events: &Events) {
+        self.read_unread();
+        for event in events {
+            if event.token().0 >= FIRST_TRANSPORT {
+                self.transport_event(event);
+                if std::mem::take(&mut self.crowded) {
+                    self.call_guests();
+                }
+            }
+        }
+        self.flush_sends();
     }
 
     fn obey_commands(&mut self) {

@@ -12,7 +12,7 @@ use protocol::v1;
 use sandbox::{Fault, abi};
 
 use crate::engine::{Generator, Source, ThreadHandle};
-use crate::record::{Layout, Owner, RunSpool, ScenarioLayout};
+use crate::record::{Layout, Owner, Recorder, RunSpool, ScenarioLayout};
 use crate::schedule::Share;
 use crate::spec::{
     Endpoint, EngineCommand, EngineEvent, PhaseScenario, PhaseSpec, ScenarioSpec, TargetSpec, ThreadSpec,
@@ -191,9 +191,8 @@ pub(super) fn closed(users: u32) -> LoadModel {
     LoadModel::Closed { start_users: users, users, ramp: Duration::ZERO, think: Duration::ZERO }
 }
 
-pub(super) struct Rig {
-    pub(super) handle: ThreadHandle,
-    pub(super) events: Receiver<EngineEvent>,
+/// Where a load thread's samples go, and what its phases consist of.
+pub(super) struct Around {
     pub(super) spool: RunSpool,
     layout: Layout,
     scenarios: usize,
@@ -201,34 +200,20 @@ pub(super) struct Rig {
     _dir: tempfile::TempDir,
 }
 
-impl Rig {
-    /// Scenarios that all address one target.
-    pub(super) fn new(endpoints: Vec<Endpoint>, guests: Vec<Arc<dyn Source>>) -> Self {
-        Self::with(endpoints, guests, |_| {})
-    }
-
-    pub(super) fn with(
-        endpoints: Vec<Endpoint>,
-        guests: Vec<Arc<dyn Source>>,
-        tweak: impl FnOnce(&mut ThreadSpec),
-    ) -> Self {
-        Self::with_steps(1, endpoints, guests, tweak)
-    }
-
-    /// Scenarios of so many steps each.
-    pub(super) fn with_steps(
+impl Around {
+    /// Scenarios of so many steps each that all address one target.
+    pub(super) fn new(
         steps: u32,
         endpoints: Vec<Endpoint>,
         guests: Vec<Arc<dyn Source>>,
-        tweak: impl FnOnce(&mut ThreadSpec),
-    ) -> Self {
+    ) -> (Self, ThreadSpec, Recorder) {
         let dir = tempfile::tempdir().unwrap();
         let scenarios = guests.len();
         let one = ScenarioLayout { steps, targets: vec![0], checks: 1, metrics: 1 };
         let layout = Layout::new(vec![one; scenarios]);
         let owner = Owner { run: RunId::new(), worker: WorkerId::new(), incarnation: IncarnationId::new() };
         let (spool, mut recorders) = RunSpool::create(dir.path(), owner, layout.clone(), 1).unwrap();
-        let mut spec = ThreadSpec {
+        let spec = ThreadSpec {
             index: 0,
             threads: 1,
             seed: 7,
@@ -252,13 +237,7 @@ impl Rig {
             io_uring: true,
             lease: crate::lease::Lease::for_ever(),
         };
-        tweak(&mut spec);
-        let (sender, events) = channel();
-        let handle = crate::engine::start(spec, recorders.remove(0), move |event| {
-            let _ = sender.send(event);
-        })
-        .unwrap();
-        Self { handle, events, spool, layout, scenarios, steps, _dir: dir }
+        (Self { spool, layout, scenarios, steps, _dir: dir }, spec, recorders.remove(0))
     }
 
     pub(super) fn phase(&self, model: LoadModel, duration: Duration) -> PhaseSpec {
@@ -287,6 +266,58 @@ impl Rig {
                 })
                 .collect(),
         }
+    }
+
+    /// The samples of the interval that the thread has flipped out of.
+    pub(super) fn flipped(&mut self) -> v1::SampleBatch {
+        let interval = self.spool.read().expect("an interval");
+        let interval_sequence = interval.sequence;
+        let mut batches = interval.into_batches(&self.layout, &v1::SampleBatch::default());
+        self.spool.clear(interval_sequence);
+        assert_eq!(batches.len(), 1);
+        batches.remove(0)
+    }
+}
+
+pub(super) struct Rig {
+    pub(super) handle: ThreadHandle,
+    pub(super) events: Receiver<EngineEvent>,
+    around: Around,
+}
+
+impl Rig {
+    /// Scenarios that all address one target.
+    pub(super) fn new(endpoints: Vec<Endpoint>, guests: Vec<Arc<dyn Source>>) -> Self {
+        Self::with(endpoints, guests, |_| {})
+    }
+
+    pub(super) fn with(
+        endpoints: Vec<Endpoint>,
+        guests: Vec<Arc<dyn Source>>,
+        tweak: impl FnOnce(&mut ThreadSpec),
+    ) -> Self {
+        Self::with_steps(1, endpoints, guests, tweak)
+    }
+
+    /// Scenarios of so many steps each.
+    pub(super) fn with_steps(
+        steps: u32,
+        endpoints: Vec<Endpoint>,
+        guests: Vec<Arc<dyn Source>>,
+        tweak: impl FnOnce(&mut ThreadSpec),
+    ) -> Self {
+        let (around, mut spec, recorder) = Around::new(steps, endpoints, guests);
+        tweak(&mut spec);
+        let (sender, events) = channel();
+        let handle = crate::engine::start(spec, recorder, move |event| {
+            let _ = sender.send(event);
+        })
+        .unwrap();
+        Self { handle, events, around }
+    }
+
+    pub(super) fn phase(&self, model: LoadModel, duration: Duration) -> PhaseSpec {
+        self.around.phase(model, duration)
     }
 
     /// Begins a phase.
@@ -336,15 +367,10 @@ impl Rig {
 
     /// What was recorded since the last call, all parts of it.
     pub(super) fn samples(&mut self) -> v1::SampleBatch {
-        assert!(self.spool.ask_flip());
+        assert!(self.around.spool.ask_flip());
         self.handle.wake();
-        wait_for("a flip", || self.spool.flipped());
-        let interval = self.spool.read().expect("an interval");
-        let interval_sequence = interval.sequence;
-        let mut batches = interval.into_batches(&self.layout, &v1::SampleBatch::default());
-        self.spool.clear(interval_sequence);
-        assert_eq!(batches.len(), 1);
-        batches.remove(0)
+        wait_for("a flip", || self.around.spool.flipped());
+        self.around.flipped()
     }
 }
 
