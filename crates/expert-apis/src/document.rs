@@ -171,6 +171,9 @@ pub(crate) struct Detail<'a> {
     /// Gemini's QuotaFailure.
     #[serde(borrow)]
     pub(crate) violations: Vec<Violation<'a>>,
+    /// Gemini's ErrorInfo: `API_KEY_INVALID`.
+    #[serde(borrow)]
+    pub(crate) reason: Text<'a>,
     /// Anthropic: `enforced_spend_limit_reached`.
     #[serde(borrow)]
     pub(crate) error_code: Text<'a>,

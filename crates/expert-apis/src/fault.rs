@@ -2,6 +2,9 @@
 
 use crate::api::Api;
 
+/// The status of a request whose key is not taken.
+pub(crate) const DENIED: u16 = 401;
+
 /// Why a request brought no answer. Each is a check of its own, which only ever fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -159,8 +162,13 @@ impl Fault {
         header: impl Fn(&str) -> Option<&'a [u8]>,
     ) -> Self {
         let told = told.unwrap_or_default();
-        // Inside a 200 the error's own kind is all there is.
-        let status = if answered >= 400 { answered } else { told.status };
+        let status = match answered {
+            // Gemini says of a wrong key that the request is bad.
+            400 if told.status == DENIED => DENIED,
+            400.. => answered,
+            // Inside a 200 the error's own kind is all there is.
+            _ => told.status,
+        };
         let advice = Advice::of(header);
         let cause = match status {
             429 if told.is_final => Cause::Billing,

@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Stop};
 use crate::api::Api;
 use crate::document::{Code, Completions, Error, Generated, Message, Spoken, Usage};
-use crate::fault::{Cause, Fault, Told, scaled};
+use crate::fault::{Cause, DENIED, Fault, Told, scaled};
 
 /// Whether an answer that has ended is one; if not, why.
 ///
@@ -236,6 +236,9 @@ fn told(error: &Error<'_>) -> Told {
     let status = status.or_else(|| kind(&error.status.0)).or_else(|| kind(&error.kind.0)).unwrap_or(0);
     let mut told = Told { status, ..Told::default() };
     for detail in &error.details.0 {
+        if detail.reason.0 == "API_KEY_INVALID" {
+            told.status = DENIED;
+        }
         let seconds = detail.retry_delay.0.strip_suffix('s').and_then(|seconds| scaled(seconds, 1e6));
         told.wait_us = seconds.or(told.wait_us);
         told.is_final |= detail.error_code.0 == "enforced_spend_limit_reached"

@@ -39,7 +39,7 @@
 //! | `recovery.*.restarts`, `shed` | 5, 50 % | R7.1 |
 //! | `recovery-budgets.detection`, `recovery`, `validation` | 30 s, 2 min, 5 min | R7.2 |
 //! | `report.dir`, `report.slowest` | runs, 10 | |
-//! | `scenarios[].timeout`, `weight` | 30 s, 1 | R4.5 |
+//! | `scenarios[].timeout`, `weight`, `trial` | 30 s, 1, true | R4.5 |
 //! | `processes.*.ready-timeout`, `stop-timeout` | 30 s, 10 s | |
 
 use std::path::PathBuf;

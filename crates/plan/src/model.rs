@@ -377,6 +377,9 @@ pub struct Scenario {
     pub config: serde_json::Value,
     /// Deadline of a request without its own.
     pub timeout: Duration,
+    /// Play one turn before the load, if its guest says what that would show of a wrong plan; only with
+    /// [`Control::validate`].
+    pub trial: bool,
 }
 
 /// How a plan names a guest.

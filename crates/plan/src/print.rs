@@ -178,6 +178,10 @@ fn scenario(scenario: &Scenario) -> Table {
     table["target"] = one_or_more(&scenario.targets);
     table["weight"] = value(scenario.weight);
     table["timeout"] = duration(scenario.timeout);
+    // Workers of an earlier version do not know the key, and need not.
+    if !scenario.trial {
+        table["trial"] = value(false);
+    }
     if let Json::Object(entries) = &scenario.config
         && !entries.is_empty()
     {

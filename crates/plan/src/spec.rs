@@ -249,6 +249,12 @@ pub(crate) const SCENARIO: &[Key] = &[
         "The guest's own configuration; { from-environment = \"NAME\" } in it is a text of the load-worker's environment.",
     ),
     key("timeout", Duration, "Deadline of a request without its own. Default 30s."),
+    key(
+        "trial",
+        Bool,
+        "Play one turn before the load, and refuse a plan that is seen to be wrong: a token that is not taken, a path where \
+         nothing is. Only with a guest that says how that shows, and with control.validate. Default true.",
+    ),
 ];
 
 pub(crate) const PHASE_TABLES: &[Key] = &[
@@ -396,7 +402,11 @@ pub(crate) const VALIDITY: &[Key] = &[
 ];
 
 pub(crate) const CONTROL: &[Key] = &[
-    key("validate", Bool, "Check target, resources, monitoring and workers before each phase. Default true."),
+    key(
+        "validate",
+        Bool,
+        "Check target, resources, monitoring and workers before each phase, and play the scenarios' trials before the first. Default true.",
+    ),
     key("validate-timeout", Duration, "How long a pre-phase check may take to pass. Default 10s."),
     key("ramp-down", Duration, "How long the load takes to zero on a graceful stop. Default 5s."),
     key("probe-interval", Duration, "Interval of health and resource probes. Default 5s."),

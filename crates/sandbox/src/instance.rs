@@ -1,5 +1,6 @@
 //! Running a guest: one store, one thread, one scenario.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,11 @@ impl Instance {
     #[must_use]
     pub fn log_lines(&self) -> LogLines {
         self.machine.store.data().log.lines
+    }
+
+    /// Its latest lines of level warn or error, in their order, but for those that were taken before; eight at most.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        self.machine.store.data_mut().log.warnings.drain(..).collect()
     }
 }
 
@@ -190,7 +196,8 @@ fn fault(state: &State, shared: &Shared, who: &str, call: &str, error: &wasmtime
     } else if error.is::<PoolConcurrencyLimitError>() {
         (FaultKind::Memory, format!("there is no room for one more instance ({error:#})"))
     } else if let Some(trap) = trap {
-        let last = state.log.last.as_ref().map_or_else(String::new, |line| format!("; it last said: {line}"));
+        let last =
+            state.log.warnings.back().map_or_else(String::new, |line| format!("; it last said: {line}"));
         (FaultKind::Trap, format!("{trap}{last}"))
     } else {
         // The rest is found while the output is read: pointers out of bounds, broken text, impossible variants.
@@ -268,13 +275,17 @@ struct Log {
     second: Option<Instant>,
     in_second: u32,
     lines: LogLines,
-    /// The last line of level warn or error: a panic's words come this way, just before its trap.
-    last: Option<String>,
+    /// The latest lines of level warn or error: a panic's words come this way, just before its trap.
+    warnings: VecDeque<String>,
 }
+
+/// How many warnings are kept.
+const WARNINGS: usize = 8;
 
 impl Log {
     fn new(who: Arc<str>, per_second: u32) -> Self {
-        Self { who, per_second, second: None, in_second: 0, lines: LogLines::default(), last: None }
+        let warnings = VecDeque::new();
+        Self { who, per_second, second: None, in_second: 0, lines: LogLines::default(), warnings }
     }
 
     fn line(&mut self, level: abi::Level, message: &str) {
@@ -294,7 +305,10 @@ impl Log {
             self.lines.dropped += 1;
         }
         if matches!(level, abi::Level::Warn | abi::Level::Error) {
-            self.last = Some(message);
+            if self.warnings.len() == WARNINGS {
+                self.warnings.pop_front();
+            }
+            self.warnings.push_back(message);
         }
     }
 

@@ -12,6 +12,23 @@ pub struct Descriptor {
     /// `http`, `mcp`, …: how reports group it.
     pub protocol: String,
     /// JSON Schema of the configuration.
+    ///
+    /// An annotation in it may say which checks, failed in a turn that is played before the load, show that the plan is wrong;
+    /// the run then ends with what was seen and with `mend`:
+    ///
+    /// ```json
+    /// "x-gauntlet-trial": {
+    ///     "config": { "retries": 0 },
+    ///     "mistakes": [
+    ///         { "check": "denied", "mend": "give a `token` that the server takes" },
+    ///         { "check": "answers", "steps": ["home"], "statuses": [404], "content-type": "text/html", "mend": "check `url`" }
+    ///     ]
+    /// }
+    /// ```
+    ///
+    /// `check` is the name of a check, or what stands in it before or behind a colon; `steps`, `statuses` and `content-type` narrow
+    /// when it counts, by the request that the verdict is of. `config` is merged into the scenario's for that turn. Name only
+    /// what a target that is down, slow or overloaded does not do. Without the annotation no turn is played.
     pub config_schema: String,
 }
 

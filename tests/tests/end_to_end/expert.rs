@@ -2,7 +2,7 @@
 
 pub(crate) mod aimock;
 mod aimock_times;
-mod model;
+pub(crate) mod model;
 mod patterns;
 
 use std::collections::BTreeSet;
@@ -36,6 +36,7 @@ url = "{url}"
 name = "experts"
 guest = "expert"
 target = "models"
+trial = false
 
 [scenarios.config]
 prompt = "Query {{arrival}}."

@@ -33,6 +33,7 @@ mod signals;
 mod stall;
 mod start_up;
 mod traces;
+mod trial;
 mod truth;
 mod users;
 mod validity;

@@ -3,7 +3,7 @@
 mod cluster;
 mod conformance;
 mod faults;
-mod faulty;
+pub(crate) mod faulty;
 mod held_streams;
 
 use std::collections::BTreeMap;

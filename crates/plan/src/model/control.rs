@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Pre-phase checks, decisions and shutdown.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Control {
-    /// Check target, resources, monitoring and workers before each phase.
+    /// Check target, resources, monitoring and workers before each phase, and play the scenarios' trials before the first.
     pub validate: bool,
     /// How long a pre-phase check may take to pass.
     pub validate_timeout: Duration,

@@ -240,10 +240,11 @@ fn settings() {
         ),
         format!("api {} report {} slowest {}", c.api, plan.report.dir.display(), plan.report.slowest),
         format!(
-            "scenario {} {} weight {}",
+            "scenario {} {} weight {} trial {}",
             plan.scenarios[0].name,
             d(plan.scenarios[0].timeout),
-            plan.scenarios[0].weight
+            plan.scenarios[0].weight,
+            plan.scenarios[0].trial
         ),
     ];
     assert_eq!(
@@ -260,7 +261,7 @@ fn settings() {
             "probes 5s 5s",
             "worker 2s controller 15s restart Resume",
             "api 127.0.0.1:0 report runs slowest 10",
-            "scenario http 30s weight 1",
+            "scenario http 30s weight 1 trial true",
         ]
     );
     let process =

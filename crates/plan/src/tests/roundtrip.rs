@@ -165,15 +165,18 @@ fn guest() -> impl Strategy<Value = GuestRef> {
 
 fn scenario(targets: Vec<String>) -> impl Strategy<Value = Scenario> {
     let count = targets.len();
-    (name(), guest(), proptest::sample::subsequence(targets, 1..=count), rate(), object(json()), duration())
-        .prop_map(|(name, guest, targets, weight, config, timeout)| Scenario {
+    let targets = proptest::sample::subsequence(targets, 1..=count);
+    (name(), guest(), targets, rate(), object(json()), duration(), any::<bool>()).prop_map(
+        |(name, guest, targets, weight, config, timeout, trial)| Scenario {
             name,
             guest,
             targets,
             weight,
             config: serde_json::Value::Object(config),
             timeout,
-        })
+            trial,
+        },
+    )
 }
 
 fn threshold(scenarios: Vec<String>, targets: Vec<String>) -> impl Strategy<Value = Threshold> {

@@ -52,6 +52,9 @@ pub struct PrepareRun {
     /// Where load goes through the fault proxy instead of directly.
     #[prost(message, repeated, tag = "6")]
     pub detours: ::prost::alloc::vec::Vec<Detour>,
+    /// Play one turn of each scenario first whose plan and guest want that: the run has not begun.
+    #[prost(bool, tag = "7")]
+    pub trial: bool,
 }
 /// Something that keeps a worker from taking part, worded for the user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -260,9 +260,43 @@ enum VoteForm {
     Number,
 }
 
+/// What a turn before the load shows to be a mistake of the plan: no API that is only slow, down or overloaded does this.
+fn trial() -> Value {
+    let place = "check the target's `url`, and `api`, `path` and `model` of the expert";
+    json!({
+        // Nothing is waited for.
+        "config": { "retries": 0 },
+        "mistakes": [
+            { "check": "cause: denied", "mend": "give the expert a `key` that the API takes: `key = { from-environment = \"NAME\" }`" },
+            { "check": "cause: bad request", "statuses": [404, 405], "mend": place },
+            { "check": "cause: shape", "statuses": [301, 302, 307, 308], "mend": place },
+            { "check": "cause: shape", "content-type": "text/html", "mend": place },
+        ],
+    })
+}
+
 #[test]
 fn the_committed_schema_is_that_of_the_types() {
-    assert_committed(env!("CARGO_MANIFEST_DIR"), schemars::schema_for!(Config));
+    let mut schema = schemars::schema_for!(Config);
+    schema.insert("x-gauntlet-trial".into(), trial());
+    assert_committed(env!("CARGO_MANIFEST_DIR"), schema);
+}
+
+#[test]
+fn a_trial_speaks_of_checks_that_there_are_and_of_a_configuration_that_is_read() {
+    let mut problems = Problems::default();
+    let trial = trial();
+    let mut config = trial["config"].clone();
+    config["prompt"] = json!("x");
+    config["experts"] = json!([{ "api": "gemini", "model": "m", "key": "k" }]);
+    let config = super::read(&config.to_string(), &mut problems).unwrap();
+    assert_eq!(config.backoff.retries, 0);
+    let (_, setup) = crate::program::compile(&config, &mut problems);
+    assert!(problems.is_empty());
+    for sign in trial["mistakes"].as_array().unwrap() {
+        let class = format!(": {}", sign["check"].as_str().unwrap());
+        assert_eq!(setup.checks.iter().filter(|check| check.ends_with(&class)).count(), 1, "{sign}");
+    }
 }
 
 /// The keys that the reader names as known when it meets an unknown one.

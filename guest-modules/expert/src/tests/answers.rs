@@ -68,6 +68,17 @@ fn failures_have_their_causes() {
 }
 
 #[test]
+fn gemini_says_of_a_wrong_key_that_the_request_is_bad() {
+    let answered = |reason: &str| {
+        let detail = json!({ "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason });
+        let error = json!({ "code": 400, "message": "x", "status": "INVALID_ARGUMENT", "details": [detail] });
+        causes("gemini", |answer| answer.status(400).body(json!({ "error": error }).to_string()))
+    };
+    assert_eq!(answered("API_KEY_INVALID"), ["denied"]);
+    assert_eq!(answered("FIELD_VIOLATION"), ["bad request"]);
+}
+
+#[test]
 fn an_error_inside_status_200_is_found() {
     let anthropic = json!({ "type": "error", "error": { "type": "overloaded_error", "message": "x" }, "request_id": "r" });
     let gemini = json!({ "error": { "code": 503, "message": "x", "status": "UNAVAILABLE" } });

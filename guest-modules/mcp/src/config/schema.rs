@@ -212,9 +212,56 @@ enum Scalar {
     Flag(bool),
 }
 
+/// What a turn before the load shows to be a mistake of the plan: no server that is only slow, down or overloaded does this.
+fn trial() -> Value {
+    let opening = json!(["initialize", "tools/list"]);
+    let place =
+        "check the target's `url`, and `endpoint` (default /mcp) and `revision` of the scenario's config";
+    json!({
+        // A session is ended with its turn.
+        "config": { "session": { "calls": 1 } },
+        "mistakes": [
+            { "check": "401", "mend": "give `auth = { bearer = { from-environment = \"NAME\" } }` with a token that the server takes" },
+            { "check": "403", "mend": "give `auth` with a token that may do this, or the `headers` that the server wants" },
+            { "check": "version-unsupported", "mend": "write revision = \"auto\", or one that the server speaks" },
+            { "check": "status", "steps": opening, "statuses": [301, 302, 307, 308, 400, 404, 405, 406], "mend": place },
+            { "check": "content-type", "steps": opening, "mend": place },
+            // Where there is no session, the first answer may be that to a call.
+            { "check": "content-type", "statuses": [404], "mend": place },
+            { "check": "json-rpc", "statuses": [404], "mend": place },
+            { "check": "json-rpc", "steps": opening, "statuses": [400, 404, 405], "mend": place },
+            { "check": "protocol-error", "steps": opening, "statuses": [400], "mend": place },
+            { "check": "endpoint", "steps": opening, "content-type": "text/html", "mend": place },
+            { "check": "arguments", "mend": "give the call `arguments` or a `schema` of its own" },
+        ],
+    })
+}
+
 #[test]
 fn the_committed_schema_is_that_of_the_types() {
-    assert_committed(env!("CARGO_MANIFEST_DIR"), schemars::schema_for!(Config));
+    let mut schema = schemars::schema_for!(Config);
+    schema.insert("x-gauntlet-trial".into(), trial());
+    assert_committed(env!("CARGO_MANIFEST_DIR"), schema);
+}
+
+#[test]
+fn a_trial_speaks_of_checks_and_steps_that_there_are_and_of_a_configuration_that_is_read() {
+    let mut problems = guest_config::Problems::default();
+    let trial = trial();
+    let mut config = trial["config"].clone();
+    config["calls"] = json!([{ "tool": "a" }]);
+    let config = super::read(&config.to_string(), &mut problems).unwrap();
+    let (_, setup) = crate::program::compile(&config, &mut problems);
+    assert!(problems.is_empty());
+    for sign in trial["mistakes"].as_array().unwrap() {
+        let class = format!("{}: ", sign["check"].as_str().unwrap());
+        assert_eq!(setup.checks.iter().filter(|check| check.starts_with(&class)).count(), 1, "{sign}");
+        let steps = sign["steps"].as_array().into_iter().flatten();
+        assert!(
+            steps.map(|step| step.as_str().unwrap()).all(|step| setup.steps.iter().any(|s| s == step)),
+            "{sign}"
+        );
+    }
 }
 
 /// The keys that the reader names as known when it meets an unknown one.

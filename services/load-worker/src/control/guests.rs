@@ -13,6 +13,7 @@ use sandbox::{ConfigureError, Guest, Host};
 
 use super::mix::{Mapped, Names, merged};
 use super::prepare::{Kind, problem};
+use super::trial::Trial;
 use crate::environment::with_environment;
 use crate::feeder::{Feeder, Order, Selection};
 use crate::schedule::{Stream, draw};
@@ -29,6 +30,8 @@ pub(super) struct Prepared {
     pub(super) phases: Vec<PhasePart>,
     /// What a call costs a request, nanoseconds; 0 = the probe got no request out of the guest.
     pub(super) guest_ns: u32,
+    /// How a turn of its guest shows that the plan is wrong; `None` = it does not say.
+    pub(super) trial: Option<Trial>,
 }
 
 /// A scenario in a phase.
@@ -155,6 +158,7 @@ impl<'a> Loader<'a> {
             digest: guest.digest().to_owned(),
             phases,
             guest_ns,
+            trial: Trial::read(&descriptor.config_schema),
         })
     }
 

@@ -20,6 +20,7 @@ mod running;
 mod scheduler_lost;
 mod service_loop;
 mod tls;
+mod trial;
 mod weight;
 
 use std::path::PathBuf;

@@ -18,7 +18,7 @@ use super::active::{Active, GuestName, Setting};
 use super::guests::{Loader, Prepared};
 use super::health::HealthChecks;
 use super::phases::{Shape, parts};
-use super::{Options, endpoints, room};
+use super::{Options, endpoints, room, trial};
 use crate::engine;
 use crate::lease::Lease;
 use crate::record::{Layout, Owner, RunSpool, ScenarioLayout};
@@ -101,6 +101,17 @@ pub(super) async fn prepare(
         dir => PathBuf::from(dir),
     };
     let owner = Owner { run, worker: options.worker, incarnation: IncarnationId::new() };
+    if command.trial {
+        let thread = thread_spec(&plan, &scenarios, &targets, 0, 1, &terms.lease);
+        let stage =
+            trial::Stage { plan: &plan, phases: &phases, scenarios: &scenarios, thread, owner, dir: &dir };
+        // Whoever shares the run plays a turn of its own.
+        let first = segment.stripes.first().copied().unwrap_or(0);
+        let problems = stage.play(first).await;
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+    }
     let (spool, recorders) = RunSpool::create(&dir, owner, layout, threads)
         .map_err(|e| vec![problem(Kind::Environment, e.to_string(), e.mend())])?;
     let (events, inbox) = mpsc::channel(EVENTS);

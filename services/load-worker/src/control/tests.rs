@@ -125,6 +125,7 @@ impl Rig {
             segment: Some(v1::Segment { stripe_count: 1, stripes: vec![0] }),
             spool_dir: String::new(),
             detours,
+            trial: true,
         };
         self.ask(&command).await.unwrap()
     }

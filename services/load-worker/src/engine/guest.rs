@@ -18,6 +18,11 @@ pub trait Generator: Send {
         done: &[abi::Completion],
         arena: &[u8],
     ) -> Result<abi::Output, Fault>;
+
+    /// What it has warned of since this was asked last.
+    fn take_warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Where instances come from. Shared by the load threads.
@@ -42,6 +47,10 @@ impl Generator for sandbox::Instance {
         arena: &[u8],
     ) -> Result<abi::Output, Fault> {
         Self::step(self, now_us, starts, done, arena)
+    }
+
+    fn take_warnings(&mut self) -> Vec<String> {
+        Self::take_warnings(self)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::clock::ns;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long it may take to answer that another part of the load is its own.
 const ASSIGN_DEADLINE: Duration = Duration::from_secs(1);
-/// How long it may take to compile guests and fetch its bundle.
+/// How long it may take to compile guests, to fetch its bundle and to play a turn of each scenario.
 const PREPARE_DEADLINE: Duration = Duration::from_secs(180);
 /// What it may take beyond the grace to end a phase.
 const END_MARGIN: Duration = Duration::from_secs(15);
@@ -46,6 +46,7 @@ impl Load {
         to: WorkerId,
         bundle: Bundle<'_>,
         segment: v1::Segment,
+        trial: bool,
     ) -> Result<v1::PrepareRunReply, LinkError> {
         let command = v1::PrepareRun {
             run: self.link.own_run(),
@@ -54,6 +55,7 @@ impl Load {
             segment: Some(segment),
             spool_dir: String::new(),
             detours: bundle.detours.to_vec(),
+            trial,
         };
         self.link.ask_worker(to, &command, PREPARE_DEADLINE).await
     }

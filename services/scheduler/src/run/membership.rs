@@ -294,7 +294,7 @@ impl Run {
         let detours = self.bystanders.detours();
         Some(Box::pin(async move {
             let segment = v1::Segment { stripe_count: 2, stripes: vec![0] };
-            let reply = ctx.load.prepare(worker.id, ctx.bundle(&detours), segment).await;
+            let reply = ctx.load.prepare(worker.id, ctx.bundle(&detours), segment, false).await;
             Joined { worker, reply }
         }))
     }
@@ -381,7 +381,7 @@ impl Run {
             let new: Vec<Worker> =
                 alive.into_iter().filter(|worker| !self.fleet.contains(worker.id)).collect();
             if !new.is_empty() {
-                self.prepare_workers(&new).await?;
+                self.prepare_workers(&new, false).await?;
             }
             if !self.fleet.is_empty() {
                 return Ok(());

@@ -27,7 +27,7 @@ impl Run {
         during(&mut self.inbox, &ctx, &[], "chaos looks what can be done here", chaos).await?;
 
         let workers = self.find_workers().await?;
-        self.prepare_workers(&workers).await?;
+        self.prepare_workers(&workers, ctx.plan.control.validate).await?;
         self.names = names(&ctx.plan, &ctx.files, &self.steps);
         ctx.history
             .append(Event::WorkersReady {
@@ -71,17 +71,18 @@ impl Run {
         Err(Trouble::Reason(reason))
     }
 
-    /// Prepares workers and takes them into the fleet.
-    pub(super) async fn prepare_workers(&mut self, workers: &[Worker]) -> Result<(), Trouble> {
+    /// Prepares workers and takes them into the fleet. `trial`: they play a turn of each scenario before. That is for a run
+    /// that has not begun: what faults did to a target meanwhile says nothing of the plan.
+    pub(super) async fn prepare_workers(&mut self, workers: &[Worker], trial: bool) -> Result<(), Trouble> {
         let ctx = Arc::clone(&self.ctx);
         let strengths: Vec<Strength> = workers.iter().map(|worker| Strength::of(&worker.beat)).collect();
         let detours = self.bystanders.detours();
         let commands = workers
             .iter()
             .zip(segments(&weights(&strengths)))
-            .map(|(worker, segment)| ctx.load.prepare(worker.id, ctx.bundle(&detours), segment));
+            .map(|(worker, segment)| ctx.load.prepare(worker.id, ctx.bundle(&detours), segment, trial));
         let prepared = async { Ok(join_all(commands).await) };
-        let doing = "load-workers fetch and compile guests";
+        let doing = "load-workers fetch and compile guests, and try them";
         // A worker that compiles still sends heartbeats: they come from a thread of their own.
         let vital: Vec<WorkerId> =
             if ctx.apart { Vec::new() } else { workers.iter().map(|worker| worker.id).collect() };
@@ -93,7 +94,12 @@ impl Run {
                 Err(error @ LinkError::Lost { .. }) if ctx.apart => lost.push(error),
                 Err(error) => reasons.push(worker_reason(&error)),
                 Ok(reply) => {
-                    reasons.extend(reply.problems.iter().map(problem_reason));
+                    for reason in reply.problems.iter().map(problem_reason) {
+                        // Mostly all workers find the same.
+                        if !reasons.contains(&reason) {
+                            reasons.push(reason);
+                        }
+                    }
                     if self.steps.is_empty() {
                         self.steps.clone_from(&reply.scenarios);
                     }

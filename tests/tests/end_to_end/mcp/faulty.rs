@@ -24,6 +24,9 @@ pub(crate) const TOOLS: [&str; 12] = [
     "endless",
 ];
 
+/// A tool that is listed with a schema from which no arguments can be drawn, and does nothing wrong.
+pub(crate) const UNDRAWABLE: &str = "undrawable";
+
 /// The running server. What it says is over with its clients' connections.
 pub(crate) struct Faulty {
     addr: SocketAddr,
@@ -35,6 +38,7 @@ pub(crate) struct Faulty {
 struct Shared {
     calls: Mutex<BTreeMap<String, u64>>,
     sessions: AtomicU64,
+    ends: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -65,6 +69,11 @@ impl Faulty {
     /// How often each tool was called.
     pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
         self.shared.calls.lock().unwrap().clone()
+    }
+
+    /// How many sessions were ended.
+    pub(crate) fn ends(&self) -> u64 {
+        self.shared.ends.load(Ordering::SeqCst)
     }
 }
 
@@ -127,6 +136,7 @@ fn answer(head: &str, body: &Value, shared: &Shared) -> String {
     const JSON: &str = "Content-Type: application/json\r\n";
     let respond = |result: Value| json!({ "jsonrpc": "2.0", "id": body["id"], "result": result }).to_string();
     if head.starts_with("delete ") {
+        shared.ends.fetch_add(1, Ordering::SeqCst);
         return whole("200 OK", "", "");
     }
     let Some(method) = body["method"].as_str() else { return whole("405 Method Not Allowed", "", "") };
@@ -142,7 +152,11 @@ fn answer(head: &str, body: &Value, shared: &Shared) -> String {
     }
     match method {
         "tools/list" => {
-            let tools = TOOLS.map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
+            let tools = TOOLS.iter().map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
+            let text = json!({ "type": "string", "pattern": "^a{3}$" });
+            let schema = json!({ "type": "object", "properties": { "a": text }, "required": ["a"] });
+            let undrawable = json!({ "name": UNDRAWABLE, "inputSchema": schema });
+            let tools: Vec<_> = tools.chain([undrawable]).collect();
             whole("200 OK", JSON, &respond(json!({ "tools": tools })))
         }
         "tools/call" => {

@@ -260,6 +260,7 @@ fn preparation(check: &mut Checked) {
         ..Default::default()
     };
     check.check("PrepareRunReply", &reply);
+    check.check("PrepareRun.trial", &PrepareRun { run: run(), trial: true, ..Default::default() });
 }
 
 fn phases(check: &mut Checked) {
