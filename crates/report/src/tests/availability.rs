@@ -5,8 +5,11 @@ use protocol::event::Event;
 use super::*;
 use crate::figures::percent;
 
-/// A run with these checks of its scenario: name, and by phase how often they passed and failed.
-fn with_checks(checks: &[(&str, &[(usize, u64, u64)])]) -> RunData {
+/// Of a phase: its index, and how often a check passed and failed.
+type Counts = (usize, u64, u64);
+
+/// A run with these checks of its scenario.
+fn with_checks(checks: &[(&str, &[Counts])]) -> RunData {
     let mut data = run();
     let names = data.history.iter_mut().find_map(|entry| match &mut entry.event {
         Event::WorkersReady { scenarios, .. } => scenarios.first_mut(),

@@ -103,8 +103,7 @@ fn a_session_of_the_mcp_guest_takes_less_than_two_kilobytes() {
 fn assert_small(what: &str, of: impl Fn(u32) -> usize) {
     let (few, many) = (of(USERS.0), of(USERS.1));
     let each = (many - few) / (USERS.1 - USERS.0) as usize;
-    println!("{what} takes {each} bytes; {} users {few}, {} users {many}", USERS.0, USERS.1);
-    assert!(each < MOST, "{what} takes {each} bytes");
+    assert!(each < MOST, "{what} takes {each} bytes; {} users {few}, {} users {many}", USERS.0, USERS.1);
 }
 
 /// The memory of an instance whose users have all had an answer to a first query, and have a second one under way.
