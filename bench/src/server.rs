@@ -33,12 +33,47 @@ const MAX_HEAD: usize = 16 * 1_024;
 /// What epoll says of the listener; connections count from 0.
 const LISTENER: u64 = u64::MAX;
 
+/// What is logged: a line for each request, in the order in which they came. It has the request's first line, and for each
+/// of the named header fields a tab and the field's value, `-` where a request has no such field.
+#[derive(Debug)]
+pub struct Log {
+    file: BufWriter<File>,
+    headers: Vec<String>,
+}
+
+impl Log {
+    /// Logs to a file, with the values of these header fields, whatever the case of their names.
+    #[must_use]
+    pub fn new(file: File, headers: Vec<String>) -> Self {
+        Self { file: BufWriter::new(file), headers }
+    }
+
+    /// Writes the line of a request with this head.
+    fn write(&mut self, head: &[u8]) -> io::Result<()> {
+        let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end());
+        self.file.write_all(lines.next().unwrap_or_default())?;
+        for name in &self.headers {
+            let value = lines.clone().find_map(|line| field(line, name)).unwrap_or(b"-");
+            self.file.write_all(b"\t")?;
+            self.file.write_all(value)?;
+        }
+        self.file.write_all(b"\n")
+    }
+}
+
+/// The value of a header field in a line of a head, if the line is that field's.
+fn field<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (found, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+}
+
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     json: Vec<u8>,
-    log: Option<BufWriter<File>>,
+    log: Option<Log>,
 }
 
 #[derive(Debug)]
@@ -49,11 +84,11 @@ struct Connection {
 }
 
 impl Server {
-    /// Listens on 127.0.0.1; port 0 = any free one. With a log, each request's first line is written there.
+    /// Listens on 127.0.0.1; port 0 = any free one.
     ///
     /// # Errors
     /// The port is taken.
-    pub fn bind(port: u16, log: Option<File>) -> io::Result<Self> {
+    pub fn bind(port: u16, log: Option<Log>) -> io::Result<Self> {
         let socket = socket_with(
             AddressFamily::INET,
             SocketType::STREAM,
@@ -65,7 +100,7 @@ impl Server {
         // The standard library's listener has room for 128: ten thousand connections at once would wait for SYNs to be
         // sent again.
         listen(&socket, BACKLOG)?;
-        Ok(Self { listener: TcpListener::from(socket), json: json_answer(), log: log.map(BufWriter::new) })
+        Ok(Self { listener: TcpListener::from(socket), json: json_answer(), log })
     }
 
     /// Where it listens.
@@ -111,7 +146,7 @@ impl Server {
                 }
             }
             if let Some(log) = &mut self.log {
-                log.flush()?;
+                log.file.flush()?;
             }
         }
     }
@@ -164,9 +199,7 @@ impl Server {
             let (head, further) = rest.split_at(end + 4);
             rest = further;
             if let Some(log) = &mut self.log {
-                let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-                log.write_all(line)?;
-                log.write_all(b"\n")?;
+                log.write(head)?;
             }
             let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
             let answer = if path.starts_with(JSON_PATH.as_bytes()) { &self.json } else { HELLO };

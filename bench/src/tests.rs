@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::connections::Load;
-use crate::server::{JSON_BYTES, JSON_PRICE, Server};
+use crate::server::{JSON_BYTES, JSON_PRICE, Log, Server};
 use crate::{closed, paced};
 
 /// A server that serves until the tests' process ends.
@@ -57,16 +57,17 @@ fn a_request_in_pieces_and_two_at_once_are_answered_once_each() {
 }
 
 #[test]
-fn the_log_has_each_request_in_order() {
+fn the_log_has_each_request_in_order_with_the_headers_that_were_named() {
     let log = tempfile::NamedTempFile::new().expect("a file");
-    let server = Server::bind(0, Some(log.reopen().expect("the file"))).expect("a free port");
+    let logged = Log::new(log.reopen().expect("the file"), vec!["x-user".into(), "x".into()]);
+    let server = Server::bind(0, Some(logged)).expect("a free port");
     let addr = server.addr().expect("its address");
     std::thread::spawn(|| server.run());
-    exchange(addr, &[b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n"], 154);
+    exchange(addr, &[b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\nX-Users: 8\r\nX-User:  7 \r\n\r\n"], 154);
     // It is written after the answers.
     exchange(addr, &[b"GET /c HTTP/1.1\r\n\r\n"], 77);
     let text = std::fs::read_to_string(log.path()).expect("the log");
-    assert!(text.starts_with("GET /a HTTP/1.1\nGET /b HTTP/1.1\n"), "{text:?}");
+    assert!(text.starts_with("GET /a HTTP/1.1\t-\t-\nGET /b HTTP/1.1\t7\t-\n"), "{text:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! started them, also when a test fails.
 #![forbid(unsafe_code)]
 
+pub mod bare_server;
 pub mod core;
 pub mod faults;
 pub mod gauntlet;

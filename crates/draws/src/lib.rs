@@ -2,6 +2,28 @@
 //! without those before it, in any order and on any machine.
 //!
 //! A key is itself drawn from what the draw is about: `at(at(seed, 0) ^ text(name), n)`.
+//!
+//! # What a seed makes of a plan
+//!
+//! When load is sent, and what, follows from the plan's seed by these rules, which are written down so that anybody can
+//! compute them with a program of their own. `p` is the phase's index in the run and `k` the arrival's number in the phase,
+//! both from 0. Each purpose `s` has its key
+//!
+//! ```text
+//! key = mix(mix(mix(seed ^ 0x6a09e667f3bcc908) ^ (p << 8 | s)))
+//! ```
+//!
+//! and its `n`-th draw is `at(key, n)`; as a fraction over 0 and up to 1, `u(n) = ((at(key, n) >> 11) + 1) / 2^53`.
+//!
+//! | s | purpose | rule |
+//! |---|---|---|
+//! | 1 | gaps between arrivals | `poisson`: gap k is −ln u(k), in units of the mean gap |
+//! | 2 | scenario | of arrival k: the first whose weights, summed up to it and divided by their sum, reach u(k) |
+//! | 3 | the chaos phase's walk | the rate of each of its steps: `plan::model::LoadModel::Walk` |
+//! | 4 | feeder rows in random order | of arrival k: `at(key, k) × rows / 2^64`, rounded down, from 0 |
+//!
+//! Arrival k comes when the integral of the rate has reached its position: k where arrivals are even, else the sum of the gaps
+//! up to its own. What guests draw for an arrival is their own affair and stands in their READMEs.
 #![forbid(unsafe_code)]
 
 /// What SplitMix64 adds from one state to the next: 2^64 divided by the golden ratio.

@@ -192,7 +192,10 @@ pub enum LoadModel {
         /// When within the rate arrivals come.
         arrivals: Arrivals,
     },
-    /// Open: a seeded random walk of the rate (requirement R1.4).
+    /// Open: a seeded random walk of the rate (requirement R1.4). Its step n, from 0, has the rate
+    /// `floor + x(n) × (ceiling − floor)` from its begin to its end. x(0) = u(0), and x(n) = x(n − 1) + (u(n) − 0.5) / 2 reflected
+    /// at 0 and at 1, so that a step moves by a quarter of the span at most. u(n) is the n-th draw of the phase's walk; crate
+    /// `draws` says how it follows from the seed.
     Walk {
         /// Lowest rate, requests per second, before `load-scale`.
         floor: f64,
