@@ -100,16 +100,15 @@ fn measured(
         let merged = merged(total);
         summary.requests = total.requests;
         summary.retries = total.retries;
+        summary.bytes_sent = total.bytes_sent;
         summary.bytes_received = total.bytes_received;
         summary.latency = percentiles(&merged.latency);
         summary.latency_with_lost = with_lost(&merged, lost);
         summary.service = percentiles(&merged.service);
         summary.queue = percentiles(&merged.queue);
         summary.first_byte = percentiles(&merged.first_byte);
-        summary.statuses =
-            total.statuses.iter().map(|s| Named { name: s.status.to_string(), count: s.count }).collect();
-        summary.failures =
-            total.errors.iter().map(|e| Named { name: e.class.clone(), count: e.count }).collect();
+        summary.statuses = statuses(total);
+        summary.failures = failures(total);
         let arrivals = counts.scheduled.saturating_sub(counts.waiting);
         let bad = lost + merged.bad();
         summary.error_share = share(bad, arrivals);
@@ -182,9 +181,21 @@ fn step_summary(data: &RunData, names: &[ScenarioNames], step: &v1::Series) -> S
         answered: step.answered,
         failed: step.failed,
         good: step.good,
+        bytes_sent: step.bytes_sent,
+        bytes_received: step.bytes_received,
+        failures: failures(step),
+        statuses: statuses(step),
         latency: percentiles(&merged.latency),
         service: percentiles(&merged.service),
     }
+}
+
+fn statuses(series: &v1::Series) -> Vec<Named> {
+    series.statuses.iter().map(|s| Named { name: s.status.to_string(), count: s.count }).collect()
+}
+
+fn failures(series: &v1::Series) -> Vec<Named> {
+    series.errors.iter().map(|e| Named { name: e.class.clone(), count: e.count }).collect()
 }
 
 fn checks(series: &v1::PhaseSeries, names: &[ScenarioNames]) -> Vec<CheckSummary> {

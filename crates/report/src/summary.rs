@@ -189,7 +189,10 @@ pub struct PhaseSummary {
     pub requests: u64,
     /// Of these, retries.
     pub retries: u64,
-    /// Bytes received.
+    /// Bytes of requests that were written, heads and bodies before TLS. A request that went out again because its connection
+    /// had been closed meanwhile counts once.
+    pub bytes_sent: u64,
+    /// Bytes of whole answers that were read, heads and bodies after TLS, before they were decoded.
     pub bytes_received: u64,
     /// From the intended send time, of answered operations, microseconds.
     pub latency: Percentiles,
@@ -345,6 +348,14 @@ pub struct StepSummary {
     pub failed: u64,
     /// Answered without a broken check.
     pub good: u64,
+    /// Bytes of requests, as the phase's.
+    pub bytes_sent: u64,
+    /// Bytes of answers, as the phase's.
+    pub bytes_received: u64,
+    /// Failures by class.
+    pub failures: Vec<Named>,
+    /// Answers by HTTP status.
+    pub statuses: Vec<Named>,
     /// From the intended send time.
     pub latency: Percentiles,
     /// From the actual send.

@@ -239,6 +239,30 @@ fn the_summary_closes_and_names_everything() {
 }
 
 #[test]
+fn answers_and_bytes_are_told_of_phases_and_of_their_steps() {
+    let mut data = run();
+    let heavy = &mut data.series.phases[4];
+    let step = &mut heavy.series[0];
+    (step.bytes_sent, step.bytes_received) = (1_000_000, 5_000_000);
+    step.statuses.push(v1::StatusCount { status: 503, count: 3 });
+    step.errors.push(v1::ErrorCount { class: "reset".into(), count: 2 });
+    let total = heavy.total.as_mut().and_then(|total| total.total.as_mut()).unwrap();
+    (total.bytes_sent, total.bytes_received) = (1_500_000, 7_000_000);
+    let summary = Summary::new(&data);
+    let heavy = &summary.phases[4];
+    assert_eq!((heavy.bytes_sent, heavy.bytes_received), (1_500_000, 7_000_000));
+    let step = &heavy.steps[0];
+    assert_eq!((step.bytes_sent, step.bytes_received), (1_000_000, 5_000_000));
+    let named = |list: &[crate::summary::Named]| -> Vec<(String, u64)> {
+        list.iter().map(|named| (named.name.clone(), named.count)).collect()
+    };
+    assert_eq!(named(&step.statuses), [("200".into(), 4_000), ("503".into(), 3)]);
+    assert_eq!(named(&step.failures), [("reset".into(), 2)]);
+    let page = html::render(&data, &summary).unwrap();
+    assert!(page.contains("<td class=\"n\">1.50 MB</td><td class=\"n\">7.00 MB</td>"), "sent and received");
+}
+
+#[test]
 fn the_summary_follows_its_schema_key_by_key() {
     let schema = Summary::schema();
     let value = serde_json::to_value(Summary::new(&run())).unwrap();
