@@ -9,6 +9,16 @@ use serde_json::value::RawValue;
 use crate::failure::{Failure, Failures};
 use crate::message::Text;
 
+/// For whom a result may be kept, as its `cacheScope` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// It does not say so, or says something else.
+    #[default]
+    Unknown,
+    Public,
+    Private,
+}
+
 /// The method whose result is awaited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -143,8 +153,12 @@ impl<'a> Members<'a> {
     }
 
     /// For whom the result may be kept.
-    pub(crate) fn cache_scope(&self) -> Option<&str> {
-        self.cache_scope.as_ref().map(|scope| &*scope.0)
+    pub(crate) fn cache_scope(&self) -> Scope {
+        match self.cache_scope.as_ref().map(|scope| &*scope.0) {
+            Some("public") => Scope::Public,
+            Some("private") => Scope::Private,
+            _ => Scope::Unknown,
+        }
     }
 
     /// Whether a result of this method has what it must have, in revisions with and without a handshake.
@@ -179,8 +193,7 @@ impl<'a> Members<'a> {
             failures.add(Failure::ResultShape);
         }
         let ttl = self.ttl_ms.and_then(|ttl| ttl.get().parse::<f64>().ok());
-        let kept = ttl.is_some_and(|ttl| ttl >= 0.0)
-            && self.cache_scope().is_some_and(|scope| matches!(scope, "public" | "private"));
+        let kept = ttl.is_some_and(|ttl| ttl >= 0.0) && self.cache_scope() != Scope::Unknown;
         if stateless && method.is_cacheable() && !kept {
             failures.add(Failure::CacheFields);
         }

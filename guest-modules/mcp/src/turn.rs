@@ -11,7 +11,7 @@ use crate::dialect::{self, About, Row, Sender};
 use crate::exchange::Alarm;
 use crate::failure::Failure;
 use crate::program::{Call, Program, Source};
-use crate::result::Method;
+use crate::result::{Method, Scope};
 use crate::revision::{Revision, Transport};
 use crate::scenario::Shared;
 use crate::tools::header_value;
@@ -151,7 +151,7 @@ impl<'a> Act<'a, '_> {
         let user = &mut *self.user;
         user.cursor.clear();
         user.input.clear();
-        (user.pages, user.inputs, user.scope) = (0, 0, 0);
+        (user.pages, user.inputs, user.scope) = (0, 0, Scope::Unknown);
         match &call.arguments {
             Source::None | Source::Listed => user.arguments.clear(),
             Source::Template(template) => {
@@ -237,7 +237,7 @@ impl<'a> Act<'a, '_> {
     pub(crate) fn call(&mut self) {
         if self.user.stage == Stage::ListTools {
             self.user.cursor.clear();
-            (self.user.pages, self.user.scope) = (0, 0);
+            (self.user.pages, self.user.scope) = (0, Scope::Unknown);
         }
         for _ in 0..self.program.calls.len() {
             if self.make_call() {

@@ -1,6 +1,7 @@
 //! What is kept of a user.
 
 use crate::exchange::Exchange;
+use crate::result::Scope;
 use crate::revision::Revision;
 
 /// Where a user's turn is.
@@ -60,8 +61,8 @@ pub(crate) struct User {
     /// The cursor of the next page as JSON; empty = the first page.
     pub(crate) cursor: Vec<u8>,
     pub(crate) pages: u32,
-    /// `cacheScope` of the first page: its first letter.
-    pub(crate) scope: u8,
+    /// `cacheScope` of the page before.
+    pub(crate) scope: Scope,
     /// What a call that is sent again says more.
     pub(crate) input: Vec<u8>,
     pub(crate) inputs: u32,

@@ -16,6 +16,8 @@ pub(super) struct Matrix<'a> {
     scenario: &'a str,
     /// Those in which any of them was asked.
     phases: Vec<&'a str>,
+    /// Whether there is more than one of these, so that all of them together say something more.
+    several: bool,
     rows: Vec<Row<'a>>,
 }
 
@@ -64,7 +66,8 @@ fn matrix<'a>(summary: &'a Summary, scenario: &'a str) -> Matrix<'a> {
         let all = Cell::of(answered, asked - answered);
         Row { expert, phases, all, causes: causes(summary, scenario, expert) }
     });
-    Matrix { scenario, phases: asked.iter().map(|phase| &*phase.name).collect(), rows: rows.collect() }
+    let phases: Vec<&str> = asked.iter().map(|phase| &*phase.name).collect();
+    Matrix { scenario, several: phases.len() > 1, phases, rows: rows.collect() }
 }
 
 /// The checks of answers of a scenario's experts, with whose they are.

@@ -154,7 +154,7 @@ impl Act<'_, '_> {
         let user = &mut *self.user;
         user.pages += 1;
         if stateless {
-            let scope = members.cache_scope().and_then(|scope| scope.bytes().next()).unwrap_or(0);
+            let scope = members.cache_scope();
             if user.pages > 1 && scope != user.scope {
                 user.exchange.failures.add(Failure::CacheFields);
             }
