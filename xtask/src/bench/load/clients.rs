@@ -72,7 +72,7 @@ pub(super) struct Pace {
     pub(super) wanted: u64,
     /// Those that were sent in time.
     pub(super) sent: u64,
-    /// Those that were given up.
+    /// Those that were not, given up or still waiting at its end.
     pub(super) dropped: u64,
     /// From when a request was due to when it was sent, microseconds.
     pub(super) lag_p50_us: f64,

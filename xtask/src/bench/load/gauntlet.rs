@@ -167,13 +167,20 @@ fn said(phase: &Value, ask: &Ask) -> Option<Said> {
         if good { 0 } else { status["count"].as_u64().unwrap_or(0) }
     });
     let broken = counts(&phase["checks"], &|check| check["failed"].as_u64().unwrap_or(0));
-    let (dropped, failed) = (arrivals("dropped")?, arrivals("failed")?);
+    let (dropped, failed, started) = (arrivals("dropped")?, arrivals("failed")?, arrivals("started")?);
     let generator = &phase["generator"];
-    // By our own sum where there is a schedule: what it counts as scheduled is a part of what is looked at.
-    let wanted = ask.rate.map_or(arrivals("scheduled")?, |rate| (rate * f64::from(ask.seconds)) as u64);
+    // By our own sum where there is a schedule: what it counts as scheduled is a part of what is looked at. What still waits
+    // when a schedule ends is given up like what was dropped, as the raw loop counts it.
+    let (wanted, dropped, without_answer) = match ask.rate {
+        None => (arrivals("scheduled")?, dropped, dropped + failed),
+        Some(rate) => {
+            let wanted = (rate * f64::from(ask.seconds)) as u64;
+            (wanted, wanted.saturating_sub(started), wanted.saturating_sub(answered))
+        }
+    };
     let pace = Pace {
         wanted,
-        sent: arrivals("started")?,
+        sent: started,
         dropped,
         lag_p50_us: generator["send_lag_p50_us"].as_f64()?,
         lag_p99_us: generator["send_lag_p99_us"].as_f64()?,
@@ -181,7 +188,7 @@ fn said(phase: &Value, ask: &Ask) -> Option<Said> {
     };
     Some(Said {
         requests: answered,
-        errors: dropped + failed + other.max(broken),
+        errors: without_answer + other.max(broken),
         requests_per_second: phase["throughput"].as_f64()?,
         // From the actual send, as the others measure it.
         p50_us: phase["service"]["p50"].as_f64(),
@@ -216,5 +223,32 @@ mod tests {
         let history = "{\"at_unix_ns\":1000000000,\"event\":{\"kind\":\"phase-started\"}}\n\
                        {\"at_unix_ns\":6500000000,\"event\":{\"kind\":\"phase-ended\"}}\n";
         assert_eq!(phase_times(history), Some((1.0, 6.5)));
+    }
+
+    #[test]
+    fn on_a_schedule_all_that_was_wanted_and_has_no_answer_is_an_error() {
+        let phase = serde_json::json!({
+            "arrivals": { "scheduled": 990, "dropped": 10, "waiting": 80, "started": 900, "answered": 890, "failed": 4 },
+            "statuses": [{ "name": "200", "count": 883 }, { "name": "503", "count": 7 }],
+            "checks": [{ "passed": 885, "failed": 5 }],
+            "generator": { "send_lag_p50_us": 1.0, "send_lag_p99_us": 2.0, "send_lag_max_us": 3.0 },
+            "throughput": 89.0,
+        });
+        let ask = |rate| Ask {
+            case: Case::Paced,
+            base: String::new(),
+            path: "/",
+            connections: 1,
+            seconds: 10,
+            threads: 1,
+            rate,
+            ca: None,
+            users: 1,
+        };
+        let paced = said(&phase, &ask(Some(100.0))).expect("a phase");
+        let pace = paced.pace.expect("a schedule");
+        assert_eq!((pace.wanted, pace.sent, pace.dropped, paced.errors), (1_000, 900, 100, 117));
+        let closed = said(&phase, &ask(None)).expect("a phase");
+        assert_eq!((closed.requests, closed.errors), (890, 21));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::cases::Case;
-use super::results::{Row, Run, Spread, first_per_cpu, lag_p99};
+use super::results::{Row, Run, Spread, first_per_cpu, lag_p99, times};
 
 /// A figure that is compared.
 struct Figure {
@@ -46,14 +46,14 @@ pub(super) fn table(case: Case, rows: &[Row]) -> String {
     for figure in figures(case) {
         let _ = write!(text, "{:<30}", format!("× {} of", figure.title));
         for peer in &peers {
-            let _ = write!(text, " {:>20}", peer.name);
+            let _ = write!(text, " {:>24}", peer.name);
         }
         text.push('\n');
         for row in &ours {
             let _ = write!(text, "{:<30}", row.name);
             for peer in &peers {
                 let ratio = row.ratio(peer, figure.of, figure.of);
-                let _ = write!(text, " {:>20}", Spread::shown(ratio, |value| format!("{value:.2}")));
+                let _ = write!(text, " {:>24}", Spread::shown(ratio, times));
             }
             text.push('\n');
         }
@@ -125,11 +125,13 @@ mod tests {
     fn on_a_schedule_lateness_is_compared_and_of_one_client_nothing() {
         let raw = row(Client::Raw, &[Some((100, 10.0))]);
         let ours = row(Client::GauntletStatus, &[Some((50, 25.0))]);
-        let text = table(Case::Paced, &[raw, ours.clone()]);
+        let early = row(Client::GauntletNone, &[Some((50, 0.025))]);
+        let text = table(Case::Paced, &[raw, ours.clone(), early]);
         let lines: Vec<_> = text.lines().map(words).collect();
         assert_eq!(lines[0], ["× send lag p99 of", "raw"], "{text}");
         assert_eq!(lines[1], ["gauntlet-status", "2.50 (2.50–2.50)"], "{text}");
-        assert_eq!(lines[3], ["gauntlet-status", "0.50 (0.50–0.50)"], "{text}");
+        assert_eq!(lines[2], ["gauntlet-none", "0.0025 (0.0025–0.0025)"], "{text}");
+        assert_eq!(lines[4], ["gauntlet-status", "0.50 (0.50–0.50)"], "{text}");
         assert_eq!(table(Case::Paced, &[ours]), "");
     }
 }

@@ -155,7 +155,7 @@ fn closed(case: Case, rows: &[Row]) -> String {
         for (index, basis) in row.bases().into_iter().enumerate() {
             let cost = Spread::shown(row.spread(|run| per_cpu(run, basis)), |value| format!("{value:.0}"));
             let ratio = reference.and_then(|to| row.ratio(to, |run| per_cpu(run, basis), first_per_cpu));
-            let ratio = Spread::shown(ratio, |value| format!("{value:.2}"));
+            let ratio = Spread::shown(ratio, times);
             let _ = write!(text, "{:<50} {cost:>26}  {ratio:>19}", format!("{}: {basis}", row.name));
             if index == 0 {
                 let _ = write!(
@@ -219,7 +219,7 @@ fn paced(case: Case, rows: &[Row]) -> String {
             Spread::shown(pace(|pace| pace.lag_p50_us), micros),
             Spread::shown(pace(|pace| pace.lag_p99_us), micros),
             shown(pace(|pace| pace.lag_max_us)),
-            Spread::shown(ratio, |value| format!("{value:.2}")),
+            Spread::shown(ratio, times),
             middle(row, first_per_cpu, |value| format!("{value:.0}")),
             middle(row, |run| run.peak_memory.map(|bytes| bytes as f64), megabytes),
             worst_others(row),
@@ -286,6 +286,11 @@ fn micros(value: f64) -> String {
         value if value < 1e6 => format!("{:.2} ms", value / 1e3),
         value => format!("{:.2} s", value / 1e6),
     }
+}
+
+/// A ratio: of one far below the other something is left to read.
+pub(super) fn times(ratio: f64) -> String {
+    if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 fn megabytes(bytes: f64) -> String {
