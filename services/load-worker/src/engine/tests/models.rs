@@ -37,7 +37,9 @@ fn a_stall_shows_in_latency_from_the_intended_time_and_not_in_service() {
     let mut rig = Rig::new(vec![endpoint(server.addr)], vec![fire(|_| {})]);
     let mut spec = rig.phase(rate(200.0), Duration::from_secs(1));
     (spec.connections, spec.users) = (2, 2);
-    let counts = rig.run(&spec, GRACE);
+    rig.begin(&spec);
+    wait_for("all requests", || server.requests() == 200);
+    let (counts, _) = rig.end(spec.phase, GRACE);
     assert!(begun.elapsed() > Duration::from_millis(600));
     assert_eq!((counts.scheduled, counts.answered, counts.dropped), (200, 200, 0));
     let batch = rig.samples();
