@@ -171,7 +171,7 @@ fn asked_by_the_guest(url: &str, early: bool) -> String {
         )
     });
     let members = members.collect::<Vec<_>>().join(", ");
-    let mut plan = OnePhase::new(url, "rate = 50\nduration = \"2s\"\nconnections = 100\nmax-users = 10");
+    let mut plan = OnePhase::new(url, "rate = 20\nduration = \"5s\"\nconnections = 100\nmax-users = 10");
     plan.target = format!("health = \"{url}/health\"");
     let config = format!(
         "guest = \"expert\"\ntarget = \"shop\"\n\n[scenarios.config]\nprompt = \"{{question}}\"\nfeed = \"questions.csv\"\n\
