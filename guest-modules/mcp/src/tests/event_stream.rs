@@ -99,6 +99,24 @@ fn who_takes_no_post_there_is_spoken_to_on_a_stream() {
 }
 
 #[test]
+fn users_who_begin_together_find_the_oldest_dialect_each() {
+    let mut config = config();
+    config["revision"] = json!("auto");
+    let mut bench = bench(config);
+    let begun = [bench.start(0, 0, &[]), bench.start(1, 1, &[])];
+    let refuse = |said: &Said| vec![Answer::to(&said.requests[0]).status(405)];
+    let initialize = begun.map(|said| bench.answer(&refuse(&said)));
+    // The first one learns what the server is before the second one has its refusal.
+    let mut server = Server::new();
+    let stream = bench.answer(&refuse(&initialize[0])).requests[0].clone();
+    let answers = server.answer(&stream);
+    assert_eq!(method(&bench.answer(&answers).requests[0]), "initialize");
+    let second = bench.answer(&refuse(&initialize[1]));
+    let methods: Vec<_> = second.requests.iter().map(method).collect();
+    assert_eq!((methods, second.verdicts.len()), (vec!["GET".to_owned()], 0), "{second:?}");
+}
+
+#[test]
 fn a_turn_makes_as_many_calls_as_a_session_has() {
     let mut with = config();
     with["session"] = json!({ "calls": 3 });

@@ -439,7 +439,10 @@ impl Act<'_, '_> {
 
     /// Whether a server that does not take `initialize` is tried in the oldest dialect.
     fn tries_another(&mut self, failures: Failures) -> bool {
-        let undecided = self.shared.revision.is_none() && self.user.stream == 0;
+        // Another user may have found that out since this one began.
+        let may_be_oldest =
+            self.shared.revision.is_none_or(|revision| revision.transport() == Transport::EventStream);
+        let undecided = may_be_oldest && self.user.stream == 0;
         if undecided && failures.has(Failure::Status) && matches!(self.user.exchange.status, 400 | 404 | 405)
         {
             self.open_stream();
