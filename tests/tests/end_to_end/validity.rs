@@ -95,7 +95,7 @@ fn what_the_generator_drops_trips_the_rules_on_rate_and_drops() {
 #[test]
 fn the_same_standstill_just_short_of_the_rules_is_valid() {
     let rules = "send-lag = \"5s\"\nshort-seconds = \"67%\"\ndrops = \"40%\"\nbusy-for = \"5m\"";
-    let phase = standstill("connections = 8\nmax-waiting = 10", rules, 0);
+    let phase = standstill("connections = 1\nmax-waiting = 1", rules, 0);
     assert_eq!(rules_of(&phase, "fail"), [""; 0], "{}", phase["validity"]);
 }
 
