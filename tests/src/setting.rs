@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Alone;
 use crate::gauntlet::{self, Ended, Running};
 use crate::suite::Suite;
+use crate::turn::{self, Held};
 
 /// How many load-workers the deployed suite has.
 const WORKERS: usize = 3;
@@ -14,21 +14,39 @@ const WORKERS: usize = 3;
 pub struct Setting {
     /// Ends before the directory goes.
     suite: Option<Suite>,
-    dir: Alone,
+    dir: tempfile::TempDir,
+    _held: Held,
 }
 
 impl Setting {
-    /// Runs are done by `gauntlet run` itself, in one process.
+    /// Runs are done by `gauntlet run` itself, in one process, and no other test runs meanwhile.
     #[must_use]
     pub fn embedded() -> Self {
-        Self { suite: None, dir: Alone::new() }
+        Self::new(Held::all(), false)
     }
 
-    /// Runs are done by services over NATS and PostgreSQL, with three load-workers.
+    /// Runs are done by services over NATS and PostgreSQL, with three load-workers, and no other test runs meanwhile.
     #[must_use]
     pub fn deployed() -> Self {
-        let dir = Alone::new();
-        Self { suite: Some(Suite::start(dir.path(), WORKERS)), dir }
+        Self::new(Held::all(), true)
+    }
+
+    /// As [`Self::embedded`], beside one other test.
+    #[must_use]
+    pub fn embedded_beside() -> Self {
+        Self::new(Held::one(), false)
+    }
+
+    /// As [`Self::deployed`], beside one other test.
+    #[must_use]
+    pub fn deployed_beside() -> Self {
+        Self::new(Held::one(), true)
+    }
+
+    fn new(held: Held, deployed: bool) -> Self {
+        let dir = turn::directory();
+        let suite = deployed.then(|| Suite::start(dir.path(), WORKERS));
+        Self { suite, dir, _held: held }
     }
 
     /// The test's directory.
@@ -65,15 +83,22 @@ impl Setting {
     }
 }
 
-/// Makes a test of each function, on the embedded and on the deployed suite. A function takes `&Setting`.
+/// Makes a test of each function, on the embedded and on the deployed suite. A function takes `&Setting`. With `beside` before the
+/// names each test runs beside another: for those that count, and measure nothing.
 #[macro_export]
 macro_rules! on_both_suites {
-    ($($test:ident),+ $(,)?) => {
+    (beside $($test:ident),+ $(,)?) => {
+        $crate::on_both_suites! { @ embedded_beside deployed_beside $($test),+ }
+    };
+    (@ $embedded:ident $deployed:ident $($test:ident),+) => {
         mod embedded {
-            $(#[test] fn $test() { super::$test(&$crate::setting::Setting::embedded()); })+
+            $(#[test] fn $test() { super::$test(&$crate::setting::Setting::$embedded()); })+
         }
         mod deployed {
-            $(#[test] fn $test() { super::$test(&$crate::setting::Setting::deployed()); })+
+            $(#[test] fn $test() { super::$test(&$crate::setting::Setting::$deployed()); })+
         }
+    };
+    ($($test:ident),+ $(,)?) => {
+        $crate::on_both_suites! { @ embedded deployed $($test),+ }
     };
 }

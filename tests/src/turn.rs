@@ -10,9 +10,19 @@ static FREE: Mutex<usize> = Mutex::new(PLACES);
 static FREED: Condvar = Condvar::new();
 
 /// Places that are held, and given back with the value.
-struct Held(usize);
+pub(crate) struct Held(usize);
 
 impl Held {
+    /// All places.
+    pub(crate) fn all() -> Self {
+        Self::wait_for(PLACES)
+    }
+
+    /// One place.
+    pub(crate) fn one() -> Self {
+        Self::wait_for(1)
+    }
+
     fn wait_for(places: usize) -> Self {
         // A test that failed in its turn poisoned nothing that the next one uses.
         let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +61,7 @@ impl Alone {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it waits, which nobody expects of a default")]
     pub fn new() -> Self {
-        let held = Held::wait_for(PLACES);
+        let held = Held::all();
         Self { dir: directory(), _held: held }
     }
 
@@ -70,7 +80,7 @@ impl Beside {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it waits, which nobody expects of a default")]
     pub fn new() -> Self {
-        let held = Held::wait_for(1);
+        let held = Held::one();
         Self { dir: directory(), _held: held }
     }
 
@@ -82,6 +92,6 @@ impl Beside {
 }
 
 #[expect(clippy::expect_used, reason = "a test's set-up may panic")]
-fn directory() -> tempfile::TempDir {
+pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory for the test")
 }

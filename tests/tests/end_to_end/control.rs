@@ -9,6 +9,7 @@ use gauntlet_tests::setting::Setting;
 use crate::plans::{OnePhase, assert_closes, count, phase};
 
 gauntlet_tests::on_both_suites! {
+    beside
     pause_resume_rate_skip_and_stop_from_the_command_line,
     the_same_by_the_http_api,
     an_abort_threshold_ends_the_run_with_99_after_ramp_down_and_collection,

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use crate::plans::{OnePhase, assert_closes, count, phase};
 
 gauntlet_tests::on_both_suites! {
+    beside
     nginx_at_500_a_second,
     nginx_at_2000_a_second,
     nginx_over_tls,

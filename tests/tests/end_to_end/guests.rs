@@ -8,6 +8,7 @@ use gauntlet_tests::setting::Setting;
 use crate::plans::{assert_closes, count, phase};
 
 gauntlet_tests::on_both_suites! {
+    beside
     a_guest_that_traps_too_often_makes_the_run_invalid,
     a_guest_that_traps_is_named_and_the_others_go_on,
 }

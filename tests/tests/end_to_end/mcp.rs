@@ -9,7 +9,7 @@ mod held_streams;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::gauntlet::{self, Ended};
 use gauntlet_tests::mcp_servers::McpServer;
 use gauntlet_tests::network::{self, Network, Side};
@@ -176,7 +176,7 @@ pub(crate) fn alone_on_a_network(test: &str, work: impl FnOnce()) {
 #[test]
 fn server_everything_over_streamable_http() {
     alone_on_a_network("server-everything over streamable HTTP (run as root)", || {
-        let dir = Alone::new();
+        let dir = Beside::new();
         let server = McpServer::everything(dir.path(), "streamableHttp");
         for revision in ["2025-03-26", "2025-06-18", "2025-11-25", "auto"] {
             let more = "{ ping = true, weight = 1 }, { listen = \"300ms\", weight = 1 },";
@@ -202,7 +202,7 @@ fn server_everything_over_streamable_http() {
 #[test]
 fn a_call_that_server_everything_never_ends_holds_nobody() {
     alone_on_a_network("cancelled calls of server-everything (run as root)", || {
-        let dir = Alone::new();
+        let dir = Beside::new();
         let server = McpServer::everything(dir.path(), "streamableHttp");
         let config = r#"
 revision = "2025-11-25"
@@ -218,7 +218,7 @@ calls = [
 #[test]
 fn server_everything_over_one_event_stream() {
     alone_on_a_network("server-everything over an event stream (run as root)", || {
-        let dir = Alone::new();
+        let dir = Beside::new();
         let server = McpServer::everything(dir.path(), "sse");
         // Here the server has a way to ask for roots, whoever calls.
         let more = r#"{ tool = "get-roots-list", weight = 1 },"#;
@@ -261,7 +261,7 @@ const FAST_DEVIATIONS: &[Deviation] = &[UNKNOWN_TOOL];
 
 #[test]
 fn fastmcp_of_both_eras() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = McpServer::fast(dir.path(), None);
     for revision in ["2025-06-18", "2025-11-25", "2026-07-28", "auto"] {
         let config = format!("revision = \"{revision}\"\n{FAST}{UNKNOWN}]");
@@ -273,7 +273,7 @@ fn fastmcp_of_both_eras() {
 
 #[test]
 fn fastmcp_with_a_token_and_without() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = McpServer::fast(dir.path(), Some("good"));
     for revision in ["2025-06-18", "2026-07-28"] {
         let config = |token: &str| {
@@ -291,7 +291,7 @@ fn fastmcp_with_a_token_and_without() {
 
 #[test]
 fn aimock_with_batches() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = McpServer::aimock(dir.path());
     let config = format!(
         r#"

@@ -7,6 +7,7 @@ use test_servers::ports;
 use crate::plans::OnePhase;
 
 gauntlet_tests::on_both_suites! {
+    beside
     a_target_that_is_down,
     monitoring_that_is_stale,
     too_few_file_descriptors_for_the_connections,

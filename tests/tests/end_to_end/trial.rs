@@ -1,6 +1,6 @@
 //! The turn before the load: a plan that its first answers show to be wrong ends there, and no load is sent.
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::gauntlet::Ended;
 use gauntlet_tests::mcp_servers::McpServer;
 use gauntlet_tests::setting::Setting;
@@ -10,6 +10,7 @@ use crate::mcp::faulty::{Faulty, UNDRAWABLE};
 use crate::plans::{assert_closes, count, phase};
 
 gauntlet_tests::on_both_suites! {
+    beside
     an_expert_whose_key_is_not_taken,
 }
 
@@ -62,7 +63,7 @@ const ADD: &str = r#"calls = [{ tool = "add", arguments = { a = 1, b = 2 } }]"#;
 
 #[test]
 fn a_server_that_does_not_take_the_token() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = McpServer::fast(dir.path(), Some("good"));
     for revision in ["auto", "2025-06-18", "2026-07-28"] {
         for auth in ["", "auth = { bearer = \"bad\" }"] {
@@ -84,7 +85,7 @@ fn a_server_that_does_not_take_the_token() {
 
 #[test]
 fn a_path_where_no_server_is() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = McpServer::fast(dir.path(), None);
     for revision in ["auto", "2024-11-05", "2025-11-25", "2026-07-28"] {
         let config = format!("revision = \"{revision}\"\nendpoint = \"/nothing\"\n{ADD}");
@@ -94,7 +95,7 @@ fn a_path_where_no_server_is() {
 
 #[test]
 fn a_revision_that_the_server_does_not_speak() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     // It agrees on its one revision, whatever is asked for.
     let server = McpServer::aimock(dir.path());
     let config = r#"calls = [{ tool = "echo", arguments = { message = "hello" } }]"#;
@@ -116,7 +117,7 @@ fn a_revision_that_the_server_does_not_speak() {
 
 #[test]
 fn a_listed_schema_that_cannot_be_drawn_from() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = Faulty::start();
     let config = |calls: &str| {
         format!(
@@ -134,7 +135,7 @@ fn a_listed_schema_that_cannot_be_drawn_from() {
 
 #[test]
 fn a_good_server_is_called_once_more_than_the_run_counts() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = Faulty::start();
     let config = "revision = \"2025-11-25\"\nendpoint = \"/2025-11-25\"\ncalls = [{ tool = \"lf\" }]";
     let run = |more: &str| {
@@ -174,7 +175,7 @@ fn an_expert_whose_key_is_not_taken(setting: &Setting) {
 
 #[test]
 fn a_model_that_there_is_none_of() {
-    let setting = Setting::embedded();
+    let setting = Setting::embedded_beside();
     let model = Model::start(|_| Reply::Status(404, ""));
     refused(setting.run(&expert(&model.url(), "/e0/v1/messages")), &["with 404", "bad request", "`model`"]);
     assert_eq!(model.entries().len(), 1);
@@ -182,7 +183,7 @@ fn a_model_that_there_is_none_of() {
 
 #[test]
 fn a_target_that_fails_in_the_trial_is_for_the_run() {
-    let setting = Setting::embedded();
+    let setting = Setting::embedded_beside();
     for status in [429, 500, 503] {
         let model = Model::start(move |_| Reply::Status(status, ""));
         let summary = setting.run(&expert(&model.url(), "/e0/v1/messages")).expect(0).summary();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::gauntlet::start_run;
 use gauntlet_tests::mcp_cluster::{McpCluster, McpServers};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ calls = [
 
 #[test]
 fn a_storage_controller_in_all_revisions() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let cluster = McpCluster::start(dir.path(), &PATIENT);
     let url = cluster.url("us-east-1-storage_controller");
     for revision in ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28", "auto"] {
@@ -90,7 +90,7 @@ calls = [
 
 #[test]
 fn scanners_and_commanders_with_a_token() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let cluster = McpCluster::start(dir.path(), &["--bearer-token", "good", PATIENT[0], PATIENT[1]]);
     for revision in ["2025-06-18", "2025-11-25", "2026-07-28"] {
         let head = |token: &str| format!("revision = \"{revision}\"\nauth = {{ bearer = \"{token}\" }}\n");
@@ -109,7 +109,7 @@ fn scanners_and_commanders_with_a_token() {
 
 #[test]
 fn a_scanner_over_tls() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (dir.path().join("certificate.pem"), dir.path().join("key.pem"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
@@ -165,7 +165,7 @@ fn name(value: &Value) -> String {
 
 #[test]
 fn two_holders_of_an_object_are_killed_under_load_and_no_client_misses_it() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let mut servers = McpServers::start(dir.path(), 5);
     let url = servers.url(0);
     let config = |call: &str| format!("revision = \"2026-07-28\"\ncalls = [{call}]");

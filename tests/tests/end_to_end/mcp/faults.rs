@@ -1,6 +1,6 @@
 //! Each fault of a server is a class of its own in the report, and a call without an end holds nobody.
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 
 use super::{answered, broken, checked, plan, run_plan};
 use crate::mcp::faulty::{Faulty, TOOLS};
@@ -10,7 +10,7 @@ const LOAD: &str = "rate = 60\nduration = \"3s\"\nconnections = 200";
 
 #[test]
 fn each_fault_is_reported_as_its_own_class() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = Faulty::start();
     let calls = TOOLS.map(|tool| match tool {
         "silent-stream" => format!("{{ tool = \"{tool}\", timeout = \"500ms\" }}"),
@@ -44,7 +44,7 @@ fn each_fault_is_reported_as_its_own_class() {
 
 #[test]
 fn a_call_without_an_end_holds_nobody() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = Faulty::start();
     let config = r#"
 revision = "2025-11-25"
@@ -60,7 +60,7 @@ calls = [{ tool = "endless", progress = true, cancel-after = "100ms" }]"#;
 
 #[test]
 fn a_wrong_revision_is_not_a_revision_that_nobody_published() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let server = Faulty::start();
     for (agreed, class) in [("2025-06-18", "version-unsupported"), ("1999-01-01", "version-unknown")] {
         let config =
