@@ -38,25 +38,38 @@ pub(crate) fn test() -> anyhow::Result<()> {
     fuzz::fuzz(fuzz::SECONDS)?;
     stage("instructions of the hot path");
     bench::hot_path(false)?;
-    let all = |what: &str, selection: &[&str]| {
+    let all = |what: &str, selection: &[&str], at_a_time: usize| {
         stage(what);
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
-        run(tests.args(selection).envs(environment.iter().cloned()))
+        tests.args(selection).envs(environment.iter().cloned());
+        run(tests.env("RUST_TEST_THREADS", at_a_time.to_string()))
     };
     // Those that fail most, and say most when they do, stand last: where output is cut, it is cut in the middle.
     let tested = [
-        all("documentation tests", &["--doc"]),
-        all("unit and integration tests", &["--lib", "--bins", "--examples", "--test", "it"]),
-        all("end-to-end tests", &["--test", END_TO_END]),
+        all("documentation tests", &["--doc"], 2),
+        // Most of their time they wait for what they have started.
+        all("unit and integration tests", &["--lib", "--bins", "--test", "it"], 4),
+        all("end-to-end tests", &["--test", END_TO_END], 2),
     ];
     tested.into_iter().collect()
 }
 
 /// Guests and servers, and the variables by which tests find them.
-pub(crate) fn set_up() -> anyhow::Result<[(&'static str, PathBuf); 10]> {
-    guests::build()?;
-    Ok([
-        ("GAUNTLET_GUESTS", target()?.join("guests")),
+pub(crate) fn set_up() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+    // Servers come over the network while guests are compiled.
+    let (guests, servers) = std::thread::scope(|scope| {
+        let servers = scope.spawn(servers);
+        (guests::build(), servers.join())
+    });
+    guests?;
+    let mut environment = servers.map_err(|_| anyhow::anyhow!("installing the servers panicked"))??;
+    environment.push(("GAUNTLET_GUESTS", target()?.join("guests")));
+    Ok(environment)
+}
+
+/// Servers, and the variables by which tests find them.
+fn servers() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+    Ok(vec![
         ("GAUNTLET_TEST_AIMOCK", tools::aimock()?),
         ("GAUNTLET_LIBFAKETIME", tools::libfaketime()?),
         ("GAUNTLET_TEST_NGINX", tools::nginx()?),
@@ -69,7 +82,10 @@ pub(crate) fn set_up() -> anyhow::Result<[(&'static str, PathBuf); 10]> {
     ])
 }
 
-/// One selection of packages for all builds: with others, cargo unifies other features and compiles wasmtime anew.
+/// One selection of packages for all builds: with others, cargo unifies other features and compiles wasmtime anew. All targets but
+/// benchmarks, which nothing here runs.
+pub(crate) const ALL: [&str; 5] = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
+
 pub(crate) fn build() -> anyhow::Result<()> {
-    run(&mut cargo(&["build", "--workspace", "--all-targets"]))
+    run(cargo(&["build"]).args(ALL))
 }

@@ -49,12 +49,12 @@ fn measured(name: &str, release: bool) -> anyhow::Result<Command> {
 /// Builds the programs and the executable of the end-to-end tests, and finds that. Asked for by its package alone, cargo would
 /// unify other features and compile wasmtime anew.
 fn end_to_end(release: bool) -> anyhow::Result<PathBuf> {
-    let mut build = cargo(&["build", "--quiet", "--workspace"]);
+    let mut build = cargo(&["build", "--quiet"]);
     if release {
-        // Not all targets: nothing else of them has been, or will be, compiled as released.
-        build.args(["--release", "--bins", "--test", test::END_TO_END]);
+        // Nothing else of them has been, or will be, compiled as released.
+        build.args(["--release", "--workspace", "--bins", "--test", test::END_TO_END]);
     } else {
-        build.arg("--all-targets");
+        build.args(test::ALL);
     }
     let built = build
         .arg("--message-format=json-render-diagnostics")
