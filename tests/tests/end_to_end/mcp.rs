@@ -109,7 +109,8 @@ fn assert_sound(ended: Ended, deviations: &[Deviation], steps: &[(&str, u64)]) -
     if !known.is_empty() {
         known.insert(0, "valid");
     }
-    assert_eq!(broken(&summary), known, "{:#?}", checks(&summary));
+    let steps_of_it = || phase(&summary)["steps"].as_array().cloned().unwrap_or_default();
+    assert_eq!(broken(&summary), known, "{:#?}\n{:#?}", checks(&summary), steps_of_it());
     let (answered, good) = (answered(&summary), of_steps(&summary, "good"));
     for (step, least) in steps {
         assert!(answered.get(*step).is_some_and(|count| count >= least), "{step}: {answered:#?}");
@@ -165,6 +166,11 @@ calls = [
 /// Known deviations of server-everything 2026.8.31: for both transports, for the SDK makes them.
 const EVERYTHING_DEVIATIONS: &[Deviation] = &[UNKNOWN_TOOL];
 
+/// One stream in each session. The SDK of server-everything refuses a second one with 409 until it has seen that the first is
+/// closed, which on a busy machine takes longer than a user thinks; the standard knows no such status (`basic/transports`, section
+/// "Listening for Messages from the Server").
+const ONE_STREAM: &str = "session = { calls = 1 }\ncalls = [{ listen = \"300ms\" }]";
+
 /// In a network namespace of its own, where nothing outside is reached and nobody reaches in.
 pub(crate) fn alone_on_a_network(test: &str, work: impl FnOnce()) {
     match Network::new() {
@@ -179,7 +185,7 @@ fn server_everything_over_streamable_http() {
         let dir = Beside::new();
         let server = McpServer::everything(dir.path(), "streamableHttp");
         for revision in ["2025-03-26", "2025-06-18", "2025-11-25", "auto"] {
-            let more = "{ ping = true, weight = 1 }, { listen = \"300ms\", weight = 1 },";
+            let more = "{ ping = true, weight = 1 },";
             let config = format!("revision = \"{revision}\"\n{EVERYTHING}{UNKNOWN} {more} ]");
             let steps = [
                 ("initialize", 20),
@@ -189,12 +195,13 @@ fn server_everything_over_streamable_http() {
                 ("long", 1),
                 ("sampling", 1),
                 ("answer to the server", 1),
-                ("listen", 1),
                 ("ping", 1),
             ];
             let summary =
                 assert_sound(run(dir.path(), &server.url(), &config), EVERYTHING_DEVIATIONS, &steps);
             assert_times_of_progress(&summary, "long");
+            let config = format!("revision = \"{revision}\"\n{ONE_STREAM}");
+            assert_sound(run(dir.path(), &server.url(), &config), &[], &[("initialize", 20), ("listen", 20)]);
         }
     });
 }
