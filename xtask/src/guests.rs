@@ -42,21 +42,21 @@ pub(crate) fn build_named(names: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     let built = work.join(TARGET).join("guest");
     let out = target.join("guests");
     std::fs::create_dir_all(&out)?;
-    // All with one command, for each is compiled in one part, on one core.
-    let mut command = cargo(&["build", "--quiet", "--profile", "guest", "--target", TARGET, "--target-dir"]);
-    command.arg(&work);
+    let mut paths = Vec::new();
+    // One by one: together they would get each other's features, and what a guest is would hang on what else is built.
     for guest in &guests {
-        command.args(["--package", &guest.package]);
+        let mut command = cargo(&["build", "--quiet", "--profile", "guest", "--target", TARGET, "--package"]);
+        command.arg(&guest.package).arg("--target-dir").arg(&work);
         if guest.example {
             command.args(["--example", &guest.artifact]);
+        } else {
+            command.arg("--lib");
         }
+        toolchain.apply(&mut command);
+        run(&mut command).with_context(|| format!("build the guest {}", guest.name))?;
+        paths.push(componentize(guest, &built, &out)?);
     }
-    if guests.iter().any(|guest| !guest.example) {
-        command.arg("--lib");
-    }
-    toolchain.apply(&mut command);
-    run(&mut command).context("build the guests")?;
-    guests.iter().map(|guest| componentize(guest, &built, &out)).collect()
+    Ok(paths)
 }
 
 /// Reads from cargo which guests there are.
