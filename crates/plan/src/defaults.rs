@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `load.threads` | cores − 1, at least 1 | R9.4 |
 //! | `load.batch` | 64 starts | |
-//! | `load.connect-timeout` | 5 s | |
+//! | `load.connect-timeout`, `handshake-timeout` | 5 s, 5 s | |
 //! | `load.connect-rate` | 10 000 a second and thread | |
 //! | `load.interval` | 1 s | |
 //! | `load.grace` | 5 s | R2.3 |
@@ -53,6 +53,7 @@ impl Default for Load {
             threads: None,
             batch: 64,
             connect_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(5),
             connect_rate: 10_000,
             interval: Duration::from_secs(1),
             grace: Duration::from_secs(5),

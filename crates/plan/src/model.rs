@@ -380,6 +380,8 @@ pub struct Scenario {
     pub config: serde_json::Value,
     /// Deadline of a request without its own.
     pub timeout: Duration,
+    /// Deadline of an answer's first byte, from when the request is written; `None` = the request's own alone.
+    pub response_timeout: Option<Duration>,
     /// Play one turn before the load, if its guest says what that would show of a wrong plan; only with
     /// [`Control::validate`].
     pub trial: bool,
@@ -414,8 +416,10 @@ pub struct Load {
     pub threads: Option<u32>,
     /// Starts handed to a guest at once at most.
     pub batch: u32,
-    /// Deadline for making a connection, TLS handshake included.
+    /// Deadline for reaching a target: over TCP and through a proxy, all addresses of its name together.
     pub connect_timeout: Duration,
+    /// Deadline for the TLS handshake and HTTP/2's greeting, from when the target is reached.
+    pub handshake_timeout: Duration,
     /// Connections that a load thread begins to hold in reserve a second at most, 1 to 1 000 000.
     pub connect_rate: u32,
     /// Length of the intervals that samples are cut in.

@@ -178,7 +178,10 @@ fn scenario(scenario: &Scenario) -> Table {
     table["target"] = one_or_more(&scenario.targets);
     table["weight"] = value(scenario.weight);
     table["timeout"] = duration(scenario.timeout);
-    // Workers of an earlier version do not know the key, and need not.
+    // Workers of an earlier version do not know these keys, and need not.
+    if let Some(timeout) = scenario.response_timeout {
+        table["response-timeout"] = duration(timeout);
+    }
     if !scenario.trial {
         table["trial"] = value(false);
     }
@@ -329,6 +332,10 @@ fn load(load: &Load) -> Table {
     }
     table["batch"] = integer(load.batch);
     table["connect-timeout"] = duration(load.connect_timeout);
+    // Workers of an earlier version do not know the key, and need not.
+    if load.handshake_timeout != Load::default().handshake_timeout {
+        table["handshake-timeout"] = duration(load.handshake_timeout);
+    }
     table["connect-rate"] = integer(load.connect_rate);
     table["interval"] = duration(load.interval);
     table["grace"] = duration(load.grace);

@@ -250,6 +250,11 @@ pub(crate) const SCENARIO: &[Key] = &[
     ),
     key("timeout", Duration, "Deadline of a request without its own. Default 30s."),
     key(
+        "response-timeout",
+        Duration,
+        "Deadline of an answer's first byte, from when the request is written. Default: none but the request's own.",
+    ),
+    key(
         "trial",
         Bool,
         "Play one turn before the load, and refuse a plan that is seen to be wrong: a token that is not taken, a path where \
@@ -358,7 +363,16 @@ pub(crate) const THRESHOLD: &[Key] = &[
 pub(crate) const LOAD: &[Key] = &[
     key("threads", Integer(1, 1024), "Load threads. Default: cores − 1, at least 1."),
     key("batch", Integer(1, 65_536), "Starts handed to a guest at once at most. Default 64."),
-    key("connect-timeout", Duration, "Deadline for making a connection, TLS included. Default 5s."),
+    key(
+        "connect-timeout",
+        Duration,
+        "Deadline for reaching a target, over TCP and through a proxy; all addresses of its name share it. Default 5s.",
+    ),
+    key(
+        "handshake-timeout",
+        Duration,
+        "Deadline for the TLS handshake and HTTP/2's greeting, once the target is reached. Default 5s.",
+    ),
     key(
         "connect-rate",
         Integer(1, 1_000_000),

@@ -29,8 +29,10 @@ pub struct ThreadSpec {
     pub targets: Vec<TargetSpec>,
     /// Starts handed to a guest at once at most; at least 1.
     pub batch: u32,
-    /// Deadline for making a connection, TLS handshake included.
+    /// Deadline for reaching a peer: over TCP and through a proxy, all addresses of its name together.
     pub connect_timeout: Duration,
+    /// Deadline for what the two say to each other before the first request: TLS handshake and HTTP/2's greeting.
+    pub handshake_timeout: Duration,
     /// Connections begun a second at most beside those that requests ask for; at least 1.
     pub connect_rate: u32,
     /// Largest answer head that is read, bytes.
@@ -56,6 +58,8 @@ pub struct ScenarioSpec {
     pub targets: Vec<u32>,
     /// Deadline of a request that names none.
     pub timeout: Duration,
+    /// Deadline of an answer's first byte, from when its request is first written; `None` = the request's own alone.
+    pub response_timeout: Option<Duration>,
     /// The open feeders, by the name that `abi::Feed::file` gives.
     pub feeds: BTreeMap<String, Arc<Feeder>>,
 }

@@ -62,8 +62,18 @@ fn scenario(section: &Section<'_>, targets: &[Target]) -> Option<Scenario> {
     let weight = section.get("weight").and_then(|field| field.number_over(0.0, 1e9)).unwrap_or(1.0);
     let timeout =
         section.get("timeout").and_then(|field| field.some_duration()).unwrap_or(Duration::from_secs(30));
+    let response_timeout = section.get("response-timeout").and_then(|field| field.some_duration());
     let trial = section.get("trial").and_then(|field| field.boolean()).unwrap_or(true);
-    Some(Scenario { name: name?, guest: guest?, targets: target_names, weight, config, timeout, trial })
+    Some(Scenario {
+        name: name?,
+        guest: guest?,
+        targets: target_names,
+        weight,
+        config,
+        timeout,
+        response_timeout,
+        trial,
+    })
 }
 
 fn target_name(field: &Field<'_>, name: String, targets: &[Target]) -> Option<String> {

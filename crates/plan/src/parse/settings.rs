@@ -22,6 +22,10 @@ pub(super) fn load(root: &Section<'_>) -> Load {
             section.get("connect-timeout").map(|f| f.some_duration()),
             default.connect_timeout,
         ),
+        handshake_timeout: or(
+            section.get("handshake-timeout").map(|f| f.some_duration()),
+            default.handshake_timeout,
+        ),
         connect_rate: or(section.get("connect-rate").map(|f| f.whole(1..=1_000_000)), default.connect_rate),
         interval: or(section.get("interval").map(|f| f.some_duration()), default.interval),
         grace: or(section.get("grace").map(|f| f.duration()), default.grace),

@@ -203,10 +203,11 @@ fn settings() {
     let d = print_duration;
     let found = [
         format!(
-            "threads {:?} batch {} connect {} at {} interval {}",
+            "threads {:?} batch {} connect {} + {} at {} interval {}",
             l.threads,
             l.batch,
             d(l.connect_timeout),
+            d(l.handshake_timeout),
             l.connect_rate,
             d(l.interval)
         ),
@@ -240,9 +241,10 @@ fn settings() {
         ),
         format!("api {} report {} slowest {}", c.api, plan.report.dir.display(), plan.report.slowest),
         format!(
-            "scenario {} {} weight {} trial {}",
+            "scenario {} {} first byte {:?} weight {} trial {}",
             plan.scenarios[0].name,
             d(plan.scenarios[0].timeout),
+            plan.scenarios[0].response_timeout,
             plan.scenarios[0].weight,
             plan.scenarios[0].trial
         ),
@@ -250,7 +252,7 @@ fn settings() {
     assert_eq!(
         found,
         [
-            "threads None batch 64 connect 5s at 10000 interval 1s",
+            "threads None batch 64 connect 5s + 5s at 10000 interval 1s",
             "grace 5s head 64KiB body 64MiB event 1MiB io_uring true",
             "guest 50ms 64MiB + 4KiB output 8MiB log 100",
             "lag 5ms or 10%",
@@ -261,7 +263,7 @@ fn settings() {
             "probes 5s 5s",
             "worker 2s controller 15s restart Resume",
             "api 127.0.0.1:0 report runs slowest 10",
-            "scenario http 30s weight 1 trial true",
+            "scenario http 30s first byte None weight 1 trial true",
         ]
     );
     let process =

@@ -166,14 +166,16 @@ fn guest() -> impl Strategy<Value = GuestRef> {
 fn scenario(targets: Vec<String>) -> impl Strategy<Value = Scenario> {
     let count = targets.len();
     let targets = proptest::sample::subsequence(targets, 1..=count);
-    (name(), guest(), targets, rate(), object(json()), duration(), any::<bool>()).prop_map(
-        |(name, guest, targets, weight, config, timeout, trial)| Scenario {
+    let timeouts = (duration(), option::of(duration()));
+    (name(), guest(), targets, rate(), object(json()), timeouts, any::<bool>()).prop_map(
+        |(name, guest, targets, weight, config, (timeout, response_timeout), trial)| Scenario {
             name,
             guest,
             targets,
             weight,
             config: serde_json::Value::Object(config),
             timeout,
+            response_timeout,
             trial,
         },
     )
@@ -326,7 +328,7 @@ fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
     let load = (
         option::of(1..64_u32),
         1..65_536_u32,
-        vec(duration(), 4),
+        vec(duration(), 5),
         vec(size(), 6),
         any::<u16>(),
         any::<bool>(),
@@ -335,6 +337,7 @@ fn settings() -> impl Strategy<Value = (Load, Validity, Control, Report)> {
             threads,
             batch,
             connect_timeout: durations[0],
+            handshake_timeout: durations[4],
             connect_rate: 1 + sizes[0] % 1_000_000,
             interval: durations[1],
             grace: durations[2],

@@ -60,12 +60,13 @@ fn lines(time: f64, load: f64) -> Vec<String> {
     let light = by_name(PhaseName::Light);
     let threshold = &light.thresholds[0];
     lines.push(format!(
-        "never: over {} delay {} hold {:?} timeout {} connect {} grace {} probes {} worker {} controller {}",
+        "never: over {} delay {} hold {:?} timeout {} connect {} handshake {} grace {} probes {} worker {} controller {}",
         d(threshold.over.unwrap()),
         d(threshold.delay),
         light.on_objective_failure,
         d(plan.scenarios[0].timeout),
         d(plan.load.connect_timeout),
+        d(plan.load.handshake_timeout),
         d(plan.load.grace),
         d(plan.control.probe_interval),
         d(plan.control.worker_timeout),
@@ -75,7 +76,7 @@ fn lines(time: f64, load: f64) -> Vec<String> {
     lines
 }
 
-const NEVER: &str = "never: over 30s delay 5s hold Hold { max: 120s } timeout 30s connect 5s grace 5s probes 5s worker 2s controller 15s";
+const NEVER: &str = "never: over 30s delay 5s hold Hold { max: 120s } timeout 30s connect 5s handshake 5s grace 5s probes 5s worker 2s controller 15s";
 
 #[test]
 fn unscaled() {

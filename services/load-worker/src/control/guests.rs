@@ -151,6 +151,7 @@ impl<'a> Loader<'a> {
                 guest: Arc::new(guest.clone()),
                 targets: targets.collect(),
                 timeout: scenario.timeout,
+                response_timeout: scenario.response_timeout,
                 feeds,
             },
             names,

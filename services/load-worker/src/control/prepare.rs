@@ -274,6 +274,7 @@ fn thread_spec(
         targets: targets.to_vec(),
         batch: plan.load.batch.max(1),
         connect_timeout: plan.load.connect_timeout,
+        handshake_timeout: plan.load.handshake_timeout,
         connect_rate: plan.load.connect_rate,
         max_head: plan.load.max_head,
         max_body: plan.load.max_body,

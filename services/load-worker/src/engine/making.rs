@@ -85,7 +85,10 @@ impl LoadThread {
         match target.and_then(|target| target.http2) {
             None => self.opened(key, now),
             Some(most) => match self.begin_streams(key, most) {
-                Ok(()) => self.drive(key, now),
+                Ok(()) => {
+                    self.begin_handshake(key, now);
+                    self.drive(key, now);
+                }
                 Err(class) => self.open_failed(key, class, now),
             },
         }
@@ -128,7 +131,7 @@ impl LoadThread {
     /// This address did not answer: the next, or none.
     pub(super) fn open_failed(&mut self, key: Key, class: FailureClass, now: u64) {
         if let Some(transport) = self.transports.get_mut(key) {
-            (transport.connection, transport.streams) = (None, None);
+            (transport.connection, transport.streams, transport.handshake) = (None, None, None);
         }
         if self.try_next_address(key).is_ok() {
             return;
@@ -169,17 +172,35 @@ impl LoadThread {
         self.start_waiting(now);
     }
 
-    /// Making it has taken too long.
+    /// A peer is reached and is spoken to: TLS, or HTTP/2's greeting, or one after the other.
+    pub(super) fn begin_handshake(&mut self, key: Key, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        if transport.handshake.is_none() {
+            transport.handshake = Some(now);
+            self.timers.after(now, nanos(self.spec.handshake_timeout), Timer::Handshake(key));
+        }
+    }
+
+    /// Reaching a peer has taken too long.
     pub(super) fn connect_deadline(&mut self, key: Key, now: u64) {
         let Some(transport) = self.transports.get_mut(key) else { return };
-        if transport.is_made() {
-            return;
-        }
-        // A peer that does not greet back is as good as none.
-        let class = transport.connection.as_ref().map_or(FailureClass::Connect, Connection::late);
-        // All addresses share the one deadline.
+        // All addresses share the one deadline: whatever becomes of this one, there is no next.
         transport.tried = usize::MAX;
-        self.open_failed(key, class, now);
+        if !transport.is_made() && transport.handshake.is_none() {
+            self.open_failed(key, FailureClass::Connect, now);
+        }
+    }
+
+    /// A handshake has taken too long, unless the one that this was for is over and that of another address goes on.
+    pub(super) fn handshake_deadline(&mut self, key: Key, now: u64) {
+        let Some(transport) = self.transports.get_mut(key) else { return };
+        let timeout = nanos(self.spec.handshake_timeout);
+        let late = transport.handshake.is_some_and(|begun| begun.saturating_add(timeout) <= now);
+        if late && !transport.is_made() {
+            // A peer that does not greet back is as good as none.
+            let class = transport.connection.as_ref().map_or(FailureClass::Connect, Connection::late);
+            self.open_failed(key, class, now);
+        }
     }
 
     /// Fills empty places. Returns when to look again, if some stay empty on purpose.

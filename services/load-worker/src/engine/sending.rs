@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
+use super::clock::nanos;
 use super::request::Stage;
 use super::slots::Key;
-use super::thread::LoadThread;
+use super::thread::{LoadThread, Timer};
 use super::transport::Place;
 use crate::io::send_batch::{Outgoing, SendBatch, TOGETHER};
 use crate::io::wire;
@@ -161,6 +162,10 @@ impl LoadThread {
         if request.sent == 0 {
             request.sent = stamp;
             self.recorder.send_lag(request.send_lag(stamp));
+            let scenario = self.spec.scenarios.get(request.scenario as usize);
+            if let Some(timeout) = scenario.and_then(|scenario| scenario.response_timeout) {
+                self.timers.after(stamp, nanos(timeout), Timer::Response(key));
+            }
         }
         if !request.resent {
             self.recorder.request_sent(request.series, bytes, request.attempt > 0);

@@ -15,7 +15,7 @@ mod leases;
 mod memory;
 mod models;
 mod proxies;
-mod rig;
+pub(crate) mod rig;
 mod sending;
 mod server;
 mod sockets;

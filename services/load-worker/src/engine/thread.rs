@@ -46,8 +46,12 @@ pub(super) enum Timer {
     Send(Key),
     /// A request has had its time.
     Deadline(Key),
-    /// A connection should have been made.
+    /// An answer should have begun.
+    Response(Key),
+    /// A peer should have been reached.
     Connect(Key),
+    /// A handshake should be over.
+    Handshake(Key),
     /// A user asked to be woken.
     Wake { scenario: u32, user: u32, wake: u32 },
     /// A user has finished thinking.
@@ -257,7 +261,9 @@ impl LoadThread {
                     }
                 }
                 Timer::Deadline(key) => self.deadline(key, now),
+                Timer::Response(key) => self.response_deadline(key, now),
                 Timer::Connect(key) => self.connect_deadline(key, now),
+                Timer::Handshake(key) => self.handshake_deadline(key, now),
                 Timer::Wake { scenario, user, wake } => self.wake(scenario, user, wake),
                 Timer::Free { scenario, user, generation } => {
                     if self.user(scenario, user).is_some_and(|user| user.generation == generation) {
@@ -281,8 +287,8 @@ impl LoadThread {
         let (requests, transports, scenarios) = (&self.requests, &self.transports, &self.scenarios);
         let user = |scenario: u32, user: u32| scenarios.get(scenario as usize)?.users.get(user as usize);
         let timer = self.timers.next(|timer| match timer {
-            Timer::Send(key) | Timer::Deadline(key) => requests.get(key).is_none(),
-            Timer::Connect(key) => transports.get(key).is_none_or(Transport::is_made),
+            Timer::Send(key) | Timer::Deadline(key) | Timer::Response(key) => requests.get(key).is_none(),
+            Timer::Connect(key) | Timer::Handshake(key) => transports.get(key).is_none_or(Transport::is_made),
             Timer::Wake { scenario, user: who, wake } => {
                 user(scenario, who).is_none_or(|user| user.wake.is_none_or(|(_, number)| number != wake))
             }

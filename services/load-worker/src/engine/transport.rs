@@ -105,6 +105,8 @@ pub(super) struct Transport {
     /// Answers it has brought.
     pub(super) uses: u32,
     pub(super) begun: u64,
+    /// Since when the peer that was reached has been spoken to, before requests can be sent.
+    pub(super) handshake: Option<u64>,
     /// Listed as one to read on from.
     pub(super) unread: bool,
     /// Its peer is known to have closed, though more is to be read.
@@ -112,7 +114,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Whether a connect deadline has nothing to watch any more.
+    /// Whether the deadlines of making it have nothing to watch any more.
     pub(super) fn is_made(&self) -> bool {
         match &self.streams {
             Some(streams) => streams.is_open(),
@@ -220,6 +222,7 @@ impl LoadThread {
         let Some(connection) = &mut transport.connection else { return };
         if !connection.is_open() {
             match connection.advance() {
+                Ok(false) if connection.is_reached() => self.begin_handshake(key, now),
                 Ok(false) => {}
                 Ok(true) => self.connected(key, now),
                 Err(class) => self.open_failed(key, class, now),
@@ -409,6 +412,13 @@ impl LoadThread {
             self.abandon(key, now);
             self.end_request(key, Outcome::Failed(FailureClass::Timeout), now);
             self.start_waiting(now);
+        }
+    }
+
+    /// An answer should have begun by now.
+    pub(super) fn response_deadline(&mut self, key: Key, now: u64) {
+        if self.requests.get(key).is_some_and(|request| request.first == 0) {
+            self.deadline(key, now);
         }
     }
 

@@ -119,7 +119,13 @@ impl Connection {
         self.tls.is_some()
     }
 
-    /// What it is that took too long, when the deadline for making the connection has passed.
+    /// Whether the peer hears what is said: TCP, and the way through a proxy, are made.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        !matches!(self.stage, Stage::Connecting | Stage::Tunnel)
+    }
+
+    /// What it is that took too long, when a deadline for making the connection has passed.
     #[must_use]
     pub fn late(&self) -> FailureClass {
         if self.stage == Stage::Handshake { FailureClass::Tls } else { FailureClass::Connect }

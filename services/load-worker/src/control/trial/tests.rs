@@ -1,6 +1,5 @@
 //! Turns of native generators against servers in this process.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Mutex;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::spy::Asked;
 use super::*;
+use crate::engine::tests::rig::{empty, endpoint, scenario, target, thread};
 use crate::engine::{Generator, Source};
 use crate::spec::Endpoint;
 
@@ -51,10 +51,6 @@ struct Script {
 }
 
 struct Instance(abi::Setup);
-
-fn empty() -> abi::Output {
-    abi::Output { arena: vec![], requests: vec![], verdicts: vec![], finished: vec![], commands: vec![] }
-}
 
 impl Source for Script {
     fn instantiate(&self, config: &str, _: u64, _: u32) -> Result<Box<dyn Generator>, String> {
@@ -124,50 +120,13 @@ impl Generator for Instance {
 
 /// A turn against `addr` of a guest that declares this.
 fn turn(addr: SocketAddr, guest: &Arc<Script>, declared: &Value, dir: &Path) -> Turn {
-    let endpoint = Endpoint {
-        url: format!("http://{addr}/"),
-        tls: None,
-        addrs: vec![addr],
-        socket: None,
-        tunnel: None,
-        proxy_authorization: None,
-        host_header: addr.to_string(),
-        base_path: String::new(),
-        detour: None,
-    };
-    let target = TargetSpec {
-        name: "tools".into(),
-        endpoints: vec![endpoint],
-        balance: plan::model::Balance::RoundRobin,
-        outlier_detection: None,
-        http2: None,
-        keep_alive: true,
-    };
+    let endpoint = Endpoint { url: format!("http://{addr}/"), ..endpoint(addr) };
+    let target = TargetSpec { name: "tools".into(), ..target(vec![endpoint]) };
     Turn {
         declared: Trial::read(&json!({ "x-gauntlet-trial": declared }).to_string()).unwrap(),
         config: r#"{"a":{"b":1,"c":2}}"#.to_owned(),
-        scenario: ScenarioSpec {
-            name: "users".into(),
-            guest: Arc::clone(guest) as Arc<dyn Source>,
-            targets: vec![0],
-            timeout: Duration::from_secs(20),
-            feeds: BTreeMap::new(),
-        },
-        thread: ThreadSpec {
-            index: 0,
-            threads: 1,
-            seed: 7,
-            scenarios: Vec::new(),
-            targets: vec![target],
-            batch: 64,
-            connect_timeout: Duration::from_secs(10),
-            connect_rate: 10_000,
-            max_head: 64 * 1024,
-            max_body: 1024 * 1024,
-            max_event: 64 * 1024,
-            io_uring: true,
-            lease: Lease::for_ever(),
-        },
+        scenario: ScenarioSpec { name: "users".into(), ..scenario(Arc::clone(guest) as Arc<dyn Source>) },
+        thread: thread(Vec::new(), vec![target]),
         phase: 3,
         connections: 2,
         patience: Patience { begin: Duration::from_secs(30), turn: Duration::from_secs(30) },

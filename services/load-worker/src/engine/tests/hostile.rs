@@ -261,6 +261,34 @@ fn a_flood_neither_fills_the_memory_nor_keeps_others_waiting() {
 }
 
 #[test]
+fn an_answer_that_does_not_begin_in_time_is_a_timeout_and_one_that_only_ends_late_is_none() {
+    // The head comes at once, the body when the gate opens.
+    let slow = Server::start(|_, _| {
+        Act::GateBetween(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n".to_vec(), b"ok".to_vec())
+    });
+    let silent = Server::start(|_, _| Act::Silence);
+    for (server, late) in [(&slow, false), (&silent, true)] {
+        let mut rig = Rig::with(vec![endpoint(server.addr)], vec![fire(|_| {})], |spec| {
+            spec.scenarios[0].response_timeout = Some(Duration::from_millis(200));
+        });
+        let spec = rig.phase(rate(20.0), Duration::from_millis(200));
+        rig.begin(&spec);
+        // A request has 20 s.
+        until(spec.t0 + Duration::from_secs(2));
+        server.gate.open();
+        let (counts, _) = rig.end(1, GRACE);
+        let (failed, answered) = if late { (4, 0) } else { (0, 4) };
+        assert_eq!((counts.failed, counts.answered), (failed, answered), "{counts:?}");
+        let series = &rig.samples().series[0];
+        let errors: Vec<_> = series.errors.iter().map(|e| (e.class.as_str(), e.count)).collect();
+        assert_eq!(errors, if late { vec![("timeout", 4)] } else { vec![] });
+        let latency = series::Hist::decode(series.latency.as_ref().unwrap()).unwrap();
+        // Gone after the 200 ms, and not with the phase's end.
+        assert!(!late || latency.is_empty() || latency.max() < Some(1_000_000), "{:?}", latency.max());
+    }
+}
+
+#[test]
 fn a_server_that_never_accepts_is_a_connect_failure() {
     // A queue of one, and that is taken.
     let socket =

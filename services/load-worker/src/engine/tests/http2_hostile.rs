@@ -88,7 +88,7 @@ fn a_server_that_does_not_greet_or_lets_nobody_ask_is_no_connection() {
         });
         let mut rig = Rig::with(vec![endpoint(addr)], vec![fire(|_| {})], |spec| {
             spec.targets[0].http2 = Some(8);
-            spec.connect_timeout = Duration::from_millis(100);
+            spec.handshake_timeout = Duration::from_millis(100);
         });
         let counts = rig.run(&rig.phase(rate(50.0), Duration::from_millis(100)), GRACE);
         assert_eq!((counts.scheduled, counts.failed), (5, 5));

@@ -75,7 +75,7 @@ pub(super) const GET: u32 = 0;
 pub(super) const POST: u32 = 1;
 pub(super) const HEAD: u32 = 2;
 
-pub(super) fn empty() -> abi::Output {
+pub(crate) fn empty() -> abi::Output {
     abi::Output { arena: vec![], requests: vec![], verdicts: vec![], finished: vec![], commands: vec![] }
 }
 
@@ -156,7 +156,7 @@ pub(super) fn stalling(at: u64, stall: Duration, heard: &Arc<Mutex<Vec<u64>>>) -
     })
 }
 
-pub(super) fn endpoint(addr: SocketAddr) -> Endpoint {
+pub(crate) fn endpoint(addr: SocketAddr) -> Endpoint {
     Endpoint {
         url: format!("http://{addr}"),
         tls: None,
@@ -171,7 +171,7 @@ pub(super) fn endpoint(addr: SocketAddr) -> Endpoint {
 }
 
 /// A target that speaks HTTP/1.1 and whose endpoints are used in turn.
-pub(super) fn target(endpoints: Vec<Endpoint>) -> TargetSpec {
+pub(crate) fn target(endpoints: Vec<Endpoint>) -> TargetSpec {
     TargetSpec {
         name: "target".into(),
         endpoints,
@@ -179,6 +179,38 @@ pub(super) fn target(endpoints: Vec<Endpoint>) -> TargetSpec {
         outlier_detection: None,
         http2: None,
         keep_alive: true,
+    }
+}
+
+/// A scenario for the first target.
+pub(crate) fn scenario(guest: Arc<dyn Source>) -> ScenarioSpec {
+    ScenarioSpec {
+        name: "scenario".into(),
+        guest,
+        targets: vec![0],
+        timeout: Duration::from_secs(20),
+        response_timeout: None,
+        feeds: BTreeMap::new(),
+    }
+}
+
+/// The only load thread.
+pub(crate) fn thread(scenarios: Vec<ScenarioSpec>, targets: Vec<TargetSpec>) -> ThreadSpec {
+    ThreadSpec {
+        index: 0,
+        threads: 1,
+        seed: 7,
+        scenarios,
+        targets,
+        batch: 64,
+        connect_timeout: Duration::from_secs(10),
+        handshake_timeout: Duration::from_secs(10),
+        connect_rate: 10_000,
+        max_head: 64 * 1024,
+        max_body: 1024 * 1024,
+        max_event: 64 * 1024,
+        io_uring: true,
+        lease: crate::lease::Lease::for_ever(),
     }
 }
 
@@ -208,36 +240,14 @@ impl Around {
         guests: Vec<Arc<dyn Source>>,
     ) -> (Self, ThreadSpec, Recorder) {
         let dir = tempfile::tempdir().unwrap();
-        let scenarios = guests.len();
+        let count = guests.len();
         let one = ScenarioLayout { steps, targets: vec![0], checks: 1, metrics: 1 };
-        let layout = Layout::new(vec![one; scenarios]);
+        let layout = Layout::new(vec![one; count]);
         let owner = Owner { run: RunId::new(), worker: WorkerId::new(), incarnation: IncarnationId::new() };
         let (spool, mut recorders) = RunSpool::create(dir.path(), owner, layout.clone(), 1).unwrap();
-        let spec = ThreadSpec {
-            index: 0,
-            threads: 1,
-            seed: 7,
-            scenarios: guests
-                .into_iter()
-                .map(|guest| ScenarioSpec {
-                    name: "scenario".into(),
-                    guest,
-                    targets: vec![0],
-                    timeout: Duration::from_secs(20),
-                    feeds: BTreeMap::new(),
-                })
-                .collect(),
-            targets: vec![target(endpoints)],
-            batch: 64,
-            connect_timeout: Duration::from_secs(10),
-            connect_rate: 10_000,
-            max_head: 64 * 1024,
-            max_body: 1024 * 1024,
-            max_event: 64 * 1024,
-            io_uring: true,
-            lease: crate::lease::Lease::for_ever(),
-        };
-        (Self { spool, layout, scenarios, steps, _dir: dir }, spec, recorders.remove(0))
+        let scenarios = guests.into_iter().map(scenario).collect();
+        let spec = thread(scenarios, vec![target(endpoints)]);
+        (Self { spool, layout, scenarios: count, steps, _dir: dir }, spec, recorders.remove(0))
     }
 
     pub(super) fn phase(&self, model: LoadModel, duration: Duration) -> PhaseSpec {
