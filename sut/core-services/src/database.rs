@@ -13,6 +13,7 @@ mod node;
 mod pool;
 mod postgres;
 mod query;
+mod reused;
 mod settings;
 mod sqlite;
 mod tiers;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use resilience::bulkhead::{Bulkhead, Full, Place};
+use sha2::Sha256;
 
 use crate::breaker::Admission;
 
@@ -33,6 +35,8 @@ use limits::Held;
 pub(crate) use limits::Limits;
 use node::Node;
 pub use pool::Settings as PoolSettings;
+use reused::Reused;
+pub use reused::Settings as ReusedSettings;
 pub use settings::{Primary, Settings};
 pub(crate) use tiers::Level;
 use tiers::Tiers;
@@ -52,6 +56,16 @@ pub(crate) enum Error {
     /// The call waited in vain for its turn.
     #[error("no place within {0:?}: too many calls are in progress")]
     Waited(Duration),
+    /// The call waited in vain for something that calls use one after the other.
+    #[error("all {count} {what} were in use for {wait:?}")]
+    Exhausted {
+        /// What there are so many of.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How long it waited.
+        wait: Duration,
+    },
     /// A server failed.
     #[error("{place} failed: {detail}")]
     Failed {
@@ -72,6 +86,8 @@ pub(crate) struct Database {
     held: tokio::sync::Mutex<Held>,
     settings: Settings,
     tiers: Tiers,
+    buffers: Reused<Vec<u8>>,
+    digests: Reused<Sha256>,
     distributed: Option<Distributed>,
     ledger: Mutex<Ledger>,
 }
@@ -97,6 +113,8 @@ impl Database {
             bulkhead: Bulkhead::new(settings.bulkhead),
             held: tokio::sync::Mutex::default(),
             tiers: Tiers::new(&settings),
+            buffers: Reused::new("buffers", settings.reused.buffers, settings.pool.timeout, Vec::new),
+            digests: Reused::new("digests", settings.reused.digests, settings.pool.timeout, Sha256::default),
             distributed,
             ledger: Mutex::default(),
             settings,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use core_services::database::{DistributedSettings, PoolSettings, Primary, Settings};
+use core_services::database::{DistributedSettings, PoolSettings, Primary, ReusedSettings, Settings};
 use core_services::resilience::bulkhead;
 
 /// Where items are kept; without --primary and --sqlite, in memory, and the other flags mean nothing.
@@ -53,6 +53,12 @@ pub(crate) struct Database {
     /// Calls that wait for a place at most; more are refused with 503.
     #[arg(long, value_name = "COUNT", default_value_t = bulkhead::Settings::default().waiting)]
     bulkhead_waiting: usize,
+    /// Buffers that items are written into as JSON.
+    #[arg(long, value_name = "COUNT", default_value_t = ReusedSettings::default().buffers, value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    buffers: usize,
+    /// Digests that checksums of new items are taken with.
+    #[arg(long, value_name = "COUNT", default_value_t = ReusedSettings::default().digests, value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    digests: usize,
     /// Bytes in the first level of the cache.
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     l1_bytes: u64,
@@ -106,6 +112,7 @@ impl Database {
                 concurrent: self.bulkhead_concurrent,
                 waiting: self.bulkhead_waiting,
             },
+            reused: ReusedSettings { buffers: self.buffers, digests: self.digests },
             l1_bytes: self.l1_bytes,
             l2_bytes: self.l2_bytes,
             distributed: self.cache_nats.map(|url| DistributedSettings {

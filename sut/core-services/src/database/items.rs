@@ -21,9 +21,11 @@ impl Database {
             self.tiers.insert(id, &body);
             return Ok(Some((Level::L3, body)));
         }
+        let mut buffer = self.buffers.take().await?;
         let answer = self.read(delay, Query::Item(id)).await?;
         let Some(item) = answer.items.first() else { return Ok(None) };
-        let body = json(item);
+        let body = json(item, &mut buffer);
+        drop(buffer);
         self.cache(id, &body).await;
         Ok(Some((Level::Miss, body)))
     }
@@ -49,6 +51,8 @@ impl Database {
     pub(crate) async fn add(&self, new: NewItem, delay: Duration) -> Result<(u64, Checksum), Error> {
         // There is one zero: SQLite does not know the negative one, and would give back another item than was written.
         let price = new.price + 0.0;
+        // Before it is written: what is written and then not acknowledged would be nobody's.
+        let (mut buffer, mut digest) = (self.buffers.take().await?, self.digests.take().await?);
         let answer = {
             // Given back before the caches have their turn: what they take is not a server's time.
             let _place = self.enter().await?;
@@ -60,10 +64,12 @@ impl Database {
             detail: "it took an item and gave it no id".to_owned(),
         })?;
         let written = Item { id, name: new.name, price };
-        let checksum = Checksum::of(&written);
+        let checksum = Checksum::with(&mut digest, &written);
+        let body = json(&written, &mut buffer);
+        drop((buffer, digest));
         self.acknowledge(id, checksum);
         // Replicas have it a moment later; who reads it back at once finds it here.
-        self.cache(id, &json(&written)).await;
+        self.cache(id, &body).await;
         Ok((id, checksum))
     }
 
@@ -82,6 +88,10 @@ impl Database {
     }
 }
 
-fn json(item: &Item) -> Bytes {
-    Bytes::from(serde_json::to_vec(item).unwrap_or_default())
+/// The item as JSON, written in the buffer.
+fn json(item: &Item, buffer: &mut Vec<u8>) -> Bytes {
+    buffer.clear();
+    // Nothing in an item can fail to be written.
+    let _ = serde_json::to_writer(&mut *buffer, item);
+    Bytes::copy_from_slice(buffer)
 }

@@ -1,7 +1,9 @@
 //! What can be changed about pools, bulkhead and caches while the target runs: how each is exhausted.
 
+use deadpool::unmanaged::Object;
 use resilience::bulkhead::Place;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 
 use super::{Database, Error};
 
@@ -13,6 +15,10 @@ pub(crate) struct Limits {
     pub(crate) pool_held: usize,
     /// Places of the bulkhead that are kept from everybody.
     pub(crate) bulkhead_held: usize,
+    /// Buffers that are kept from everybody.
+    pub(crate) buffers_held: usize,
+    /// Digests that are kept from everybody.
+    pub(crate) digests_held: usize,
     /// Bytes in the first level of the cache.
     pub(crate) l1_bytes: Option<u64>,
     /// Bytes in the second level.
@@ -25,21 +31,24 @@ pub(super) struct Held {
     limits: Limits,
     connections: Vec<Box<dyn Send>>,
     places: Vec<Place>,
+    buffers: Vec<Object<Vec<u8>>>,
+    digests: Vec<Object<Sha256>>,
 }
 
 impl Database {
     /// What is wrong with these limits; empty = nothing.
     pub(crate) fn problems(&self, limits: &Limits) -> Vec<String> {
-        let mut problems = Vec::new();
-        let max = self.settings.pool.max;
-        if limits.pool_held > max {
-            problems.push(format!("pool_held: {} is above the {max} of --pool-max", limits.pool_held));
-        }
-        let places = self.settings.bulkhead.concurrent;
-        if limits.bulkhead_held > places {
-            problems.push(format!("bulkhead_held: {} is above its {places} places", limits.bulkhead_held));
-        }
-        problems
+        let super::Settings { pool, bulkhead, reused, .. } = &self.settings;
+        [
+            ("pool_held", limits.pool_held, pool.max, "--pool-max"),
+            ("bulkhead_held", limits.bulkhead_held, bulkhead.concurrent, "--bulkhead-concurrent"),
+            ("buffers_held", limits.buffers_held, reused.buffers, "--buffers"),
+            ("digests_held", limits.digests_held, reused.digests, "--digests"),
+        ]
+        .into_iter()
+        .filter(|(_, held, most, _)| held > most)
+        .map(|(limit, held, most, flag)| format!("{limit}: {held} is above the {most} of {flag}"))
+        .collect()
     }
 
     pub(crate) async fn limits(&self) -> Limits {
@@ -64,6 +73,12 @@ impl Database {
         }
         for _ in 0..limits.bulkhead_held {
             held.places.push(self.enter().await?);
+        }
+        for _ in 0..limits.buffers_held {
+            held.buffers.push(self.buffers.take().await?);
+        }
+        for _ in 0..limits.digests_held {
+            held.digests.push(self.digests.take().await?);
         }
         Ok(())
     }

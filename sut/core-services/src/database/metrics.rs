@@ -1,4 +1,4 @@
-//! The Prometheus text about servers, bulkhead and caches.
+//! The Prometheus text about servers, bulkhead, what is used again, and caches.
 
 use std::fmt::Write as _;
 
@@ -50,6 +50,7 @@ impl Database {
             nodes[n].0.breaker().counts().rejected as f64
         });
         self.render_bulkhead(text);
+        self.render_reused(text);
         self.render_tiers(text);
     }
 
@@ -65,6 +66,22 @@ impl Database {
         ] {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         }
+    }
+
+    fn render_reused(&self, text: &mut String) {
+        let pools = [(self.buffers.what, self.buffers.status()), (self.digests.what, self.digests.status())];
+        let mut of_pools = |name: &str, help: &str, value: &dyn Fn(&deadpool::Status) -> f64| {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+            for (what, status) in &pools {
+                let _ = writeln!(text, "{name}{{pool=\"{what}\"}} {}", value(status));
+            }
+        };
+        let used = |status: &deadpool::Status| status.size.saturating_sub(status.available) as f64;
+        of_pools("reuse_pool_max", "How many there are.", &|status| status.max_size as f64);
+        of_pools("reuse_pool_in_use", "Of these, in use or held.", &used);
+        of_pools("reuse_pool_usage_ratio", "In use, of all.", &|status| {
+            used(status) / status.max_size.max(1) as f64
+        });
     }
 
     fn render_tiers(&self, text: &mut String) {

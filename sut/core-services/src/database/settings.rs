@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use resilience::{breaker, bulkhead};
 
-use super::{distributed, pool};
+use super::{distributed, pool, reused};
 
 /// What takes writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub breaker: breaker::Settings,
     /// Calls of all servers together.
     pub bulkhead: bulkhead::Settings,
+    /// What calls use again.
+    pub reused: reused::Settings,
     /// Bytes in the first level of the cache; 0 = none.
     pub l1_bytes: u64,
     /// Bytes in the second level, in the memory of this process too; 0 = none.
@@ -56,6 +58,7 @@ impl Settings {
             pool: pool::Settings::default(),
             breaker: breaker::Settings::default(),
             bulkhead: bulkhead::Settings::default(),
+            reused: reused::Settings::default(),
             l1_bytes: 256 << 20,
             l2_bytes: 2 << 30,
             distributed: None,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use core_services::database::{DistributedSettings, PoolSettings};
+use core_services::database::{DistributedSettings, PoolSettings, ReusedSettings};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -241,4 +241,38 @@ async fn what_was_acknowledged_is_there_after_the_process_was_killed() {
         let item: Value = answer.json().await.unwrap();
         assert_eq!(&checksum(&item), expected, "{item}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buffers_and_digests_run_out_when_they_are_held() {
+    let (settings, _directory) = file();
+    let pool = PoolSettings { timeout: Duration::from_millis(300), ..settings.pool };
+    let reused = ReusedSettings { buffers: 3, digests: 2 };
+    let target = start(uncached(Settings { pool, reused, ..settings }));
+    let usage =
+        async |what: &str| metric(&target, &format!("reuse_pool_usage_ratio{{pool=\"{what}\"}}")).await;
+    let why = async |limits: Value| {
+        assert_eq!(put(&target, "/admin/limits", &limits).await.0, 200, "{limits}");
+        let (added, why) = add(&target, "harp").await;
+        (status(&target, "/items/1").await, added, why["error"].as_str().unwrap_or_default().to_owned())
+    };
+    let message = |text: &str| format!("all {text} were in use for 300ms");
+    assert_eq!(why(json!({ "buffers_held": 2, "digests_held": 1 })).await, (200, 201, String::new()));
+    assert_eq!((usage("buffers").await, usage("digests").await), (2.0 / 3.0, 0.5));
+    // What is not added has not been written either.
+    assert_eq!(why(json!({ "digests_held": 2 })).await, (200, 503, message("2 digests")));
+    assert_eq!(why(json!({ "buffers_held": 3 })).await, (503, 503, message("3 buffers")));
+    assert_eq!((usage("buffers").await, usage("digests").await), (1.0, 0.0));
+    let (refused, why_not) =
+        put(&target, "/admin/limits", &json!({ "buffers_held": 4, "digests_held": 3 })).await;
+    let told = why_not["error"].as_str().unwrap();
+    assert!(refused == 422 && told.contains("buffers_held: 4 is above the 3 of --buffers"), "{told}");
+    assert!(told.contains("digests_held: 3 is above the 2 of --digests"), "{told}");
+    assert_eq!(why(json!({})).await, (200, 201, String::new()));
+    let integrity = get(&target, "/admin/integrity").await.json::<Value>().await.unwrap();
+    let found = &integrity["servers"][0];
+    assert_eq!(
+        (&integrity["acknowledged"], &found["missing"], &found["altered"]),
+        (&json!(2), &json!(0), &json!(0))
+    );
 }
