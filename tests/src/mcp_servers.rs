@@ -57,10 +57,24 @@ impl McpServer {
     /// When it does not start.
     #[must_use]
     pub fn fast(dir: &Path, token: Option<&str>) -> Self {
+        Self::python(dir, "server.py", token)
+    }
+
+    /// A server on the official Python SDK whose list of tools has three pages ([`Self::said`] has a line for each that is read)
+    /// and whose tool `change` tells subscribers of a change.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn paged(dir: &Path) -> Self {
+        Self::python(dir, "paged.py", None)
+    }
+
+    fn python(dir: &Path, script: &str, token: Option<&str>) -> Self {
         let port = ports::free();
         let mut python = Command::new("python3");
         python
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/fastmcp/server.py"))
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/fastmcp").join(script))
             .arg(port.to_string())
             .args(token)
             .env("PYTHONPATH", setting("GAUNTLET_TEST_FASTMCP"))

@@ -109,8 +109,7 @@ fn assert_sound(ended: Ended, deviations: &[Deviation], steps: &[(&str, u64)]) -
     if !known.is_empty() {
         known.insert(0, "valid");
     }
-    let steps_of_it = || phase(&summary)["steps"].as_array().cloned().unwrap_or_default();
-    assert_eq!(broken(&summary), known, "{:#?}\n{:#?}", checks(&summary), steps_of_it());
+    assert_eq!(broken(&summary), known, "{:#?}\n{:#}", checks(&summary), phase(&summary)["steps"]);
     let (answered, good) = (answered(&summary), of_steps(&summary, "good"));
     for (step, least) in steps {
         assert!(answered.get(*step).is_some_and(|count| count >= least), "{step}: {answered:#?}");
@@ -293,6 +292,50 @@ fn fastmcp_with_a_token_and_without() {
         assert_eq!(broken(&summary), ["valid", "401"], "{revision}");
         let started = of_steps(&summary, "started");
         assert!(started.keys().all(|step| !step.starts_with("tools/call")), "{started:?}");
+    }
+}
+
+#[test]
+fn pages_of_a_list_and_subscriptions_on_the_official_sdk() {
+    let dir = Beside::new();
+    let server = McpServer::paged(dir.path());
+    let read = |from: u32| server.said().lines().filter(|line| *line == format!("tools from {from}")).count();
+    for revision in ["2025-11-25", "2026-07-28"] {
+        // The tool of the last page is known when all were read.
+        let config = format!(
+            r#"
+revision = "{revision}"
+session = {{ calls = 5 }}
+calls = [
+    {{ tool = "four", weight = 3, generate = true }},
+    {{ tool = "change", weight = 2, arguments = {{}} }},
+    {{ list = "tools", name = "all pages", weight = 2 }},
+    {{ list = "tools", name = "first page", pages = 1, weight = 2 }},
+    {{ listen = "300ms", weight = 2 }},
+]"#
+        );
+        let before = [0, 2, 4].map(read);
+        let steps = [
+            ("tools/list", 20),
+            ("tools/call four", 8),
+            ("tools/call change", 4),
+            ("all pages", 6),
+            ("first page", 2),
+            ("listen", 2),
+        ];
+        let summary = assert_sound(run(dir.path(), &server.url(), &config), &[], &steps);
+        let [first, second, third] = [(0, before[0]), (2, before[1]), (4, before[2])]
+            .map(|(from, before)| read(from).saturating_sub(before) as u64);
+        assert!(
+            first > second && second >= third && third > 20,
+            "{first}, {second} and {third} reads of pages"
+        );
+        // Those that the phase's end cut off were read as well.
+        let first_only = answered(&summary)["first page"];
+        assert!(
+            first - second >= first_only,
+            "{first} and {second} reads, {first_only} of the first page alone"
+        );
     }
 }
 
