@@ -25,9 +25,7 @@ const PORT_STEP: u16 = 1_000;
 pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
     guests::build()?;
     println!("demo: building gauntlet and the reference system (release)");
-    let packages = TARGETS.iter().flat_map(|(package, _)| ["--package", package]);
-    let build = ["build", "--release", "--package", "gauntlet"].into_iter().chain(packages);
-    run(&mut cargo(&build.collect::<Vec<_>>()))?;
+    run(cargo(&["build", "--release"]).args(released()))?;
     let target = target()?;
     let dir = target.join("demo");
     std::fs::create_dir_all(&dir)?;
@@ -56,6 +54,12 @@ pub(crate) fn demo() -> anyhow::Result<std::process::ExitCode> {
         .context("start gauntlet")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(std::process::ExitCode::from(code))
+}
+
+/// The selection of packages for builds as released: with others, cargo unifies other features and compiles wasmtime anew.
+pub(crate) fn released() -> impl Iterator<Item = &'static str> {
+    let packages = std::iter::once("gauntlet").chain(TARGETS.iter().map(|(package, _)| *package));
+    packages.flat_map(|package| ["--package", package])
 }
 
 /// The plan with the paths of the programs that were built.

@@ -37,7 +37,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     stage("fuzz targets");
     fuzz::fuzz(fuzz::SECONDS)?;
     stage("instructions of the hot path");
-    bench::hot_path(false)?;
+    bench::tested_hot_path()?;
     let all = |what: &str, selection: &[&str], at_a_time: usize| {
         stage(what);
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
@@ -86,6 +86,7 @@ fn servers() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
 /// benchmarks, which nothing here runs.
 pub(crate) const ALL: [&str; 5] = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
 
+/// Builds what the tests run, and what they start.
 pub(crate) fn build() -> anyhow::Result<()> {
     run(cargo(&["build"]).args(ALL))
 }

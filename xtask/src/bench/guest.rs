@@ -1,4 +1,5 @@
-//! `cargo xtask bench guest`: what the guests `http`, `mcp` and `expert` cost a request by what they look at of the answer, by itself and in batches.
+//! `cargo xtask bench guest`: what the guests `http`, `mcp` and `expert` cost a request by what they look at of the answer, by
+//! itself and in batches.
 //!
 //! Instructions are counted as `bench hot-path` counts them: a run of N requests and one of 2 N under callgrind, the second
 //! less the first, so that start and end count nothing. Times are the fastest of some rounds without callgrind; they say
@@ -11,10 +12,10 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::hot_path::{collected, output};
-use crate::paths::{cargo, run, target};
+use crate::paths::target;
 use crate::tools::load_generators as tools;
 
-/// See `crates/sandbox/examples/cost.rs`.
+/// See `bench/src/bin/guest_cost.rs`.
 const CASES: [(&str, &[&str]); 3] = [
     ("http", &["none", "status", "parameters", "head", "body", "event"]),
     ("mcp", &["mcp-status", "mcp-verified"]),
@@ -34,13 +35,7 @@ const TIMED: (u64, u32) = (65_536, 15);
 pub(crate) fn guest(release: bool) -> anyhow::Result<()> {
     let names = CASES.map(|(guest, _)| guest);
     let guests = crate::guests::build_named(&names)?;
-    // The whole workspace's features, as tests have them: with others, cargo compiles wasmtime anew.
-    let mut build = cargo(&["build", "--quiet", "--workspace", "--example", "cost"]);
-    if release {
-        build.arg("--release");
-    }
-    run(&mut build)?;
-    let profile = if release { "release" } else { "debug" };
+    let program = super::programs(release)?.join("guest-cost");
     let dir = target()?.join("bench");
     std::fs::create_dir_all(&dir)?;
     println!("guest: {:>13} {:>5} {:>12} {:>9}", "case", "batch", "instructions", "ns");
@@ -48,8 +43,7 @@ pub(crate) fn guest(release: bool) -> anyhow::Result<()> {
     for (name, cases) in CASES {
         let is_it = |path: &&PathBuf| path.file_stem().is_some_and(|stem| stem == name);
         let guest = guests.iter().find(is_it).with_context(|| format!("the guest {name} was not built"))?;
-        let example = target()?.join(profile).join("examples/cost");
-        let cost = Cost { example, guest: guest.clone(), dir: dir.clone() };
+        let cost = Cost { program: program.clone(), guest: guest.clone(), dir: dir.clone() };
         // Callgrind's processor is another one: the guest is compiled for it once, and not in the runs that count.
         cost.under_callgrind(cases[0], 1, 1)?;
         for case in cases {
@@ -70,14 +64,14 @@ pub(crate) fn guest(release: bool) -> anyhow::Result<()> {
         }
     }
     let path = dir.join("guest.json");
-    let text = json!({ "profile": profile, "costs": rows });
+    let text = json!({ "profile": if release { "release" } else { "debug" }, "costs": rows });
     std::fs::write(&path, format!("{text:#}\n")).with_context(|| format!("write {}", path.display()))?;
     println!("guest: wrote {}", path.display());
     Ok(())
 }
 
 struct Cost {
-    example: PathBuf,
+    program: PathBuf,
     guest: PathBuf,
     dir: PathBuf,
 }
@@ -101,7 +95,7 @@ impl Cost {
         let mut command = Command::new(tools::valgrind()?);
         command.arg("--tool=callgrind");
         command.arg(format!("--callgrind-out-file={}", self.dir.join("callgrind-guest.out").display()));
-        command.arg(&self.example);
+        command.arg(&self.program);
         self.arguments(&mut command, "guest-cache-callgrind", case, batch, requests, 1);
         collected(&String::from_utf8_lossy(&output(&mut command)?.stderr))
     }
@@ -109,7 +103,7 @@ impl Cost {
     /// Nanoseconds a request in the fastest round.
     fn timed(&self, case: &str, batch: u32) -> anyhow::Result<f64> {
         let (requests, rounds) = TIMED;
-        let mut command = Command::new(&self.example);
+        let mut command = Command::new(&self.program);
         self.arguments(&mut command, "guest-cache", case, batch, requests, rounds);
         let said: Value =
             serde_json::from_slice(&output(&mut command)?.stdout).context("read what it printed")?;

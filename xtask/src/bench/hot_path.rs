@@ -1,19 +1,21 @@
 //! `cargo xtask bench hot-path`: what a request costs the load thread, counted and not timed, against a committed budget.
 //!
-//! A fixed small run of the load engine, with a native generator in the guest's place, sends N and then 2 N requests to the
-//! bare server; what the second run counts more is the requests' own, without start and end. Instructions are those of
-//! user space under callgrind, as the tests' profile compiles them: they say whether the path grew, not how fast it is.
-//! Allocations are those that memcheck sees.
+//! A fixed small run of the load engine sends N and then 2 N requests; what the second run counts more is the requests' own,
+//! without start and end. It is done in each of several [`WAYS`]. Instructions are those of user space under callgrind, as
+//! the tests' profile compiles them: they say whether the path grew, not how fast it is. Allocations are those that memcheck
+//! sees, but for the three by which a call's output is given to the engine, however many requests are in it.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::load::bare_server;
-use crate::paths::{cargo, root, run, target};
+use super::load::{bare_on_any_core, nginx_on_any_core};
+use crate::paths::{root, target};
 use crate::tools::load_generators as tools;
 
 /// Requests of the shorter run: by then every buffer has its size.
@@ -30,95 +32,139 @@ const FEW_CALLS: u64 = 20;
 
 const BUDGET: &str = "services/load-worker/hot-path.json";
 
+/// How requests are made and sent: by a native generator in the guest's place over HTTP/1.1, by the http guest, and by the first
+/// again over TLS and over HTTP/2 under TLS.
+const WAYS: [&str; 4] = ["native", "guest", "tls", "http2"];
+
+/// Those that every run of the tests counts: the others take a minute more and are mostly not our own code.
+const TESTED: usize = 2;
+
 /// What a request costs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Cost {
     instructions: f64,
-    /// Of the load thread, without the generator's own.
+    /// Without those of outputs.
     allocations: f64,
 }
 
-/// Counts, prints, and fails when over the budget; with `bless`, writes the budget anew instead.
+/// By way.
+type Costs = BTreeMap<String, Cost>;
+
+/// Counts in all ways; with `bless`, writes the budget anew.
 pub(crate) fn hot_path(bless: bool) -> anyhow::Result<()> {
+    count_ways(&WAYS, bless)
+}
+
+/// Counts in the ways that tests guard.
+pub(crate) fn tested_hot_path() -> anyhow::Result<()> {
+    count_ways(&WAYS[..TESTED], false)
+}
+
+/// Counts, prints, and fails when over the budget; with `bless`, writes the budget anew instead.
+fn count_ways(ways: &[&str], bless: bool) -> anyhow::Result<()> {
     if !cfg!(target_arch = "x86_64") {
         println!("hot path: SKIPPED: the budget in {BUDGET} is of x86_64");
         return Ok(());
     }
-    // The whole workspace's features, as tests have them: with others, cargo compiles wasmtime anew.
-    run(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--workspace",
-        "--bin",
-        "bare-server",
-        "--example",
-        "load_thread",
-    ]))?;
-    let programs = target()?.join("debug");
+    let programs = super::programs(false)?;
+    let program = programs.join("load-thread");
     let dir = target()?.join("bench");
     std::fs::create_dir_all(&dir)?;
-    let run = Run { example: programs.join("examples/load_thread"), dir, server: bare_server(&programs)? };
-    let instructions = more(run.instructions(TURNS)?, run.instructions(2 * TURNS)?)?;
-    let allocations = more(run.allocations(TURNS)?, run.allocations(2 * TURNS)?)?;
-    let cost = Cost { instructions, allocations };
-    let (few_calls, many_calls) = (run.futex_calls(TURNS)?, run.futex_calls(2 * TURNS)?);
-    let futex = many_calls.saturating_sub(few_calls);
-    println!(
-        "hot path: {:.0} instructions and {:.4} allocations a request, {futex} futex calls in {TURNS} requests",
-        cost.instructions, cost.allocations
-    );
-    anyhow::ensure!(
-        futex <= FEW_CALLS,
-        "hot path: {futex} futex calls in {TURNS} requests ({few_calls} and {many_calls} in runs of {TURNS} and twice as \
-         many): something on the load thread locks, or wakes another thread, for each request"
-    );
+    let guests = crate::guests::build_named(&["http"])?;
+    let guest_file = guests.first().context("the guest http was not built")?.display().to_string();
+    let cache = dir.join("guest-cache-callgrind").display().to_string();
+    let (bare, nginx) = (bare_on_any_core(&programs)?, nginx_on_any_core(&dir)?);
+    let (https, certificate) = nginx.https()?;
+    let certificate = certificate.display().to_string();
+    let mut costs = Costs::new();
+    for &name in ways {
+        let (port, way) = match name {
+            "guest" => (bare.port(), vec![name, guest_file.as_str(), &cache]),
+            "tls" | "http2" => (https, vec![name, certificate.as_str()]),
+            _ => (bare.port(), vec![]),
+        };
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let cost = Run { program: &program, dir: &dir, server, way }.cost()?;
+        costs.insert(name.to_owned(), cost);
+    }
     let path = root().join(BUDGET);
     if bless {
-        let text = serde_json::json!({
-            "instructions_per_request": cost.instructions.round(),
-            "allocations_per_request": (cost.allocations * 1_000.0).round() / 1_000.0,
-        });
-        std::fs::write(&path, format!("{text:#}\n")).with_context(|| format!("write {BUDGET}"))?;
+        let text = serde_json::to_string_pretty(&costs)?;
+        std::fs::write(&path, format!("{text}\n")).with_context(|| format!("write {BUDGET}"))?;
         println!("hot path: wrote {BUDGET}");
         return Ok(());
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {BUDGET}"))?;
-    judge(cost, &text)
+    judge(&costs, &serde_json::from_str(&text).with_context(|| format!("read {BUDGET}"))?)
 }
 
-struct Run {
-    example: PathBuf,
-    dir: PathBuf,
-    server: super::load::BareServer,
+/// Runs in one of the ways.
+struct Run<'a> {
+    program: &'a Path,
+    dir: &'a Path,
+    server: SocketAddr,
+    /// What load-thread is told of it.
+    way: Vec<&'a str>,
 }
 
-impl Run {
-    fn arguments(&self, turns: u64) -> [String; 4] {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.server.port()));
-        ["count".to_owned(), addr.to_string(), turns.to_string(), CONNECTIONS.to_string()]
+impl Run<'_> {
+    fn name(&self) -> &str {
+        self.way.first().copied().unwrap_or("native")
     }
 
-    /// One run with a tool of valgrind's: what the example said, and what the tool did.
+    /// Counts, and prints.
+    fn cost(&self) -> anyhow::Result<Cost> {
+        let name = self.name();
+        if name == "guest" {
+            // Callgrind's processor is another one: the guest is compiled for it once, and not in the runs that count.
+            self.instructions(1)?;
+        }
+        let instructions = more(self.instructions(TURNS)?, self.instructions(2 * TURNS)?)?.round();
+        let allocations = more(self.allocations(TURNS)?, self.allocations(2 * TURNS)?)?;
+        let allocations = (allocations * 1_000.0).round() / 1_000.0;
+        let (few_calls, many_calls) = (self.futex_calls(TURNS)?, self.futex_calls(2 * TURNS)?);
+        let futex = many_calls.saturating_sub(few_calls);
+        println!(
+            "hot path: {name:>6}: {instructions:.0} instructions and {allocations:.3} allocations a request, {futex} futex \
+             calls in {TURNS} requests"
+        );
+        anyhow::ensure!(
+            futex <= FEW_CALLS,
+            "hot path: {name}: {futex} futex calls in {TURNS} requests ({few_calls} and {many_calls} in runs of {TURNS} and \
+             twice as many): something on the load thread locks, or wakes another thread, for each request"
+        );
+        Ok(Cost { instructions, allocations })
+    }
+
+    fn arguments(&self, turns: u64) -> Vec<String> {
+        let all = ["count".to_owned(), self.server.to_string(), turns.to_string(), CONNECTIONS.to_string()];
+        all.into_iter().chain(self.way.iter().map(|&word| word.to_owned())).collect()
+    }
+
+    /// One run with a tool of valgrind's: what load-thread said, and what the tool did.
     fn under_valgrind(&self, tool: &[String], turns: u64) -> anyhow::Result<(Value, String)> {
         let mut command = Command::new(tools::valgrind()?);
-        let output = output(command.args(tool).arg(&self.example).args(self.arguments(turns)))?;
-        let said: Value = serde_json::from_slice(&output.stdout).context("read what the example printed")?;
+        let output = output(command.args(tool).arg(self.program).args(self.arguments(turns)))?;
+        let said: Value = serde_json::from_slice(&output.stdout).context("read what load-thread printed")?;
         anyhow::ensure!(said["failed"] == 0, "requests failed: {said}");
         Ok((said, String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
     /// Instructions of a whole process.
     fn instructions(&self, turns: u64) -> anyhow::Result<Counted> {
-        let out = format!("--callgrind-out-file={}", self.dir.join("callgrind.out").display());
+        let out = format!(
+            "--callgrind-out-file={}",
+            self.dir.join(format!("callgrind-{}.out", self.name())).display()
+        );
         let (said, told) = self.under_valgrind(&["--tool=callgrind".to_owned(), out], turns)?;
         Ok(Counted { requests: count(&said, "requests")?, counted: collected(&told)? })
     }
 
-    /// Allocations of a whole process without the generator's own.
+    /// Allocations of a whole process without those of outputs.
     fn allocations(&self, turns: u64) -> anyhow::Result<Counted> {
         let tool = ["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"].map(str::to_owned);
         let (said, told) = self.under_valgrind(&tool, turns)?;
-        let own = allocated(&told)?.saturating_sub(count(&said, "allocations_in_generator")?);
+        let own = allocated(&told)?.saturating_sub(count(&said, "allocations_of_outputs")?);
         Ok(Counted { requests: count(&said, "requests")?, counted: own })
     }
 
@@ -126,7 +172,7 @@ impl Run {
         let table = self.dir.join("strace.txt");
         let mut command = Command::new(tools::strace()?);
         command.args(["--follow-forks", "--summary-only", "--trace=futex", "--output"]).arg(&table);
-        output(command.arg(&self.example).args(self.arguments(turns)))?;
+        output(command.arg(self.program).args(self.arguments(turns)))?;
         futex_calls(&std::fs::read_to_string(&table)?)
     }
 }
@@ -191,36 +237,40 @@ pub(super) fn futex_calls(table: &str) -> anyhow::Result<u64> {
     calls.with_context(|| format!("strace's table: {table}"))
 }
 
-fn judge(cost: Cost, budget: &str) -> anyhow::Result<()> {
-    let budget: Value = serde_json::from_str(budget).with_context(|| format!("read {BUDGET}"))?;
-    let wanted = |name: &str| budget[name].as_f64().with_context(|| format!("no {name} in {BUDGET}"));
-    let (instructions, allocations) =
-        (wanted("instructions_per_request")?, wanted("allocations_per_request")?);
-    let mut over = Vec::new();
-    if cost.instructions > instructions * (1.0 + TOLERANCE) {
-        over.push(format!(
-            "{:.0} instructions a request, {:.0} % over the budget of {instructions:.0}",
-            cost.instructions,
-            100.0 * (cost.instructions / instructions - 1.0)
-        ));
-    }
-    // A vector that grows once in a while in one of the runs is not for each request.
-    if cost.allocations > allocations + 0.005 {
-        over.push(format!(
-            "{:.3} allocations a request where {allocations:.3} are allowed",
-            cost.allocations
-        ));
+fn judge(costs: &Costs, budget: &Costs) -> anyhow::Result<()> {
+    let (mut over, mut below) = (Vec::new(), Vec::new());
+    for (way, cost) in costs {
+        let allowed = budget.get(way).with_context(|| format!("no {way} in {BUDGET}"))?;
+        let ratio = cost.instructions / allowed.instructions;
+        if ratio > 1.0 + TOLERANCE {
+            over.push(format!(
+                "{way}: {:.0} instructions a request, {:.0} % over the budget of {:.0}",
+                cost.instructions,
+                100.0 * (ratio - 1.0),
+                allowed.instructions
+            ));
+        }
+        // A vector that grows once in a while in one of the runs is not for each request.
+        if cost.allocations > allowed.allocations * (1.0 + TOLERANCE) + 0.005 {
+            over.push(format!(
+                "{way}: {:.3} allocations a request where {:.3} are allowed",
+                cost.allocations, allowed.allocations
+            ));
+        }
+        if ratio < 1.0 - TOLERANCE {
+            below.push(way.as_str());
+        }
     }
     anyhow::ensure!(
         over.is_empty(),
-        "the load thread's hot path costs more than {BUDGET} allows: {}. `callgrind_annotate {}` shows where; if it is worth \
-         it, `cargo xtask bench hot-path --bless` writes the budget anew, and the commit says why",
-        over.join("; "),
-        Path::new("target/bench/callgrind.out").display()
+        "the load thread's hot path costs more than {BUDGET} allows: {}. `callgrind_annotate target/bench/callgrind-WAY.out` \
+         shows where; if it is worth it, `cargo xtask bench hot-path --bless` writes the budget anew, and the commit says why",
+        over.join("; ")
     );
-    if cost.instructions < instructions * (1.0 - TOLERANCE) {
+    if !below.is_empty() {
         println!(
-            "hot path: more than {:.0} % below the budget; `cargo xtask bench hot-path --bless` keeps what was won",
+            "hot path: {}: more than {:.0} % below the budget; `cargo xtask bench hot-path --bless` keeps what was won",
+            below.join(", "),
             100.0 * TOLERANCE
         );
     }
@@ -247,14 +297,15 @@ mod tests {
 
     #[test]
     fn what_is_over_the_budget_is_told_and_how_to_write_it_anew() {
-        let budget = r#"{ "instructions_per_request": 1000, "allocations_per_request": 0 }"#;
-        let cost = |instructions, allocations| judge(Cost { instructions, allocations }, budget);
-        assert!(cost(1_099.0, 0.001).is_ok());
-        let error = cost(1_200.0, 1.0).expect_err("over").to_string();
-        assert!(
-            error.contains("20 % over") && error.contains("1.000 allocations") && error.contains("--bless"),
-            "{error}"
-        );
+        let of =
+            |instructions, allocations| Costs::from([("tls".to_owned(), Cost { instructions, allocations })]);
+        let cost = |instructions, allocations| judge(&of(instructions, allocations), &of(1_000.0, 2.0));
+        assert!(cost(1_099.0, 2.2).is_ok());
+        let error = cost(1_200.0, 3.0).expect_err("over").to_string();
+        for words in ["tls: ", "20 % over", "3.000 allocations", "--bless"] {
+            assert!(error.contains(words), "{error}");
+        }
+        assert!(judge(&of(1.0, 0.0), &Costs::new()).is_err());
     }
 
     #[test]

@@ -10,11 +10,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
+use crate::demo::released;
 use crate::paths::{cargo, root, run, target};
 use crate::test;
 
 pub(crate) use self::guest::guest;
-pub(crate) use self::hot_path::hot_path;
+pub(crate) use self::hot_path::{hot_path, tested_hot_path};
 pub(crate) use self::load::{Options as LoadOptions, load};
 pub(crate) use self::threads::threads;
 
@@ -44,6 +45,20 @@ fn measured(name: &str, release: bool) -> anyhow::Result<Command> {
     let mut measure = Command::new(end_to_end(release)?);
     measure.args(["--ignored", "--nocapture", name]).envs(environment);
     Ok(measure)
+}
+
+/// Builds the programs of the package `bench`, and the suite's: as released, or as tests are compiled. Returns where they are.
+fn programs(release: bool) -> anyhow::Result<PathBuf> {
+    let mut build = cargo(&["build", "--quiet"]);
+    let profile = if release {
+        build.arg("--release").args(released()).args(["--package", "bench"]);
+        "release"
+    } else {
+        build.args(test::ALL);
+        "debug"
+    };
+    run(&mut build)?;
+    Ok(target()?.join(profile))
 }
 
 /// Builds the programs and the executable of the end-to-end tests, and finds that. Asked for by its package alone, cargo would

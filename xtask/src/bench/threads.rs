@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::hot_path::{futex_calls, output};
-use crate::paths::{cargo, run, target};
+use crate::paths::target;
 use crate::tools::load_generators as tools;
 
 /// Seconds of a measurement, and pairs of them.
@@ -19,20 +19,14 @@ const COUNTED: [&str; 2] = ["1", "1"];
 
 /// Measures, prints, and writes `target/bench/threads.json`. `release`: as released, else as tests are compiled.
 pub(crate) fn threads(release: bool) -> anyhow::Result<()> {
-    let mut build = cargo(&["build", "--quiet", "--workspace", "--example", "load_thread"]);
-    if release {
-        build.arg("--release");
-    }
-    run(&mut build)?;
-    let profile = if release { "release" } else { "debug" };
-    let example = target()?.join(profile).join("examples/load_thread");
+    let program = super::programs(release)?.join("load-thread");
     let dir = target()?.join("bench");
     std::fs::create_dir_all(&dir)?;
     let scale = |mut command: Command, length: [&str; 2]| -> anyhow::Result<Vec<Value>> {
         let said = output(command.arg("scale").args(length))?;
-        serde_json::from_slice(&said.stdout).context("read what the example printed")
+        serde_json::from_slice(&said.stdout).context("read what load-thread printed")
     };
-    let rows = scale(Command::new(&example), TIMED)?;
+    let rows = scale(Command::new(&program), TIMED)?;
     for row in &rows {
         println!(
             "threads: one {:>9.0} req/s, two {:>9.0} req/s: {:.2} times as many, {:.2} by CPU time",
@@ -45,7 +39,7 @@ pub(crate) fn threads(release: bool) -> anyhow::Result<()> {
     let (ratio, of_cpu) = (median(&rows, "ratio")?, median(&rows, "ratio_of_cpu_time")?);
     let table = dir.join("strace-threads.txt");
     let mut strace = Command::new(tools::strace()?);
-    strace.args(["--follow-forks", "--summary-only", "--trace=futex", "--output"]).arg(&table).arg(&example);
+    strace.args(["--follow-forks", "--summary-only", "--trace=futex", "--output"]).arg(&table).arg(&program);
     let counted = scale(strace, COUNTED)?;
     let requests: u64 =
         counted.iter().flat_map(|row| ["one", "two"].map(|of| row[of]["requests"].as_u64())).flatten().sum();
@@ -55,7 +49,7 @@ pub(crate) fn threads(release: bool) -> anyhow::Result<()> {
     );
     let path = dir.join("threads.json");
     let text = json!({
-        "profile": profile,
+        "profile": if release { "release" } else { "debug" },
         "pairs": rows,
         "ratio": ratio,
         "ratio_of_cpu_time": of_cpu,

@@ -36,6 +36,10 @@ const STRACE: Package =
 const VALGRIND: Package =
     Package { program: "valgrind", package: "valgrind", version: "1:3.19.0", libraries: &[] };
 
+/// Makes certificates; not a load generator, but what servers of theirs need.
+const OPENSSL: Package =
+    Package { program: "openssl", package: "openssl", version: "3.0", libraries: &["libssl3"] };
+
 /// Version of oha that is compiled when there is none.
 const OHA: &str = "1.16.0";
 
@@ -65,6 +69,11 @@ pub(crate) fn strace() -> anyhow::Result<PathBuf> {
 /// valgrind: the one in PATH, else Debian's.
 pub(crate) fn valgrind() -> anyhow::Result<PathBuf> {
     debian(&VALGRIND)
+}
+
+/// openssl: the one in PATH, else Debian's.
+pub(crate) fn openssl() -> anyhow::Result<PathBuf> {
+    debian(&OPENSSL)
 }
 
 /// oha: the one in PATH, else compiled once under the target directory.

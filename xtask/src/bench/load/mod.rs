@@ -27,10 +27,10 @@ use self::process::{Cores, Finished};
 use self::results::{Row, Run};
 use self::servers::Server;
 use crate::guests;
-use crate::paths::{cargo, root, run, target};
+use crate::paths::{root, target};
 
 pub(crate) use self::options::Options;
-pub(super) use self::servers::{BareServer, bare_server};
+pub(super) use self::servers::{bare_on_any_core, nginx_on_any_core};
 
 /// How much longer than it was told to a client may take: it makes connections, compiles scripts, writes reports.
 const SPARE: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ pub(crate) fn load(options: &Options) -> anyhow::Result<()> {
     let cores = Cores::find(options.threads)?;
     guests::build_named(&["http"])?;
     println!("bench: building gauntlet, the bare server and the raw client (release)");
-    run(&mut cargo(&["build", "--quiet", "--release", "--package", "gauntlet", "--package", "bench"]))?;
+    let programs = super::programs(true)?;
     for client in &options.clients {
         client.install()?;
     }
@@ -56,7 +56,7 @@ pub(crate) fn load(options: &Options) -> anyhow::Result<()> {
     let dir = target()?.join("bench");
     std::fs::create_dir_all(&dir)?;
     process::move_to(&cores.server)?;
-    let bench = Bench::start(options, cores, dir)?;
+    let bench = Bench::start(options, cores, dir, programs)?;
     bench.measure()
 }
 
@@ -71,8 +71,7 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn start(options: &'a Options, cores: Cores, dir: PathBuf) -> anyhow::Result<Self> {
-        let programs = target()?.join("release");
+    fn start(options: &'a Options, cores: Cores, dir: PathBuf, programs: PathBuf) -> anyhow::Result<Self> {
         let server =
             if options.nginx { servers::nginx(&dir, cores)? } else { servers::bare(&programs, cores)? };
         let mut bench = Self { options, cores, dir, programs, server, rate: None };

@@ -36,21 +36,32 @@ impl Drop for Server {
     }
 }
 
-/// The bare server by itself, on any core; ends with the value.
-pub(crate) struct BareServer(Server);
+/// A server on any core; ends with the value.
+pub(crate) struct AnyCore(Server);
 
-impl BareServer {
+impl AnyCore {
     /// Where it listens on 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.0.http
     }
+
+    /// The same with TLS, and the certificate that it shows.
+    pub(crate) fn https(&self) -> anyhow::Result<(u16, &Path)> {
+        let https = self.0.https.as_ref().map(|(port, certificate)| (*port, certificate.as_path()));
+        https.with_context(|| format!("{} without TLS", self.0.name))
+    }
 }
 
 /// Starts the bare server that is among these programs.
-pub(crate) fn bare_server(programs: &Path) -> anyhow::Result<BareServer> {
+pub(crate) fn bare_on_any_core(programs: &Path) -> anyhow::Result<AnyCore> {
     let mut command = Command::new(programs.join("bare-server"));
     listening(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("start bare-server")?)
-        .map(BareServer)
+        .map(AnyCore)
+}
+
+/// Starts nginx as [`nginx`] does.
+pub(crate) fn nginx_on_any_core(dir: &Path) -> anyhow::Result<AnyCore> {
+    nginx_started(dir, |command| command.spawn().context("start nginx")).map(AnyCore)
 }
 
 /// Starts the bare server on the server's cores.
@@ -72,6 +83,13 @@ fn listening(mut child: Child) -> anyhow::Result<Server> {
 
 /// Starts nginx with one worker, plain and with TLS, answering like the bare server and logging nothing.
 pub(super) fn nginx(dir: &Path, cores: Cores) -> anyhow::Result<Server> {
+    nginx_started(dir, |command| start_on(&cores.server, command, &cores.server))
+}
+
+fn nginx_started(
+    dir: &Path,
+    start: impl FnOnce(&mut Command) -> anyhow::Result<Child>,
+) -> anyhow::Result<Server> {
     let program = tools::nginx()?;
     let dir = dir.join("nginx");
     std::fs::create_dir_all(dir.join("tmp"))?;
@@ -80,7 +98,7 @@ pub(super) fn nginx(dir: &Path, cores: Cores) -> anyhow::Result<Server> {
     std::fs::write(dir.join("nginx.conf"), configuration(&dir, http, https))?;
     let mut command = Command::new(program);
     command.arg("-e").arg(dir.join("error.log")).arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf"));
-    let child = start_on(&cores.server, command.stdin(Stdio::null()), &cores.server)?;
+    let child = start(command.stdin(Stdio::null()))?;
     // Without a master there is one process, which is the one to measure.
     let pid = child.id();
     let server = Server { child, pid, http, https: Some((https, dir.join("cert.pem"))), name: "nginx" };
@@ -103,8 +121,7 @@ fn free_port() -> anyhow::Result<u16> {
 
 /// A certificate for 127.0.0.1 that is its own authority, made anew each time.
 fn certificate(dir: &Path) -> anyhow::Result<()> {
-    let openssl = tools::in_path("openssl")
-        .context("openssl is not in PATH: install it, with Debian `apt-get install openssl`")?;
+    let openssl = tools::load_generators::openssl()?;
     let wanted = dir.join("certificate.conf");
     // One that says it is an authority would be refused as a server's by rustls.
     std::fs::write(

@@ -13,7 +13,7 @@ use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::get::{Beside, Gets};
-use crate::rig::{Rig, closed, endpoint, phase};
+use crate::rig::{Rig, closed, endpoint};
 use crate::{Result, number};
 
 /// The listener's token; those of streams are their places.
@@ -104,7 +104,7 @@ impl Loop {
                 }
             })
         };
-        Ok(Self { rig: Rig::start(endpoint, None, guest.source())?, over })
+        Ok(Self { rig: Rig::start(endpoint, None, guest.source().into())?, over })
     }
 }
 
@@ -131,7 +131,7 @@ fn measure(loops: &[Loop], number: u32, seconds: u32, connections: u32) -> Resul
     for one in loops {
         one.over.store(false, Ordering::Relaxed);
         // One user more than connections: its turn is the server's.
-        let spec = phase(number, closed(connections + 1), length, connections, connections + 1);
+        let spec = one.rig.phase(number, closed(connections + 1), length, connections, connections + 1);
         end = Some(spec.t0 + length);
         before.push(one.rig.begin(spec)?);
     }

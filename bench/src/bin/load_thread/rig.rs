@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use load_worker::engine::{Source, ThreadHandle, start};
+use load_worker::feeder::Feeder;
 use load_worker::record::{Layout, Owner, RunSpool, ScenarioLayout};
 use load_worker::schedule::Share;
 use load_worker::spec::{
@@ -18,9 +19,13 @@ use protocol::v1;
 
 use crate::Result;
 
-/// One load thread.
+/// What draws begin from.
+const SEED: u64 = 7;
+
+/// One load thread with one scenario.
 pub(crate) struct Rig {
     handle: ThreadHandle,
+    scenario: PhaseScenario,
     events: Receiver<(EngineEvent, Duration)>,
     spool: RunSpool,
     layout: Layout,
@@ -47,42 +52,38 @@ pub(crate) fn closed(users: u32) -> LoadModel {
     LoadModel::Closed { start_users: users, users, ramp: Duration::ZERO, think: Duration::ZERO }
 }
 
-/// A phase that begins soon.
-pub(crate) fn phase(
-    number: u32,
-    model: LoadModel,
-    duration: Duration,
-    connections: u32,
-    users: u32,
-) -> PhaseSpec {
-    PhaseSpec {
-        phase: number,
-        t0: Instant::now() + Duration::from_millis(500),
-        duration,
-        model,
-        share: Share::whole(),
-        connections,
-        total_connections: connections,
-        users,
-        total_users: users,
-        capacity: users,
-        max_waiting: 1_000_000,
-        weights: vec![1.0],
-        scenarios: vec![PhaseScenario {
-            config: "{}".into(),
-            series: vec![0],
-            targets: 1,
-            checks: vec![],
-            metrics: vec![],
-        }],
+/// What makes the requests.
+pub(crate) struct Scenario {
+    pub(crate) guest: Arc<dyn Source>,
+    /// What the guest is configured with, JSON.
+    pub(crate) config: String,
+    pub(crate) feeds: BTreeMap<String, Arc<Feeder>>,
+}
+
+impl From<Arc<dyn Source>> for Scenario {
+    fn from(guest: Arc<dyn Source>) -> Self {
+        Self { guest, config: "{}".to_owned(), feeds: BTreeMap::new() }
     }
 }
 
 impl Rig {
     /// Starts a thread whose one scenario addresses this endpoint.
-    pub(crate) fn start(endpoint: Endpoint, http2: Option<u32>, guest: Arc<dyn Source>) -> Result<Self> {
+    pub(crate) fn start(endpoint: Endpoint, http2: Option<u32>, scenario: Scenario) -> Result<Self> {
+        let Scenario { guest, config, feeds } = scenario;
         let dir = tempfile::tempdir()?;
-        let layout = Layout::new(vec![ScenarioLayout { steps: 1, targets: vec![0], checks: 0, metrics: 0 }]);
+        let (steps, checks) = {
+            let one = guest.instantiate(&config, SEED, 1)?;
+            let setup = one.setup();
+            (u32::try_from(setup.steps.len())?, u32::try_from(setup.checks.len())?)
+        };
+        let layout = Layout::new(vec![ScenarioLayout { steps, targets: vec![0], checks, metrics: 0 }]);
+        let scenario = PhaseScenario {
+            config,
+            series: (0..steps).collect(),
+            targets: 1,
+            checks: (0..checks).collect(),
+            metrics: vec![],
+        };
         let owner = Owner { run: RunId::new(), worker: WorkerId::new(), incarnation: IncarnationId::new() };
         let (spool, mut recorders) = RunSpool::create(dir.path(), owner, layout.clone(), 1)?;
         let recorder = recorders.pop().ok_or("no recorder")?;
@@ -97,14 +98,14 @@ impl Rig {
         let spec = ThreadSpec {
             index: 0,
             threads: 1,
-            seed: 7,
+            seed: SEED,
             scenarios: vec![ScenarioSpec {
                 name: "get".into(),
                 guest,
                 targets: vec![0],
                 timeout: Duration::from_secs(30),
                 response_timeout: None,
-                feeds: BTreeMap::new(),
+                feeds,
             }],
             targets: vec![target],
             batch: 256,
@@ -122,7 +123,33 @@ impl Rig {
             // On the load thread: its own CPU time goes with each event. A receiver that is gone needs none.
             let _ = sender.send((event, cpu()));
         })?;
-        Ok(Self { handle, events, spool, layout, _dir: dir })
+        Ok(Self { handle, scenario, events, spool, layout, _dir: dir })
+    }
+
+    /// A phase that begins soon.
+    pub(crate) fn phase(
+        &self,
+        number: u32,
+        model: LoadModel,
+        duration: Duration,
+        connections: u32,
+        users: u32,
+    ) -> PhaseSpec {
+        PhaseSpec {
+            phase: number,
+            t0: Instant::now() + Duration::from_millis(500),
+            duration,
+            model,
+            share: Share::whole(),
+            connections,
+            total_connections: connections,
+            users,
+            total_users: users,
+            capacity: users,
+            max_waiting: 1_000_000,
+            weights: vec![1.0],
+            scenarios: vec![self.scenario.clone()],
+        }
     }
 
     /// Begins a phase. Returns the CPU time that the thread has had.

@@ -8,7 +8,7 @@ use sandbox::{Fault, abi};
 /// What is done beside making requests, on the load thread.
 pub(crate) trait Beside: Send {
     /// So many turns have begun with this call.
-    fn begun(&mut self, turns: u64);
+    fn begun(&mut self, _turns: u64) {}
 
     /// Asked in each call while a user is kept; `true` = again in the loop's next turn, `false` = the user's turn is over.
     fn again(&mut self) -> bool {
@@ -19,6 +19,16 @@ pub(crate) trait Beside: Send {
     fn keeps_a_user(&self) -> bool {
         false
     }
+}
+
+/// Nothing is done beside it.
+struct Nothing;
+
+impl Beside for Nothing {}
+
+/// Makes generators that do nothing beside.
+pub(crate) fn gets() -> Arc<dyn Source> {
+    Gets(|| -> Box<dyn Beside> { Box::new(Nothing) }).source()
 }
 
 /// Makes generators; what each does beside it.

@@ -9,16 +9,9 @@ use mio::{Events, Interest, Poll, Token};
 use plan::model::{Arrivals, LoadModel};
 use series::Hist;
 
-use crate::get::{Beside, Gets};
-use crate::rig::{Rig, closed, endpoint, phase};
+use crate::get::gets;
+use crate::rig::{Rig, closed, endpoint};
 use crate::{Result, number};
-
-/// Nothing is done beside it.
-struct Nothing;
-
-impl Beside for Nothing {
-    fn begun(&mut self, _: u64) {}
-}
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     let connections = number(words, 0, 64)?;
@@ -30,7 +23,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         None => serve()?,
     };
     let users = connections * http2.unwrap_or(1);
-    let rig = Rig::start(endpoint(addr), http2, Gets(|| -> Box<dyn Beside> { Box::new(Nothing) }).source())?;
+    let rig = Rig::start(endpoint(addr), http2, gets().into())?;
     let open = LoadModel::Open { start_rate: rate, rate, ramp: Duration::ZERO, arrivals: Arrivals::Even };
     for (number, (name, model)) in (1..).zip([("closed", closed(users)), ("paced", open)]) {
         measure(&rig, number, name, model, seconds, (connections, users))?;
@@ -48,7 +41,7 @@ fn measure(
     seconds: u32,
     (connections, users): (u32, u32),
 ) -> Result<()> {
-    let spec = phase(number, model, Duration::from_secs(seconds.into()), connections, users);
+    let spec = rig.phase(number, model, Duration::from_secs(seconds.into()), connections, users);
     let end = spec.t0 + spec.duration;
     let before = rig.begin(spec)?;
     rig.wait_until(end)?;

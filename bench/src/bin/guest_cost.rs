@@ -1,11 +1,12 @@
 //! What the guests `http`, `mcp` and `expert` cost a request, by what they look at of the answer: what `cargo xtask bench guest` counts
 //! instructions of and takes times of. Prints JSON.
 //!
-//! `cost GUEST.wasm CACHE CASE BATCH REQUESTS ROUNDS`: calls of BATCH starts each, with the answers to the call before, until
+//! `guest-cost GUEST.wasm CACHE CASE BATCH REQUESTS ROUNDS`: calls of BATCH starts each, with the answers to the call before, until
 //! REQUESTS were made. That is a round; `nanoseconds` are of the fastest, for the machine's noise only adds. CACHE is a
 //! folder for the compiled guest. What is measured is the call as the load thread makes it: words to the guest, its work, and
 //! its words read and checked; making starts is in it, too, and is little.
-#![allow(clippy::print_stdout, reason = "it prints what it measured")]
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "what was measured goes to whoever started it")]
 
 use std::error::Error;
 use std::io::Write as _;
@@ -112,7 +113,7 @@ const CHAT: &str = r#"{"id":"930c60df-bf64-41c9-a88e-3ec75f81e00e","object":"cha
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [guest, cache, case, batch, requests, rounds] = words.as_slice() else {
-        return Err("cost wants GUEST.wasm CACHE CASE BATCH REQUESTS ROUNDS".into());
+        return Err("guest-cost wants GUEST.wasm CACHE CASE BATCH REQUESTS ROUNDS".into());
     };
     let case = CASES.iter().find(|known| known.name == case).ok_or("no such case")?;
     let (batch, requests): (u32, u64) = (batch.parse()?, requests.parse()?);
