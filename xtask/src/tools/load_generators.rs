@@ -38,7 +38,7 @@ const VALGRIND: Package =
 
 /// Makes certificates; not a load generator, but what servers of theirs need.
 const OPENSSL: Package =
-    Package { program: "openssl", package: "openssl", version: "3.0", libraries: &["libssl3"] };
+    Package { program: "openssl", package: "openssl", version: "3.0.*", libraries: &["libssl3"] };
 
 /// Version of oha that is compiled when there is none.
 const OHA: &str = "1.16.0";
