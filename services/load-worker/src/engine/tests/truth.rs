@@ -54,6 +54,12 @@ fn phase(rig: &Rig, number: u32, per_second: f64, duration: Duration) -> crate::
     spec
 }
 
+/// The server's log once it has so many entries: an answer is written before it is logged.
+fn log_of(server: &Logged, entries: u64) -> Vec<Entry> {
+    wait_for("the log", || server.entries().len() as u64 >= entries);
+    server.entries()
+}
+
 /// Counts and bytes of a phase in which nothing was cut short, against the server's log of it.
 fn agrees(batch: &v1::SampleBatch, log: &[Entry]) {
     let counts = batch.arrivals.unwrap();
@@ -106,7 +112,7 @@ fn percentiles_are_not_below_those_of_the_servers_log() {
     let spec = phase(&rig, 1, 200.0, Duration::from_secs(2));
     let counts = rig.run(&spec, GRACE);
     assert_eq!((counts.scheduled, counts.answered), (400, 400));
-    let (batch, log) = (rig.samples(), server.entries());
+    let (batch, log) = (rig.samples(), log_of(&server, counts.started));
     agrees(&batch, &log);
     let mut merged = Merged::new();
     batch.series.iter().for_each(|series| merged.add_proto(series).unwrap());
@@ -129,8 +135,8 @@ fn percentiles_are_those_of_the_servers_log() {
     for seed in 0..3 {
         let server = Logged::start(seed, 0);
         let mut rig = rig(&server);
-        rig.run(&phase(&rig, 1, 200.0, Duration::from_secs(6)), GRACE);
-        let (batch, log) = (rig.samples(), server.entries());
+        let counts = rig.run(&phase(&rig, 1, 200.0, Duration::from_secs(6)), GRACE);
+        let (batch, log) = (rig.samples(), log_of(&server, counts.started));
         agrees(&batch, &log);
         let mut merged = Merged::new();
         batch.series.iter().for_each(|series| merged.add_proto(series).unwrap());
@@ -153,15 +159,12 @@ fn counts_and_bytes_are_the_servers_at_the_edges_of_phases_and_when_answers_are_
         let spec = phase(&rig, number, 150.0, Duration::from_secs(1));
         let counts = rig.run(&spec, GRACE);
         assert_eq!((counts.scheduled, counts.started), (150, 150));
-        // An answer is written before it is logged.
-        let of_phase = || -> Vec<Entry> {
-            server.entries().into_iter().filter(|entry| of(entry, 1) == u64::from(number)).collect()
-        };
-        wait_for("the log", || of_phase().len() == 150);
+        let mut log = log_of(&server, u64::from(number) * 150);
+        log.retain(|entry| of(entry, 1) == u64::from(number));
         let batch = rig.samples();
         assert_eq!(batch.phase, number);
-        agrees(&batch, &of_phase());
-        let spoilt = of_phase().iter().filter(|entry| entry.fate != Fate::Whole).count();
+        agrees(&batch, &log);
+        let spoilt = log.iter().filter(|entry| entry.fate != Fate::Whole).count();
         assert!(spoilt > 10 && counts.failed == spoilt as u64, "{spoilt} of 150 were spoilt");
     }
 }
@@ -176,9 +179,7 @@ fn counts_and_bytes_are_the_servers_when_a_phase_is_stopped_and_answers_may_end(
         wait_for("some answers", || server.entries().len() >= 100);
         let ended = server.entries().len() as u64;
         let (counts, _) = rig.end(1, GRACE);
-        // An answer is written before it is logged.
-        wait_for("the log", || server.entries().len() as u64 >= counts.started);
-        let (batch, log) = (rig.samples(), server.entries());
+        let (batch, log) = (rig.samples(), log_of(&server, counts.started));
         assert_eq!(batch.arrivals, Some(counts));
         assert!(counts.started > ended, "nothing was under way: {counts:?}");
         agrees(&batch, &log);
@@ -201,13 +202,10 @@ fn counts_are_the_servers_when_a_phase_is_cut_short() {
         (counts.started, counts.answered, counts.cancelled)
     );
     // What was under way was written by the server or not; nobody here has read it.
-    wait_for("the log", || {
-        let written = server.entries().len() as u64;
-        written >= counts.answered
-    });
-    let written = server.entries().len() as u64;
+    let log = log_of(&server, counts.answered);
+    let written = log.len() as u64;
     assert!((counts.answered..=counts.started).contains(&written), "{written} were written, {counts:?}");
     let reported: u64 = batch.series.iter().map(|series| series.bytes_received).sum();
-    let logged: u64 = server.entries().iter().map(|entry| entry.written).sum();
+    let logged: u64 = log.iter().map(|entry| entry.written).sum();
     assert!(reported <= logged, "{reported} bytes of answers, {logged} were written");
 }
