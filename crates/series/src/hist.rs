@@ -5,19 +5,16 @@ use std::io::Read as _;
 
 use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use protocol::v1;
 
+use crate::hdr::{HIGHEST_NS, HIGHEST_US, index_of, value_at};
+use crate::listed::Listed;
+
 /// Significant decimal digits: a value is kept within 0.1 % of itself, and exactly below 2 048.
-const DIGITS: u8 = 3;
-/// 1 h in microseconds.
-const TOP_MICROS: u64 = 3_600_000_000;
-/// 1 h in nanoseconds.
-const TOP_NANOS: u64 = 3_600_000_000_000;
+pub(crate) const DIGITS: u8 = 3;
 /// Head of the V2 format with DEFLATE, as all `HdrHistogram` libraries write it.
 const COMPRESSED_COOKIE: u32 = 0x1c84_9314;
-/// Bytes before the counts in the V2 format.
-const PLAIN_HEAD: usize = 40;
 /// No histogram of ours is larger before compression: 33 792 counts of at most 9 bytes.
 const MAX_PLAIN: u64 = 320 << 10;
 /// Percentiles are read to this many parts of a percent.
@@ -25,12 +22,21 @@ const PERCENT_PARTS: u128 = 1_000_000;
 
 /// An HDR histogram: 3 significant digits, values from 0 to 1 h, larger ones recorded as 1 h and counted.
 ///
-/// The table (184 KB for microseconds, 256 KB for nanoseconds) is allocated by the first value.
+/// The first value that is recorded or added allocates a table (184 KB for microseconds, 256 KB for nanoseconds). One read
+/// from a message has none: it lists the values that occur (8 bytes each) until something is added to it, so that reading
+/// and adding it takes time by what it holds and not by what it could.
 #[derive(Clone)]
 pub struct Hist {
     top: u64,
     clamped: u64,
-    table: Option<Box<Histogram<u64>>>,
+    counts: Counts,
+}
+
+#[derive(Clone)]
+enum Counts {
+    None,
+    Listed(Listed),
+    Table(Box<Histogram<u64>>),
 }
 
 /// Bytes that are no histogram of ours.
@@ -41,13 +47,15 @@ pub enum DecodeError {
     Format(String),
     /// A histogram of another range or precision.
     #[error(
-        "histogram over 1 to {high} with {digits} digits: expected 1 to {TOP_MICROS} or 1 to {TOP_NANOS} with {DIGITS}"
+        "histogram over {low} to {high} with {digits} digits: expected 1 to {HIGHEST_US} or 1 to {HIGHEST_NS} with {DIGITS}"
     )]
     Range {
+        /// Lower end found.
+        low: u64,
         /// Upper end found.
         high: u64,
         /// Significant digits found.
-        digits: u8,
+        digits: u64,
     },
 }
 
@@ -67,13 +75,13 @@ impl Hist {
     /// For microseconds: 1 µs to 1 h. Also for values times 1 000 (`Observation`).
     #[must_use]
     pub const fn micros() -> Self {
-        Self { top: TOP_MICROS, clamped: 0, table: None }
+        Self { top: HIGHEST_US, clamped: 0, counts: Counts::None }
     }
 
     /// For nanoseconds: 1 ns to 1 h.
     #[must_use]
     pub const fn nanos() -> Self {
-        Self { top: TOP_NANOS, clamped: 0, table: None }
+        Self { top: HIGHEST_NS, clamped: 0, counts: Counts::None }
     }
 
     /// Records one value.
@@ -99,22 +107,29 @@ impl Hist {
     /// of the other range (nanoseconds into microseconds) are taken as numbers.
     pub fn add(&mut self, other: &Self) {
         self.clamped = self.clamped.saturating_add(other.clamped);
-        let Some(source) = other.recorded() else { return };
-        if self.top == other.top
-            && let Some(table) = self.table()
-            // Equal ranges always fit: the error of `add` is about larger values only.
-            && table.add(source).is_ok()
-        {
+        if self.top != other.top {
+            other.counts().for_each(|(index, n)| self.record_n(value_at(index).min(other.top), n));
             return;
         }
-        for value in source.iter_recorded() {
-            self.record_n(value.value_iterated_to(), value.count_at_value());
+        match &other.counts {
+            Counts::None => {}
+            Counts::Listed(listed) => {
+                if let Some(table) = self.table() {
+                    listed.counts().for_each(|(index, n)| table.saturating_record_n(value_at(index), n));
+                }
+            }
+            Counts::Table(source) => {
+                if let Some(table) = self.table() {
+                    // Equal ranges always fit: the error is about larger values only.
+                    _ = table.add(source.as_ref());
+                }
+            }
         }
     }
 
     /// Takes the place of all of `other`'s values in an empty histogram without a copy, else adds them.
     pub fn absorb(&mut self, other: Self) {
-        if self.table.is_none() && self.top == other.top && self.clamped == 0 {
+        if matches!(self.counts, Counts::None) && self.top == other.top && self.clamped == 0 {
             *self = other;
         } else {
             self.add(&other);
@@ -132,17 +147,23 @@ impl Hist {
     /// The value at a 1-based rank among the sorted values; `None` for rank 0 or beyond the last.
     #[must_use]
     pub fn at_rank(&self, rank: u64) -> Option<u64> {
-        let table = self.table.as_ref()?;
-        if rank == 0 || rank > table.len() {
+        if rank == 0 || rank > self.len() {
             return None;
         }
-        Some(table.value_at_quantile(quantile_of(rank, table.len())).min(self.top))
+        let value = match &self.counts {
+            Counts::None => return None,
+            Counts::Listed(listed) => highest(listed.at_rank(rank)?),
+            Counts::Table(table) => table.value_at_quantile(quantile_of(rank, table.len())),
+        };
+        Some(value.min(self.top))
     }
 
-    /// Several percentiles in one pass over the table; `qs` must ascend. Zeros without values.
+    /// Several percentiles in one pass over the counts; `qs` must ascend. Zeros without values.
     #[must_use]
     pub fn percentiles(&self, qs: &[f64]) -> Vec<u64> {
-        let Some(table) = &self.table else { return vec![0; qs.len()] };
+        let Counts::Table(table) = &self.counts else {
+            return qs.iter().map(|&q| self.percentile(q).unwrap_or(0)).collect();
+        };
         let n = table.len();
         table
             .value_at_quantiles(qs.iter().map(|&q| quantile_of(rank(q, n), n)))
@@ -150,24 +171,18 @@ impl Hist {
             .collect()
     }
 
-    /// How many values are at most `value`, within the histogram's resolution.
-    #[must_use]
-    pub fn count_at_most(&self, value: u64) -> u64 {
-        self.table.as_ref().map_or(0, |table| table.count_between(0, value))
-    }
-
-    /// How many values are at most each of `bounds` (ascending), in one pass: what cumulative buckets show.
+    /// How many values are at most each of `bounds` (ascending), within the histogram's resolution and in one pass: what
+    /// cumulative buckets show.
     #[must_use]
     pub fn cumulative(&self, bounds: &[u64]) -> Vec<u64> {
         let mut counts = vec![0; bounds.len()];
-        let Some(table) = &self.table else { return counts };
         let (mut at, mut below) = (0, 0_u64);
-        for value in table.iter_recorded() {
-            while at < bounds.len() && bounds[at] < table.lowest_equivalent(value.value_iterated_to()) {
+        for (index, n) in self.counts() {
+            while at < bounds.len() && bounds[at] < value_at(index) {
                 counts[at] = below;
                 at += 1;
             }
-            below += value.count_at_value();
+            below = below.saturating_add(n);
         }
         counts[at..].fill(below);
         counts
@@ -176,25 +191,34 @@ impl Hist {
     /// The largest value; `None` without values.
     #[must_use]
     pub fn max(&self) -> Option<u64> {
-        self.recorded().map(|table| table.max().min(self.top))
+        match &self.counts {
+            Counts::Table(table) if !table.is_empty() => Some(table.max().min(self.top)),
+            _ => self.counts().last().map(|(index, _)| highest(index).min(self.top)),
+        }
     }
 
     /// The smallest value; `None` without values.
     #[must_use]
     pub fn min(&self) -> Option<u64> {
-        self.recorded().map(Histogram::min)
+        self.counts().next().map(|(index, _)| value_at(index))
     }
 
     /// The mean, within 0.1 %; `None` without values.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        self.recorded().map(Histogram::mean)
+        let len = self.len() as f64;
+        let middle = |index| value_at(index).midpoint(value_at(index + 1)) as f64;
+        (len > 0.0).then(|| self.counts().map(|(index, n)| middle(index) * n as f64).sum::<f64>() / len)
     }
 
     /// How many values were recorded.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.table.as_ref().map_or(0, |table| table.len())
+        match &self.counts {
+            Counts::None => 0,
+            Counts::Listed(listed) => listed.len(),
+            Counts::Table(table) => table.len(),
+        }
     }
 
     /// No value was recorded.
@@ -212,8 +236,9 @@ impl Hist {
     /// Forgets all values and keeps the table, for the next interval.
     pub fn reset(&mut self) {
         self.clamped = 0;
-        if let Some(table) = &mut self.table {
-            table.reset();
+        match &mut self.counts {
+            Counts::Table(table) => table.reset(),
+            other => *other = Counts::None,
         }
     }
 
@@ -221,9 +246,17 @@ impl Hist {
     #[must_use]
     pub fn encode(&self) -> v1::Histogram {
         let mut message = v1::Histogram { v2_deflate: Vec::new(), clamped: self.clamped };
-        if let Some(table) = self.recorded() {
+        match &self.counts {
             // Writing to memory fails only for tables beyond the address space, and ours are under 300 KB.
-            let _ = V2DeflateSerializer::new().serialize(table, &mut message.v2_deflate);
+            Counts::Table(table) if !table.is_empty() => {
+                _ = V2DeflateSerializer::new().serialize(table, &mut message.v2_deflate);
+            }
+            Counts::Listed(_) => {
+                let mut table = Self { counts: Counts::None, clamped: 0, ..*self };
+                table.add(self);
+                message.v2_deflate = table.encode().v2_deflate;
+            }
+            _ => {}
         }
         message
     }
@@ -236,30 +269,42 @@ impl Hist {
         if message.v2_deflate.is_empty() {
             return Ok(Self { clamped: message.clamped, ..Self::micros() });
         }
-        let plain = inflate(&message.v2_deflate)?;
-        let table: Histogram<u64> = Deserializer::new()
-            .deserialize(&mut plain.as_slice())
-            .map_err(|error| DecodeError::Format(error.to_string()))?;
-        let (high, digits) = (table.high(), table.sigfig());
-        if digits != DIGITS || table.low() != 1 || ![TOP_MICROS, TOP_NANOS].contains(&high) {
-            return Err(DecodeError::Range { high, digits });
-        }
-        let table = (!table.is_empty()).then(|| Box::new(table));
-        Ok(Self { top: high, clamped: message.clamped, table })
+        let (listed, top) = Listed::decode(&inflate(&message.v2_deflate)?)?;
+        let counts = if listed.len() > 0 { Counts::Listed(listed) } else { Counts::None };
+        Ok(Self { top, clamped: message.clamped, counts })
     }
 
-    /// The table, if it holds a value.
-    fn recorded(&self) -> Option<&Histogram<u64>> {
-        self.table.as_deref().filter(|table| !table.is_empty())
+    /// Index ([`crate::hdr`]) and count of each count that is not zero, ascending.
+    fn counts(&self) -> impl Iterator<Item = (u32, u64)> {
+        let (listed, table) = match &self.counts {
+            Counts::None => (None, None),
+            Counts::Listed(listed) => (Some(listed.counts()), None),
+            Counts::Table(table) => {
+                let recorded = table.iter_recorded();
+                (None, Some(recorded.map(|at| (index_of(at.value_iterated_to()), at.count_at_value()))))
+            }
+        };
+        listed.into_iter().flatten().chain(table.into_iter().flatten())
     }
 
+    /// A table of all values, made now if there is none.
     fn table(&mut self) -> Option<&mut Histogram<u64>> {
-        if self.table.is_none() {
-            // The bounds are constants of this file and valid.
-            self.table = Histogram::new_with_bounds(1, self.top, DIGITS).ok().map(Box::new);
+        if !matches!(self.counts, Counts::Table(_)) {
+            // The bounds are constants and valid.
+            let mut table = Histogram::new_with_bounds(1, self.top, DIGITS).ok()?;
+            self.counts().for_each(|(index, n)| table.saturating_record_n(value_at(index), n));
+            self.counts = Counts::Table(Box::new(table));
         }
-        self.table.as_deref_mut()
+        match &mut self.counts {
+            Counts::Table(table) => Some(table),
+            _ => None,
+        }
     }
+}
+
+/// The highest value that is counted at an index.
+const fn highest(index: u32) -> u64 {
+    value_at(index + 1) - 1
 }
 
 /// The V2 bytes in a V2 + DEFLATE envelope. The library would take a damaged length or checksum for granted
@@ -281,11 +326,6 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     if plain.len() as u64 > MAX_PLAIN {
         return Err(format("larger than any histogram of ours"));
     }
-    // Cookie, then the length of the counts, which follow a head of 40 bytes.
-    let counts = plain.get(4..8).and_then(|length| <[u8; 4]>::try_from(length).ok()).map(u32::from_be_bytes);
-    if counts.map(|counts| counts as usize + PLAIN_HEAD) != Some(plain.len()) {
-        return Err(format("counts not as long as their head says"));
-    }
     Ok(plain)
 }
 
@@ -297,10 +337,9 @@ fn quantile_of(rank: u64, n: u64) -> f64 {
 
 impl PartialEq for Hist {
     fn eq(&self, other: &Self) -> bool {
-        if self.is_empty() && other.is_empty() {
-            return self.clamped == other.clamped;
-        }
-        self.top == other.top && self.clamped == other.clamped && self.table == other.table
+        self.clamped == other.clamped
+            && (self.top == other.top || self.is_empty())
+            && self.counts().eq(other.counts())
     }
 }
 

@@ -4,7 +4,7 @@ use plan::threshold::{Measure, Op, Threshold};
 use proptest::prelude::*;
 use protocol::v1;
 
-use crate::{Hist, Merged, error_share, evaluate, holds, latency_percentile, rank};
+use crate::{Hist, Merged, error_share, evaluate, hdr, holds, latency_percentile, rank};
 
 /// The definition, on all values: the smallest with at least `ceil(q / 100 × n)` at or below it.
 fn reference(sorted: &[u64], q: f64) -> u64 {
@@ -99,9 +99,33 @@ proptest! {
     #[test]
     fn cumulative_counts_are_counts_at_most(values in values(), mut bounds in prop::collection::vec(0..5_000_000_u64, 0..12)) {
         bounds.sort_unstable();
+        let lowest = |value: &u64| hdr::value_at(hdr::index_of((*value).min(hdr::HIGHEST_US)));
+        let at_most = |bound: &u64| values.iter().filter(|value| lowest(value) <= *bound).count() as u64;
+        let expected: Vec<u64> = bounds.iter().map(at_most).collect();
+        prop_assert_eq!(of(&values).cumulative(&bounds), expected);
+    }
+
+    #[test]
+    fn what_a_message_says_is_what_its_histogram_said(values in values(), q in 0.0..=100.0_f64, bound in 0..5_000_000_u64) {
         let hist = of(&values);
-        let expected: Vec<u64> = bounds.iter().map(|bound| hist.count_at_most(*bound)).collect();
-        prop_assert_eq!(hist.cumulative(&bounds), expected);
+        let read = round_trip(&hist);
+        prop_assert_eq!(&read, &hist);
+        prop_assert_eq!((read.len(), read.min(), read.max()), (hist.len(), hist.min(), hist.max()));
+        prop_assert_eq!((read.mean(), read.clamped()), (hist.mean(), hist.clamped()));
+        prop_assert_eq!(read.percentiles(&[q, 100.0]), hist.percentiles(&[q, 100.0]));
+        prop_assert_eq!(read.cumulative(&[bound]), hist.cumulative(&[bound]));
+        prop_assert_eq!(read.encode(), hist.encode());
+        // The library itself reads the same.
+        if !values.is_empty() {
+            let library: hdrhistogram::Histogram<u64> = hdrhistogram::serialization::Deserializer::new()
+                .deserialize(&mut hist.encode().v2_deflate.as_slice())
+                .unwrap();
+            prop_assert_eq!((library.len(), Some(library.min())), (read.len(), read.min()));
+            // One divides at the end, the other each part.
+            let (theirs, ours) = (library.mean(), read.mean().unwrap());
+            prop_assert!((theirs - ours).abs() <= theirs * 1e-9, "{} and {}", theirs, ours);
+            prop_assert_eq!(library.max().min(hdr::HIGHEST_US), read.max().unwrap());
+        }
     }
 
     #[test]

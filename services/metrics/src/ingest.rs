@@ -73,15 +73,21 @@ impl Service {
         for run in samples.iter().map(|sample| sample.run).collect::<BTreeSet<_>>() {
             self.load(run).await?;
         }
-        let kept = self.store.apply_samples(samples).await?;
-        for ((run, key, batch), new) in taken.into_iter().zip(kept) {
-            let phase = batch.phase;
+        // Whenever the store is waited for, the next one is read.
+        let read = async {
+            let mut read = Vec::with_capacity(taken.len());
+            for (run, key, batch) in taken {
+                read.push((run, key, batch.phase, Decoded::new(key, batch)));
+                tokio::task::yield_now().await;
+            }
+            read
+        };
+        let (kept, read) = tokio::join!(biased; self.store.apply_samples(samples), read);
+        for ((run, key, phase, decoded), new) in read.into_iter().zip(kept?) {
             if !new {
                 tracing::debug!(%run, phase, ?key, "a batch came again: it counts already");
                 continue;
             }
-            // One after the other, for a batch that is read takes megabytes; before the lock, for it takes long.
-            let decoded = Decoded::new(key, batch);
             let mut runs = self.runs();
             // One that made room for others since is read from the store when it is asked for.
             let Some(known) = runs.get_mut(run) else { continue };

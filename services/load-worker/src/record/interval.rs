@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering;
 use prost::Message as _;
 use protocol::failure::FailureClass;
 use protocol::v1;
-use series::{CheckCounts, Counts, Hist, Merged};
+use series::{CheckCounts, Counts, Hist, Merged, hdr};
 
-use super::hdr;
 use super::layout::{CLASSES, HalfAt, HistAt, Layout, STATUSES, SeriesAt, SeriesKey, count, last, word};
 use super::recorder::state;
 use crate::io::spool::Spool;

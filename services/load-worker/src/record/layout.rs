@@ -1,8 +1,7 @@
 //! Which series a run has, and where in the spool each of their counts lies.
 
 use serde::{Deserialize, Serialize};
-
-use super::hdr::{HIGHEST_NS, HIGHEST_US, counts_for};
+use series::hdr::{HIGHEST_NS, HIGHEST_US, counts_for};
 
 /// Statuses 0 … 999 have a count each; higher ones share the last.
 pub(super) const STATUSES: u32 = 1_000;

@@ -10,7 +10,6 @@
 //! When the record log is full, control does not ask for the next flip: the open half goes on counting, which merges
 //! intervals exactly and costs the load thread nothing.
 
-mod hdr;
 mod interval;
 mod layout;
 mod orphan;

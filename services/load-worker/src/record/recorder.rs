@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 
 use protocol::failure::FailureClass;
 use protocol::v1;
+use series::hdr;
 
-use super::hdr;
 use super::layout::{CLASSES, HalfAt, HistAt, STATUSES, SeriesAt, count, last, word};
 use crate::io::spool::Spool;
 

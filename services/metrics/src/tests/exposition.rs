@@ -51,7 +51,7 @@ async fn the_newest_run_can_be_scraped() {
     let truth = &worker.truth[&KEYS[1]];
     let labels = "scenario=\"buy\",step=\"one-b\",target=\"shop\"";
     assert_eq!(line(&format!("gauntlet_latency_seconds_bucket{{le=\"+Inf\",{labels}}}")), "120");
-    let below = truth.latency.count_at_most(10_000).to_string();
+    let below = truth.latency.cumulative(&[10_000])[0].to_string();
     assert_eq!(line(&format!("gauntlet_latency_seconds_bucket{{le=\"0.01\",{labels}}}")), below);
     let broken = truth.checks[&0].failed.to_string();
     assert_eq!(line(&format!("gauntlet_checks_total{{{labels},result=\"failed\"}}")), broken);

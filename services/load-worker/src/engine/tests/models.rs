@@ -47,7 +47,7 @@ fn a_stall_shows_in_latency_from_the_intended_time_and_not_in_service() {
     let (latency, service, queue) =
         (hist(series.latency.as_ref()), hist(series.service.as_ref()), hist(series.queue.as_ref()));
     // About 118 arrivals came due during the stall and waited; two were in the server.
-    let slow = |hist: &Hist| hist.len() - hist.count_at_most(100_000);
+    let slow = |hist: &Hist| hist.len() - hist.cumulative(&[100_000])[0];
     assert!((80..=150).contains(&slow(&latency)), "{} of 200 felt the stall", slow(&latency));
     assert_eq!(slow(&service), 2);
     assert!(slow(&queue) >= slow(&latency) - 30, "the wait is queue time: {}", slow(&queue));
@@ -78,7 +78,7 @@ fn what_comes_due_while_the_thread_is_away_is_its_send_lag_and_no_queue() {
     assert_eq!((counts.scheduled, counts.answered, counts.dropped), (200, 200, 0));
     let batch = rig.samples();
     let lag = hist(batch.threads[0].send_lag.as_ref());
-    let late = lag.len() - lag.count_at_most(5_000_000);
+    let late = lag.len() - lag.cumulative(&[5_000_000])[0];
     // 80 came due meanwhile, and about as many while these were caught up with.
     assert!(late >= 140, "{late} of 200 were sent late");
     let queue = hist(batch.series[0].queue.as_ref());

@@ -1,7 +1,8 @@
 //! The index arithmetic of HDR histograms with 3 significant digits and a lowest value of 1, over flat arrays.
 //!
-//! The `hdrhistogram` crate keeps its counts on the heap; the spool needs them in a file. The arithmetic is the
-//! crate's own (a property test compares them), so that a flat array read back is the same histogram.
+//! The `hdrhistogram` crate keeps its counts in a table on the heap; a load-worker's spool needs them in a file, and what is
+//! read from a message is a list without the table. The arithmetic is the crate's own (a property test compares them), so
+//! that either, read back, is the same histogram.
 
 /// Values below this have a count each: 2 048 = the power of two over 2 × 10³.
 const SUB_BUCKETS: u64 = 2_048;
@@ -13,7 +14,7 @@ const LEADING_ZERO_BASE: u32 = 64 - 11;
 /// Where a value is counted.
 #[inline]
 #[must_use]
-pub(in crate::record) const fn index_of(value: u64) -> u32 {
+pub const fn index_of(value: u64) -> u32 {
     let bucket = LEADING_ZERO_BASE - (value | (SUB_BUCKETS - 1)).leading_zeros();
     // At most 2 047, and the whole index under 55 × 1 024.
     #[expect(clippy::cast_possible_truncation, reason = "the shift leaves at most 11 bits")]
@@ -21,9 +22,9 @@ pub(in crate::record) const fn index_of(value: u64) -> u32 {
     ((bucket + 1) << SUB_BUCKET_HALF_MAGNITUDE) + sub - SUB_BUCKET_HALF as u32
 }
 
-/// The lowest value that is counted at an index.
+/// The lowest value that is counted at an index: those up to below the next index's are counted there, too.
 #[must_use]
-pub(in crate::record) const fn value_at(index: u32) -> u64 {
+pub const fn value_at(index: u32) -> u64 {
     let bucket = index >> SUB_BUCKET_HALF_MAGNITUDE;
     let sub = index as u64 & (SUB_BUCKET_HALF - 1);
     if bucket == 0 { sub } else { (sub + SUB_BUCKET_HALF) << (bucket - 1) }
@@ -31,7 +32,7 @@ pub(in crate::record) const fn value_at(index: u32) -> u64 {
 
 /// How many counts an array needs for values up to `highest`.
 #[must_use]
-pub(in crate::record) const fn counts_for(highest: u64) -> u32 {
+pub const fn counts_for(highest: u64) -> u32 {
     let mut buckets = 1;
     let mut smallest_untrackable = SUB_BUCKETS;
     while smallest_untrackable <= highest {
@@ -42,9 +43,9 @@ pub(in crate::record) const fn counts_for(highest: u64) -> u32 {
 }
 
 /// Highest latency, microseconds: 1 h (requirement R9.1).
-pub(in crate::record) const HIGHEST_US: u64 = 3_600_000_000;
+pub const HIGHEST_US: u64 = 3_600_000_000;
 /// Highest send lag, nanoseconds: 1 h.
-pub(in crate::record) const HIGHEST_NS: u64 = 3_600_000_000_000;
+pub const HIGHEST_NS: u64 = 3_600_000_000_000;
 
 #[cfg(test)]
 mod tests {
