@@ -31,13 +31,13 @@ impl Setting {
         Self::new(Held::all(), true)
     }
 
-    /// As [`Self::embedded`], beside one other test.
+    /// As [`Self::embedded`], beside other tests.
     #[must_use]
     pub fn embedded_beside() -> Self {
         Self::new(Held::one(), false)
     }
 
-    /// As [`Self::deployed`], beside one other test.
+    /// As [`Self::deployed`], beside other tests.
     #[must_use]
     pub fn deployed_beside() -> Self {
         Self::new(Held::one(), true)

@@ -49,7 +49,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
         all("documentation tests", &["--doc"], 2),
         // Most of their time they wait for what they have started.
         all("unit and integration tests", &["--lib", "--bins", "--test", "it"], 4),
-        all("end-to-end tests", &["--test", END_TO_END], 2),
+        // These wait two thirds of their time; how many have a place at once is theirs to say (`tests/src/turn.rs`).
+        all("end-to-end tests", &["--test", END_TO_END], 4),
     ];
     tested.into_iter().collect()
 }

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::faults::{ask_proxy, check, events, naming, of_kind};
 use gauntlet_tests::gauntlet::Running;
@@ -77,7 +77,7 @@ fn whatever_is_killed_no_fault_outlives_its_lease() {
     let moments = number("GAUNTLET_CRASH_MOMENTS", KINDS.len() as u64);
     let seed = number("GAUNTLET_CRASH_SEED", 4);
     let mut worst: BTreeMap<Kind, (usize, Duration)> = BTreeMap::new();
-    let dir = Alone::new();
+    let dir = Beside::new();
     let mut suite = None;
     for moment in 0..moments {
         let kind = KINDS[(moment % KINDS.len() as u64) as usize];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gauntlet_tests::core::Core;
 use gauntlet_tests::network::{self, Network, Side};
-use gauntlet_tests::{Alone, gauntlet};
+use gauntlet_tests::{Beside, gauntlet};
 
 use crate::plans::{OnePhase, assert_closes, phase};
 
@@ -24,7 +24,7 @@ fn with_ports(ports: u16, work: impl FnOnce()) {
 #[test]
 fn more_connections_than_local_ports_are_refused_with_the_sum() {
     with_ports(60, || {
-        let dir = Alone::new();
+        let dir = Beside::new();
         let core = Core::start(dir.path(), "{}");
         let plan = OnePhase::new(&core.url(), "rate = 50\nduration = \"2s\"\nconnections = 90").text();
         let ended = gauntlet::start_run(dir.path(), &plan, &[]).wait(Duration::from_secs(60)).expect(3);
@@ -38,7 +38,7 @@ fn more_connections_than_local_ports_are_refused_with_the_sum() {
 #[test]
 fn requests_without_a_local_port_are_the_generators_fault() {
     with_ports(60, || {
-        let dir = Alone::new();
+        let dir = Beside::new();
         // Answers of half a second, so that more than half of the connections are wanted.
         let core = Core::start(dir.path(), r#"{ "latency": { "kind": "fixed", "ms": 500 } }"#);
         let others = (0..30).map(|_| TcpStream::connect(("127.0.0.1", core.port)).unwrap());

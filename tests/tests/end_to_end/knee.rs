@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gauntlet_tests::gauntlet::{self, Ended};
 use gauntlet_tests::setting::Setting;
-use gauntlet_tests::{Alone, wait};
+use gauntlet_tests::{Alone, Beside, wait};
 use rustix::process::Signal;
 use serde_json::Value;
 use test_servers::ports;
@@ -201,7 +201,7 @@ fn a_target_that_does_not_get_well_ends_the_search_with_what_is_known() {
 #[test]
 fn it_ends_by_a_signal_or_by_hand_and_keeps_what_it_knows() {
     for (by_hand, code) in [(false, 130), (true, 96)] {
-        let dir = Alone::new();
+        let dir = Beside::new();
         let queue = Queue::start(FIVE_MS, None);
         let plan = queue.plan("\"p(50) < 1s\"").text();
         let flags = ["--start", "20", "--max", "25", "--stage", "1s", "--confirm", "60s"];
@@ -232,7 +232,7 @@ fn it_ends_by_a_signal_or_by_hand_and_keeps_what_it_knows() {
 
 #[test]
 fn a_target_that_is_not_there_is_the_environments_fault() {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let mut plan = OnePhase::new(&format!("http://127.0.0.1:{}", ports::free()), "rate = 100");
     plan.end = "[thresholds]\nrun = [\"p(99) < 1s\"]\n[control]\nvalidate-timeout = \"500ms\"".to_owned();
     let ended = search(dir.path(), &plan, &["--stage", "1s", "--confirm", "1s"]);

@@ -1,5 +1,5 @@
 //! End-to-end tests: the real command against real servers. Those that measure run alone (`gauntlet_tests::Alone`), the others
-//! two at a time (`gauntlet_tests::Beside`).
+//! several at a time (`gauntlet_tests::Beside`).
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backpressure;

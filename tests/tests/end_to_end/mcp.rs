@@ -215,8 +215,9 @@ revision = "2025-11-25"
 calls = [
     { tool = "trigger-long-running-operation", name = "long", progress = true, cancel-after = "300ms", arguments = { duration = 60, steps = 100 } },
 ]"#;
-        // Four seconds have room for several such calls of each user, of which each would take a minute.
-        let steps = [("long", 100), ("notifications/cancelled", 100)];
+        // Four seconds have room for several such calls of each user, of which each would take a minute: without the end that
+        // this is about there would be none.
+        let steps = [("long", 50), ("notifications/cancelled", 50)];
         assert_sound(run(dir.path(), &server.url(), config), &[], &steps);
     });
 }

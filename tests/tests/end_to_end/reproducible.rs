@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gauntlet_tests::Alone;
+use gauntlet_tests::Beside;
 use gauntlet_tests::core::Core;
 use gauntlet_tests::gauntlet::run;
 
@@ -10,7 +10,7 @@ use crate::plans::OnePhase;
 
 /// The paths that the target saw, by arrival number.
 fn sequence(seed: u64, threads: u32, batch: u32) -> BTreeMap<u64, String> {
-    let dir = Alone::new();
+    let dir = Beside::new();
     let core = Core::start(dir.path(), "{}");
     let rows: String = (1..=97).map(|i| format!("{i},name-{i}\n")).collect();
     std::fs::write(dir.path().join("items.csv"), format!("id,name\n{rows}")).unwrap();
