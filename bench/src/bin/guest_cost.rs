@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sandbox::abi::{Completion, CompletionKind, Failure, Interest, Request, Setup, Slice, Start};
+use sandbox::abi::{Completion, CompletionKind, Interest, Request, Setup, Slice, Start};
 use sandbox::{Guest, Host, HostConfig, Limits};
 
 /// What a case is: the guest's configuration, what it has to look at, and what it is told.
@@ -207,18 +207,12 @@ impl Told {
             Slice { off, len: u32::try_from(bytes.len()).unwrap_or(0) }
         };
         let mut answer = |user| Completion {
-            kind: case.told,
-            user,
-            seq: 0,
             status: 200,
-            failure: Failure::None,
-            queue_us: 0,
             first_byte_us: 900,
-            first_event_us: 0,
             last_byte_us: 1000,
-            events: 0,
             head: put(HEAD, case.interest == Some(Interest::HEAD)),
             body: put(&body, case.interest == Some(Interest::BODY) || case.told == CompletionKind::Event),
+            ..Completion::note(case.told, user, 0)
         };
         // Where an answer has the number of its request, it is made when that is known.
         let batch = if case.responds() { 0 } else { batch };
@@ -258,18 +252,12 @@ impl Told {
                 )
             };
             self.done[half].push(Completion {
-                kind: CompletionKind::End,
-                user: request.user,
-                seq: request.seq,
                 status: 200,
-                failure: Failure::None,
-                queue_us: 0,
                 first_byte_us: 900,
-                first_event_us: 0,
                 last_byte_us: 1000,
-                events: 0,
                 head,
                 body,
+                ..Completion::note(CompletionKind::End, request.user, request.seq)
             });
         }
     }

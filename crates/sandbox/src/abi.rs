@@ -17,6 +17,28 @@ pub(crate) mod bindings {
     });
 }
 
+impl Completion {
+    /// Of a request without an answer: all else is 0 or empty.
+    #[must_use]
+    pub const fn note(kind: CompletionKind, user: u32, seq: u32) -> Self {
+        let none = Slice { off: 0, len: 0 };
+        Self {
+            kind,
+            user,
+            seq,
+            status: 0,
+            failure: Failure::None,
+            queue_us: 0,
+            first_byte_us: 0,
+            first_event_us: 0,
+            last_byte_us: 0,
+            events: 0,
+            head: none,
+            body: none,
+        }
+    }
+}
+
 /// The bytes of a slice; `None` when it does not lie inside the arena. A slice of length 0 is empty wherever it lies.
 #[must_use]
 pub fn slice(arena: &[u8], at: Slice) -> Option<&[u8]> {

@@ -124,6 +124,22 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// An HTTP server in the clear at one address, with nothing in between.
+    #[must_use]
+    pub fn plain(addr: SocketAddr) -> Self {
+        Self {
+            url: format!("http://{addr}"),
+            tls: None,
+            addrs: vec![addr],
+            socket: None,
+            tunnel: None,
+            proxy_authorization: None,
+            host_header: addr.to_string(),
+            base_path: String::new(),
+            detour: None,
+        }
+    }
+
     /// Whether a phase's connections go to the detour.
     #[must_use]
     pub fn is_detoured_in(&self, phase: u32) -> bool {

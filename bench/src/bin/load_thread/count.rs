@@ -18,7 +18,7 @@ use sandbox::{Fault, Guest, Host, HostConfig, Limits, abi};
 
 use crate::Result;
 use crate::get::gets;
-use crate::rig::{Rig, Scenario, closed, endpoint};
+use crate::rig::{Rig, Scenario, closed};
 
 /// What the output of one call is made of, whether a native generator gives it away or a guest's is copied out of its memory:
 /// arena, requests and finished users.
@@ -100,8 +100,8 @@ impl Generator for Counting {
 pub(crate) fn run(addr: SocketAddr, turns: u64, connections: u32, way: &[&str]) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (endpoint, http2, scenario) = match way {
-        [] => (endpoint(addr), None, gets().into()),
-        ["guest", guest, cache] => (endpoint(addr), None, guest_scenario(guest, cache, dir.path())?),
+        [] => (Endpoint::plain(addr), None, gets().into()),
+        ["guest", guest, cache] => (Endpoint::plain(addr), None, guest_scenario(guest, cache, dir.path())?),
         ["tls", ca] => (over_tls(addr, ca, b"http/1.1")?, None, gets().into()),
         ["http2", ca] => (over_tls(addr, ca, b"h2")?, Some(STREAMS), gets().into()),
         _ => return Err("count wants nothing more, or guest GUEST.wasm CACHE, tls CA, http2 CA".into()),
@@ -122,7 +122,6 @@ pub(crate) fn run(addr: SocketAddr, turns: u64, connections: u32, way: &[&str]) 
             "requests": arrivals.answered,
             "failed": arrivals.failed + arrivals.dropped,
             "allocations_of_outputs": calls * ALLOCATIONS_A_CALL,
-            "calls": calls,
         })
     );
     rig.join();
@@ -160,5 +159,5 @@ fn over_tls(addr: SocketAddr, ca: &str, protocol: &[u8]) -> Result<Endpoint> {
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
     let tls = TlsSpec { config: Arc::new(config), resumption: false, server_name: addr.ip().into() };
-    Ok(Endpoint { url: format!("https://{addr}"), tls: Some(tls), ..endpoint(addr) })
+    Ok(Endpoint { url: format!("https://{addr}"), tls: Some(tls), ..Endpoint::plain(addr) })
 }

@@ -4,13 +4,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use load_worker::spec::Endpoint;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use plan::model::{Arrivals, LoadModel};
 use series::Hist;
 
 use crate::get::gets;
-use crate::rig::{Rig, closed, endpoint};
+use crate::rig::{Rig, closed};
 use crate::{Result, number};
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
@@ -23,7 +24,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         None => serve()?,
     };
     let users = connections * http2.unwrap_or(1);
-    let rig = Rig::start(endpoint(addr), http2, gets().into())?;
+    let rig = Rig::start(Endpoint::plain(addr), http2, gets().into())?;
     let open = LoadModel::Open { start_rate: rate, rate, ramp: Duration::ZERO, arrivals: Arrivals::Even };
     for (number, (name, model)) in (1..).zip([("closed", closed(users)), ("paced", open)]) {
         measure(&rig, number, name, model, seconds, (connections, users))?;

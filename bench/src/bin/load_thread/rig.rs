@@ -1,7 +1,6 @@
 //! A load thread with what it needs around it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -30,21 +29,6 @@ pub(crate) struct Rig {
     spool: RunSpool,
     layout: Layout,
     _dir: tempfile::TempDir,
-}
-
-/// Where requests go over TCP.
-pub(crate) fn endpoint(addr: SocketAddr) -> Endpoint {
-    Endpoint {
-        url: format!("http://{addr}"),
-        tls: None,
-        addrs: vec![addr],
-        socket: None,
-        tunnel: None,
-        proxy_authorization: None,
-        host_header: addr.to_string(),
-        base_path: String::new(),
-        detour: None,
-    }
 }
 
 /// As fast as the answers come.

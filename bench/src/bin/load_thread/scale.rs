@@ -13,7 +13,7 @@ use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::get::{Beside, Gets};
-use crate::rig::{Rig, closed, endpoint};
+use crate::rig::{Rig, closed};
 use crate::{Result, number};
 
 /// The listener's token; those of streams are their places.
@@ -93,8 +93,11 @@ struct Loop {
 impl Loop {
     fn start(path: PathBuf) -> Result<Self> {
         let over = Arc::<AtomicBool>::default();
-        let endpoint =
-            Endpoint { socket: Some(path.clone()), addrs: vec![], ..endpoint(([127, 0, 0, 1], 9).into()) };
+        let endpoint = Endpoint {
+            socket: Some(path.clone()),
+            addrs: vec![],
+            ..Endpoint::plain(([127, 0, 0, 1], 9).into())
+        };
         let guest = {
             let over = Arc::clone(&over);
             Gets(move || -> Box<dyn Beside> {

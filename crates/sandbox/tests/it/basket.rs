@@ -1,6 +1,6 @@
 //! A guest written with the SDK, from its source to its requests.
 
-use sandbox::abi::{self, Completion, CompletionKind, Connection, Failure, Interest, Slice, Start};
+use sandbox::abi::{self, Completion, CompletionKind, Connection, Interest, Slice, Start};
 use sandbox::{ConfigureError, FaultKind, Instance};
 
 use crate::components::component;
@@ -16,20 +16,7 @@ fn start(user: u32, arrival: u64) -> (Start, Vec<u8>) {
 }
 
 fn answer(user: u32, seq: u32, status: u32, body: Slice) -> Completion {
-    Completion {
-        kind: CompletionKind::End,
-        user,
-        seq,
-        status,
-        failure: Failure::None,
-        queue_us: 0,
-        first_byte_us: 900,
-        first_event_us: 0,
-        last_byte_us: 1000,
-        events: 0,
-        head: Slice { off: 0, len: 0 },
-        body,
-    }
+    Completion { status, body, ..Completion::note(CompletionKind::End, user, seq) }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a session of the mcp guest, and a user of the expert guest, take of its memory.
 
 use sandbox::Instance;
-use sandbox::abi::{self, Completion, CompletionKind, Failure, Output, Request, Slice, Start};
+use sandbox::abi::{self, Completion, CompletionKind, Output, Request, Slice, Start};
 
 use crate::components::component;
 use crate::wat::Bench;
@@ -21,20 +21,7 @@ const MOST: usize = 2_048;
 
 /// The end of a request with this answer.
 fn ended(request: &Request, status: u32, head: Slice, body: Slice) -> Completion {
-    Completion {
-        kind: CompletionKind::End,
-        user: request.user,
-        seq: request.seq,
-        status,
-        failure: Failure::None,
-        queue_us: 0,
-        first_byte_us: 900,
-        first_event_us: 0,
-        last_byte_us: 1000,
-        events: 0,
-        head,
-        body,
-    }
+    Completion { status, head, body, ..Completion::note(CompletionKind::End, request.user, request.seq) }
 }
 
 /// Answers to what opens a session, over the arena that comes with them; a call of the tool is left without one.

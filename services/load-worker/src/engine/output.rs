@@ -7,7 +7,6 @@ use super::request::{Outcome, Sees, Stage};
 use super::scenario::Begun;
 use super::slots::Key;
 use super::thread::{LoadThread, Timer};
-use super::told::note;
 use crate::spec::EngineEvent;
 
 /// Instances of a scenario are made no faster than this after a fault: ten a second.
@@ -307,7 +306,7 @@ impl LoadThread {
         let Some((seq, _)) = state.wake.filter(|(_, number)| *number == wake) else { return };
         state.wake = None;
         if let Some(scenario) = self.scenarios.get_mut(scenario as usize) {
-            scenario.done.push(note(abi::CompletionKind::Timer, user, seq));
+            scenario.done.push(abi::Completion::note(abi::CompletionKind::Timer, user, seq));
         }
     }
 
@@ -379,7 +378,7 @@ impl LoadThread {
         let Some(state) = self.scenarios.get_mut(scenario as usize) else { return };
         let seq =
             state.users.get_mut(user as usize).and_then(|user| user.wake.take()).map_or(0, |(seq, _)| seq);
-        state.done.push(note(abi::CompletionKind::Cancelled, user, seq));
+        state.done.push(abi::Completion::note(abi::CompletionKind::Cancelled, user, seq));
     }
 }
 

@@ -6,26 +6,6 @@ use sandbox::abi;
 use super::request::{Outcome, Request, micros};
 use crate::io::sse::Event;
 
-const ABSENT: abi::Slice = abi::Slice { off: 0, len: 0 };
-
-/// A completion that has no answer.
-pub(super) const fn note(kind: abi::CompletionKind, user: u32, seq: u32) -> abi::Completion {
-    abi::Completion {
-        kind,
-        user,
-        seq,
-        status: 0,
-        failure: abi::Failure::None,
-        queue_us: 0,
-        first_byte_us: 0,
-        first_event_us: 0,
-        last_byte_us: 0,
-        events: 0,
-        head: ABSENT,
-        body: ABSENT,
-    }
-}
-
 /// The request is over.
 pub(super) fn end(request: &Request, mut put: impl FnMut(&[u8]) -> abi::Slice) -> abi::Completion {
     let answered = request.outcome == Outcome::Answered;
@@ -94,7 +74,7 @@ fn reached(
         first_byte_us: us(request.first, request.sent),
         first_event_us: if first_event == 0 { 0 } else { us(first_event, request.sent).max(1) },
         events,
-        ..note(kind, request.user, request.seq)
+        ..abi::Completion::note(kind, request.user, request.seq)
     }
 }
 

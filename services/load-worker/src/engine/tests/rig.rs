@@ -157,17 +157,7 @@ pub(super) fn stalling(at: u64, stall: Duration, heard: &Arc<Mutex<Vec<u64>>>) -
 }
 
 pub(crate) fn endpoint(addr: SocketAddr) -> Endpoint {
-    Endpoint {
-        url: format!("http://{addr}"),
-        tls: None,
-        addrs: vec![addr],
-        socket: None,
-        tunnel: None,
-        proxy_authorization: None,
-        host_header: addr.to_string(),
-        base_path: String::new(),
-        detour: None,
-    }
+    Endpoint::plain(addr)
 }
 
 /// A target that speaks HTTP/1.1 and whose endpoints are used in turn.
