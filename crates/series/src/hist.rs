@@ -1,22 +1,13 @@
 //! One histogram.
 
 use std::fmt;
-use std::io::Read as _;
 
-use flate2::read::ZlibDecoder;
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use protocol::v1;
 
+use crate::counts::{Listed, Table};
 use crate::hdr::{HIGHEST_NS, HIGHEST_US, index_of, value_at};
-use crate::listed::Listed;
+use crate::v2::{self, DecodeError};
 
-/// Significant decimal digits: a value is kept within 0.1 % of itself, and exactly below 2 048.
-pub(crate) const DIGITS: u8 = 3;
-/// Head of the V2 format with DEFLATE, as all `HdrHistogram` libraries write it.
-const COMPRESSED_COOKIE: u32 = 0x1c84_9314;
-/// No histogram of ours is larger before compression: 33 792 counts of at most 9 bytes.
-const MAX_PLAIN: u64 = 320 << 10;
 /// Percentiles are read to this many parts of a percent.
 const PERCENT_PARTS: u128 = 1_000_000;
 
@@ -36,27 +27,7 @@ pub struct Hist {
 enum Counts {
     None,
     Listed(Listed),
-    Table(Box<Histogram<u64>>),
-}
-
-/// Bytes that are no histogram of ours.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// Not the V2 format of the `HdrHistogram` libraries, or damaged.
-    #[error("not a V2 histogram: {0}")]
-    Format(String),
-    /// A histogram of another range or precision.
-    #[error(
-        "histogram over {low} to {high} with {digits} digits: expected 1 to {HIGHEST_US} or 1 to {HIGHEST_NS} with {DIGITS}"
-    )]
-    Range {
-        /// Lower end found.
-        low: u64,
-        /// Upper end found.
-        high: u64,
-        /// Significant digits found.
-        digits: u64,
-    },
+    Table(Table),
 }
 
 /// The 1-based rank of percentile `q` among `n` values: `ceil(q / 100 × n)`, at least 1, at most `n`.
@@ -97,10 +68,8 @@ impl Hist {
         if value > self.top {
             self.clamped = self.clamped.saturating_add(n);
         }
-        let value = value.min(self.top);
-        if let Some(table) = self.table() {
-            table.saturating_record_n(value, n);
-        }
+        let index = index_of(value.min(self.top));
+        self.table().add(index, n);
     }
 
     /// Adds all values of another histogram: exact, whatever the order of additions. Values of a histogram
@@ -114,16 +83,10 @@ impl Hist {
         match &other.counts {
             Counts::None => {}
             Counts::Listed(listed) => {
-                if let Some(table) = self.table() {
-                    listed.counts().for_each(|(index, n)| table.saturating_record_n(value_at(index), n));
-                }
+                let table = self.table();
+                listed.counts().for_each(|(index, n)| table.add(index, n));
             }
-            Counts::Table(source) => {
-                if let Some(table) = self.table() {
-                    // Equal ranges always fit: the error is about larger values only.
-                    _ = table.add(source.as_ref());
-                }
-            }
+            Counts::Table(source) => self.table().add_table(source),
         }
     }
 
@@ -147,28 +110,29 @@ impl Hist {
     /// The value at a 1-based rank among the sorted values; `None` for rank 0 or beyond the last.
     #[must_use]
     pub fn at_rank(&self, rank: u64) -> Option<u64> {
-        if rank == 0 || rank > self.len() {
-            return None;
-        }
-        let value = match &self.counts {
-            Counts::None => return None,
-            Counts::Listed(listed) => highest(listed.at_rank(rank)?),
-            Counts::Table(table) => table.value_at_quantile(quantile_of(rank, table.len())),
-        };
-        Some(value.min(self.top))
+        (1..=self.len()).contains(&rank).then(|| self.at_ranks([rank])[0])
     }
 
     /// Several percentiles in one pass over the counts; `qs` must ascend. Zeros without values.
     #[must_use]
     pub fn percentiles(&self, qs: &[f64]) -> Vec<u64> {
-        let Counts::Table(table) = &self.counts else {
-            return qs.iter().map(|&q| self.percentile(q).unwrap_or(0)).collect();
+        self.at_ranks(qs.iter().map(|&q| rank(q, self.len())))
+    }
+
+    /// The values at ascending ranks; 0 without values.
+    fn at_ranks(&self, ranks: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let mut counts = self.counts();
+        let (mut value, mut below) = (0, 0_u64);
+        let mut at = |rank| {
+            while below < rank
+                && let Some((index, n)) = counts.next()
+            {
+                value = highest(index).min(self.top);
+                below = below.saturating_add(n);
+            }
+            value
         };
-        let n = table.len();
-        table
-            .value_at_quantiles(qs.iter().map(|&q| quantile_of(rank(q, n), n)))
-            .map(|value| value.min(self.top))
-            .collect()
+        ranks.into_iter().map(&mut at).collect()
     }
 
     /// How many values are at most each of `bounds` (ascending), within the histogram's resolution and in one pass: what
@@ -191,10 +155,7 @@ impl Hist {
     /// The largest value; `None` without values.
     #[must_use]
     pub fn max(&self) -> Option<u64> {
-        match &self.counts {
-            Counts::Table(table) if !table.is_empty() => Some(table.max().min(self.top)),
-            _ => self.counts().last().map(|(index, _)| highest(index).min(self.top)),
-        }
+        self.counts().next_back().map(|(index, _)| highest(index).min(self.top))
     }
 
     /// The smallest value; `None` without values.
@@ -245,20 +206,8 @@ impl Hist {
     /// As a message: V2 with DEFLATE, 0.1 to 2 KB; no bytes without values.
     #[must_use]
     pub fn encode(&self) -> v1::Histogram {
-        let mut message = v1::Histogram { v2_deflate: Vec::new(), clamped: self.clamped };
-        match &self.counts {
-            // Writing to memory fails only for tables beyond the address space, and ours are under 300 KB.
-            Counts::Table(table) if !table.is_empty() => {
-                _ = V2DeflateSerializer::new().serialize(table, &mut message.v2_deflate);
-            }
-            Counts::Listed(_) => {
-                let mut table = Self { counts: Counts::None, clamped: 0, ..*self };
-                table.add(self);
-                message.v2_deflate = table.encode().v2_deflate;
-            }
-            _ => {}
-        }
-        message
+        let v2_deflate = if self.is_empty() { Vec::new() } else { v2::encode(self.top, self.counts()) };
+        v1::Histogram { v2_deflate, clamped: self.clamped }
     }
 
     /// Reads a message; the range is in its bytes. No bytes give an empty histogram of microseconds.
@@ -269,35 +218,31 @@ impl Hist {
         if message.v2_deflate.is_empty() {
             return Ok(Self { clamped: message.clamped, ..Self::micros() });
         }
-        let (listed, top) = Listed::decode(&inflate(&message.v2_deflate)?)?;
+        let (listed, top) = v2::decode(&message.v2_deflate)?;
         let counts = if listed.len() > 0 { Counts::Listed(listed) } else { Counts::None };
         Ok(Self { top, clamped: message.clamped, counts })
     }
 
     /// Index ([`crate::hdr`]) and count of each count that is not zero, ascending.
-    fn counts(&self) -> impl Iterator<Item = (u32, u64)> {
+    fn counts(&self) -> impl DoubleEndedIterator<Item = (u32, u64)> {
         let (listed, table) = match &self.counts {
             Counts::None => (None, None),
             Counts::Listed(listed) => (Some(listed.counts()), None),
-            Counts::Table(table) => {
-                let recorded = table.iter_recorded();
-                (None, Some(recorded.map(|at| (index_of(at.value_iterated_to()), at.count_at_value()))))
-            }
+            Counts::Table(table) => (None, Some(table.counts())),
         };
         listed.into_iter().flatten().chain(table.into_iter().flatten())
     }
 
     /// A table of all values, made now if there is none.
-    fn table(&mut self) -> Option<&mut Histogram<u64>> {
+    fn table(&mut self) -> &mut Table {
         if !matches!(self.counts, Counts::Table(_)) {
-            // The bounds are constants and valid.
-            let mut table = Histogram::new_with_bounds(1, self.top, DIGITS).ok()?;
-            self.counts().for_each(|(index, n)| table.saturating_record_n(value_at(index), n));
-            self.counts = Counts::Table(Box::new(table));
+            let mut table = Table::new(self.top);
+            self.counts().for_each(|(index, n)| table.add(index, n));
+            self.counts = Counts::Table(table);
         }
         match &mut self.counts {
-            Counts::Table(table) => Some(table),
-            _ => None,
+            Counts::Table(table) => table,
+            _ => unreachable!("it was just made"),
         }
     }
 }
@@ -305,34 +250,6 @@ impl Hist {
 /// The highest value that is counted at an index.
 const fn highest(index: u32) -> u64 {
     value_at(index + 1) - 1
-}
-
-/// The V2 bytes in a V2 + DEFLATE envelope. The library would take a damaged length or checksum for granted
-/// and allocate up to 4 GiB for it; here both are verified first.
-fn inflate(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let format = |what: &str| DecodeError::Format(what.to_owned());
-    let [c0, c1, c2, c3, l0, l1, l2, l3, body @ ..] = bytes else {
-        return Err(format("shorter than its head"));
-    };
-    if u32::from_be_bytes([*c0, *c1, *c2, *c3]) != COMPRESSED_COOKIE {
-        return Err(format("another cookie than that of V2 with DEFLATE"));
-    }
-    if u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize != body.len() {
-        return Err(format("not as long as its head says"));
-    }
-    let mut plain = Vec::new();
-    let mut decoder = ZlibDecoder::new(body).take(MAX_PLAIN + 1);
-    decoder.read_to_end(&mut plain).map_err(|error| DecodeError::Format(error.to_string()))?;
-    if plain.len() as u64 > MAX_PLAIN {
-        return Err(format("larger than any histogram of ours"));
-    }
-    Ok(plain)
-}
-
-/// The middle between two ranks as a share of `n`: the library rounds `share × n` up, and half a rank is far
-/// more than the error of the multiplication (for fewer than 2^50 values).
-fn quantile_of(rank: u64, n: u64) -> f64 {
-    (rank as f64 - 0.5) / n as f64
 }
 
 impl PartialEq for Hist {

@@ -8,15 +8,17 @@
 //!   operations as infinitely slow.
 #![forbid(unsafe_code)]
 
+mod counts;
 mod evaluate;
 pub mod hdr;
 mod hist;
-mod listed;
 mod merged;
+mod v2;
 
 pub use evaluate::{error_share, evaluate, holds, latency_percentile, seconds};
-pub use hist::{DecodeError, Hist, rank};
+pub use hist::{Hist, rank};
 pub use merged::{CheckCounts, Counts, Merged, MergedDecodeError};
+pub use v2::DecodeError;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use protocol::v1;
 
-use crate::hist::{DecodeError, Hist};
+use crate::hist::Hist;
+use crate::v2::DecodeError;
 
 /// The plain counts of a series. All are numbers of operations but the last five.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
