@@ -83,9 +83,9 @@ fn servers() -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
     ])
 }
 
-/// One selection of packages for all builds: with others, cargo unifies other features and compiles wasmtime anew. All targets but
-/// benchmarks, which nothing here runs.
-pub(crate) const ALL: [&str; 5] = ["--workspace", "--lib", "--bins", "--tests", "--examples"];
+/// One selection of packages for all builds: with others, cargo unifies other features and compiles wasmtime anew. Neither examples nor
+/// benchmarks: nothing here runs them.
+pub(crate) const ALL: [&str; 4] = ["--workspace", "--lib", "--bins", "--tests"];
 
 /// Builds what the tests run, and what they start.
 pub(crate) fn build() -> anyhow::Result<()> {
