@@ -1,10 +1,14 @@
 //! Two ways to keep the counts of a histogram: a list of those that are not zero, and a table of all. Which value stands at
 //! which index says [`crate::hdr`].
 
+use std::ops::Range;
+
 use crate::hdr;
 
 /// Bits of a count in a list; above them stands its index, which is below 2^16.
 const COUNT_BITS: u32 = 48;
+/// The highest count in a list, and so the highest that is written: 281 million millions, which nothing reaches.
+pub(crate) const MAX_COUNT: u64 = (1 << COUNT_BITS) - 1;
 
 /// The counts that are not zero, by ascending index.
 #[derive(Clone, Debug)]
@@ -19,9 +23,9 @@ impl Listed {
         Self { counts: Vec::with_capacity(counts), len: 0 }
     }
 
-    /// Appends a count; indices ascend. `None` when it is over 2^48.
+    /// Appends a count; indices ascend. `None` when it is over [`MAX_COUNT`].
     pub(crate) fn push(&mut self, index: u16, n: u64) -> Option<()> {
-        if n >> COUNT_BITS > 0 {
+        if n > MAX_COUNT {
             return None;
         }
         self.counts.push(u64::from(index) << COUNT_BITS | n);
@@ -36,7 +40,7 @@ impl Listed {
 
     /// Index and count of each, ascending.
     pub(crate) fn counts(&self) -> impl DoubleEndedIterator<Item = (u32, u64)> {
-        self.counts.iter().map(|&both| ((both >> COUNT_BITS) as u32, both & ((1 << COUNT_BITS) - 1)))
+        self.counts.iter().map(|&both| ((both >> COUNT_BITS) as u32, both & MAX_COUNT))
     }
 }
 
@@ -67,8 +71,8 @@ impl Table {
 
     /// Adds all counts of a table of the same range.
     pub(crate) fn add_table(&mut self, other: &Self) {
-        let (first, end) = (other.first.min(other.end), other.end);
-        for (sum, n) in self.counts[first..end].iter_mut().zip(&other.counts[first..end]) {
+        let used = other.used();
+        for (sum, n) in self.counts[used.clone()].iter_mut().zip(&other.counts[used]) {
             *sum = sum.saturating_add(*n);
         }
         self.len = self.len.saturating_add(other.len);
@@ -83,16 +87,21 @@ impl Table {
 
     /// Index and count of each count that is not zero, ascending.
     pub(crate) fn counts(&self) -> impl DoubleEndedIterator<Item = (u32, u64)> {
-        let first = self.first.min(self.end);
-        let used = self.counts[first..self.end].iter().enumerate();
+        let used = self.used();
+        let counts = used.clone().zip(&self.counts[used]);
         // There are at most 33 792.
-        used.filter(|(_, n)| **n > 0).map(move |(at, n)| ((first + at) as u32, *n))
+        counts.filter(|(_, n)| **n > 0).map(|(at, n)| (at as u32, *n))
     }
 
     /// Forgets all values.
     pub(crate) fn reset(&mut self) {
-        let used = self.first.min(self.end)..self.end;
+        let used = self.used();
         self.counts[used].fill(0);
         (self.len, self.first, self.end) = (0, usize::MAX, 0);
+    }
+
+    /// Where counts may be other than zero; empty without values.
+    fn used(&self) -> Range<usize> {
+        self.first.min(self.end)..self.end
     }
 }

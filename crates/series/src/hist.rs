@@ -77,10 +77,12 @@ impl Hist {
     pub fn add(&mut self, other: &Self) {
         self.clamped = self.clamped.saturating_add(other.clamped);
         if self.top != other.top {
-            other.counts().for_each(|(index, n)| self.record_n(value_at(index).min(other.top), n));
+            other.counts().for_each(|(index, n)| self.record_n(value_at(index), n));
             return;
         }
         match &other.counts {
+            // Without values it makes no table here.
+            _ if other.is_empty() => {}
             Counts::None => {}
             Counts::Listed(listed) => {
                 let table = self.table();

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::counts::Listed;
+use crate::counts::{Listed, MAX_COUNT};
 use crate::hdr::{HIGHEST_NS, HIGHEST_US, counts_for};
 
 /// Significant decimal digits: a value is kept within 0.1 % of itself, and exactly below 2 048.
@@ -81,15 +81,18 @@ pub(crate) fn encode(top: u64, counts: impl Iterator<Item = (u32, u64)>) -> Vec<
             1 => plain.push(0),
             zeros => put_varint(&mut plain, 2 * u64::from(zeros) - 1),
         }
-        put_varint(&mut plain, n.min(i64::MAX as u64) << 1);
+        put_varint(&mut plain, n.min(MAX_COUNT) << 1);
         next = index + 1;
     }
     let length = (plain.len() - HEAD) as u32;
     plain[4..8].copy_from_slice(&length.to_be_bytes());
     DEFLATE.with_borrow_mut(|Deflate { compress, out, .. }| {
         compress.reset();
-        // There is room for whatever comes out, so it is all there after one call.
-        _ = compress.compress(&plain, out, FlushCompress::Finish);
+        let status = compress.compress(&plain, out, FlushCompress::Finish);
+        debug_assert!(
+            matches!(status, Ok(Status::StreamEnd)),
+            "there is room for whatever comes out: {status:?}"
+        );
         let body = &out[..compress.total_out() as usize];
         [&COMPRESSED_COOKIE.to_be_bytes()[..], &(body.len() as u32).to_be_bytes(), body].concat()
     })
@@ -151,7 +154,7 @@ fn decode_plain(plain: &[u8]) -> Result<(Listed, u64), DecodeError> {
         if half > 0 {
             let at = u16::try_from(index).ok().filter(|_| index < end);
             let at = at.ok_or_else(|| format("more counts than the range has"))?;
-            listed.push(at, half).ok_or_else(|| format("a count of over 2^48"))?;
+            listed.push(at, half).ok_or_else(|| format("a count of 2^48 or more"))?;
         }
         index = index.saturating_add(1);
     }

@@ -16,7 +16,8 @@ fn start(user: u32, arrival: u64) -> (Start, Vec<u8>) {
 }
 
 fn answer(user: u32, seq: u32, status: u32, body: Slice) -> Completion {
-    Completion { status, body, ..Completion::note(CompletionKind::End, user, seq) }
+    let ended = Completion::note(CompletionKind::End, user, seq);
+    Completion { status, first_byte_us: 900, last_byte_us: 1000, body, ..ended }
 }
 
 #[test]

@@ -21,7 +21,8 @@ const MOST: usize = 2_048;
 
 /// The end of a request with this answer.
 fn ended(request: &Request, status: u32, head: Slice, body: Slice) -> Completion {
-    Completion { status, head, body, ..Completion::note(CompletionKind::End, request.user, request.seq) }
+    let ended = Completion::note(CompletionKind::End, request.user, request.seq);
+    Completion { status, first_byte_us: 900, last_byte_us: 1000, head, body, ..ended }
 }
 
 /// Answers to what opens a session, over the arena that comes with them; a call of the tool is left without one.
