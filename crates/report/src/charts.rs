@@ -73,7 +73,7 @@ pub(crate) fn svg(chart: &Chart, x: &[f64], from: f64, end: f64) -> Result<Strin
     drawing.series.symbol = Some(Symbol::None);
     let axis = YAxisConfig {
         width: Some(LEFT - 8.0),
-        split_number: 4,
+        split_number: if chart.logarithmic { decades(&chart.lines) } else { 4 },
         formatter: Some(if chart.logarithmic { "{c}" } else { "{t}" }.to_owned()),
         min: (!chart.logarithmic).then_some(0.0),
         max: chart.top.map(single),
@@ -86,6 +86,23 @@ pub(crate) fn svg(chart: &Chart, x: &[f64], from: f64, end: f64) -> Result<Strin
         axis.font.size = 12.0;
     }
     drawing.svg().map_err(|error| WriteError::Render(format!("chart {:?}: {error}", chart.title)))
+}
+
+/// Decades from the least value to the largest, as charts-rs counts them: split into as many, a logarithmic axis has a label for each.
+/// Split into fewer, it skips some, and writes the labels that are left at even distances, also where the last step is shorter than
+/// the others: beside values that they do not stand for.
+fn decades(lines: &[Line]) -> usize {
+    let values = lines.iter().flat_map(|line| line.values.iter().flatten()).map(|value| single(*value));
+    let (least, most) = values
+        .filter(|value| *value > 0.0)
+        .fold((f32::MAX, f32::MIN_POSITIVE), |(least, most), value| (least.min(value), most.max(value)));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most 77, and not negative"
+    )]
+    let decades = (most.log10().ceil() - least.log10().floor()).max(1.0) as usize;
+    decades
 }
 
 fn series(line: &Line, logarithmic: bool) -> Series {
@@ -103,4 +120,41 @@ fn series(line: &Line, logarithmic: bool) -> Series {
 #[expect(clippy::cast_possible_truncation, reason = "a pixel needs no more than single precision")]
 const fn single(value: f64) -> f32 {
     value as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text and height of each label of the y axis, from the top.
+    fn labels(svg: &str) -> Vec<(String, f64)> {
+        let texts = svg.split("<text ").skip(1).filter_map(|text| {
+            let (attributes, rest) = text.split_once('>')?;
+            let (label, _) = rest.split_once('<')?;
+            let (_, y) = attributes.split_once(" y=\"")?;
+            let (y, _) = y.split_once('"')?;
+            let label = label.trim();
+            (!label.ends_with(" s")).then(|| Some((label.to_owned(), y.parse().ok()?)))?
+        });
+        texts.collect()
+    }
+
+    #[test]
+    fn each_decade_of_a_logarithmic_axis_has_its_label() {
+        let values = vec![Some(0.2), Some(139.0), Some(7_000.0)];
+        let line = Line { name: "p99", color: "#3b82f6", values, dashed: false, filled: false };
+        let chart = Chart {
+            title: "Latency",
+            unit: "ms",
+            height: 180.0,
+            logarithmic: true,
+            top: None,
+            lines: vec![line],
+        };
+        let labels = labels(&svg(&chart, &[0.0, 1.0, 2.0], 0.0, 2.0).unwrap());
+        let texts: Vec<&str> = labels.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(texts, ["10k", "1k", "100", "10", "1", "0.1"]);
+        let steps: Vec<f64> = labels.windows(2).map(|two| two[1].1 - two[0].1).collect();
+        assert!(steps.iter().all(|step| (step - steps[0]).abs() < 0.5), "{steps:?}");
+    }
 }

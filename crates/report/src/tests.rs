@@ -347,6 +347,18 @@ fn merged_intervals_are_said_where_there_were_some() {
 }
 
 #[test]
+fn latencies_are_drawn_in_a_unit_whose_decades_can_be_told() {
+    let mut data = run();
+    let units = |data: &RunData| {
+        let page = html::render(data, &Summary::new(data)).unwrap();
+        ["ms", "µs"].map(|unit| page.contains(&format!("<h3>Latency</h3><span class=\"unit\">{unit}</span>")))
+    };
+    assert_eq!(units(&data), [true, false]);
+    data.series.phases[4].seconds[0].latency_us[0] = 40;
+    assert_eq!(units(&data), [false, true], "0.01 ms would be labelled 0");
+}
+
+#[test]
 fn send_lag_is_shown_for_each_phase_and_for_all_with_its_rule() {
     let data = run();
     let summary = Summary::new(&data);

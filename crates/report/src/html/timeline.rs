@@ -220,6 +220,7 @@ fn draw(
 
 fn written(chart: &Chart, value: f64) -> String {
     match chart.unit {
+        "µs" => figures::micros(value),
         "ms" => figures::micros(value * 1e3),
         "%" => figures::percent(value / 100.0),
         _ => figures::rate(value),
@@ -287,14 +288,22 @@ fn per_second(count: u64, second: &v1::Second) -> Option<f64> {
     (second.length_ns > 0).then(|| real(count) * 1e9 / real(second.length_ns))
 }
 
-/// A percentile by its place in `Second`'s lists, in milliseconds; no values, no point.
-fn millis(values: &[u64], place: usize) -> Option<f64> {
-    values.get(place).filter(|value| **value > 0).map(|value| real(*value) / 1e3)
+/// The unit of the chart of latencies, and how many microseconds it has. An axis is labelled with one decimal at most: of a
+/// logarithmic one in milliseconds, all below 0.1 would read 0.
+fn latency_unit(points: &[Point<'_>]) -> (&'static str, f64) {
+    let shown = points.iter().filter_map(|point| point.second);
+    let mut micros = shown.flat_map(|second| second.latency_us.iter().chain(&second.service_us));
+    if micros.any(|us| (1..100).contains(us)) { ("µs", 1.0) } else { ("ms", 1e3) }
 }
 
 fn charts(data: &RunData, summary: &Summary, points: &[Point<'_>]) -> Vec<Chart> {
     let started = |s: &v1::Second| per_second(s.arrivals.as_ref().map_or(0, |a| a.started), s);
     let dropped = |s: &v1::Second| per_second(s.arrivals.as_ref().map_or(0, |a| a.dropped), s);
+    let (unit, micros) = latency_unit(points);
+    // A percentile by its place in the lists of a second; no values, no point.
+    let latency = |values: &[u64], place: usize| {
+        values.get(place).filter(|value| **value > 0).map(|value| real(*value) / micros)
+    };
     let mut charts = vec![
         Chart {
             title: "Load",
@@ -310,16 +319,16 @@ fn charts(data: &RunData, summary: &Summary, points: &[Point<'_>]) -> Vec<Chart>
         },
         Chart {
             title: "Latency",
-            unit: "ms",
+            unit,
             height: 240.0,
             logarithmic: true,
             top: None,
             lines: vec![
-                line("median, from when due", BLUE, points, |s| millis(&s.latency_us, 0)),
-                line("p99, from when due", VIOLET, points, |s| millis(&s.latency_us, 3)),
+                line("median, from when due", BLUE, points, |s| latency(&s.latency_us, 0)),
+                line("p99, from when due", VIOLET, points, |s| latency(&s.latency_us, 3)),
                 Line {
                     dashed: false,
-                    ..line("p99, from actual send", ORANGE, points, |s| millis(&s.service_us, 3))
+                    ..line("p99, from actual send", ORANGE, points, |s| latency(&s.service_us, 3))
                 },
             ],
         },
